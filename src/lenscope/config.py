@@ -1,0 +1,156 @@
+"""What a training run is made of: one frozen, validated model, and its presets."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lenscope.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NetworkName = Literal["lenet", "lenet1998"]
+OptimizerName = Literal["gd", "sgd", "momentum", "nesterov", "adam", "adamw"]
+ScheduleName = Literal["constant", "cosine", "onecycle"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+EngineName = Literal["auto", "torch"]
+RecipeName = Literal["lecture"]
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # Lecture 29: Adam at 1e-4, batches of 100, ten epochs; the same as the defaults, and named so that it stays.
+    "lecture": {
+        "network": "lenet",
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "batch_size": 100,
+        "epochs": 10,
+    },
+}
+
+
+class TrainConfig(BaseModel):
+    """Every setting that decides a run's result; frozen and validated.
+
+    Raises:
+        ConfigError: a setting outside its range, in one line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    data: str = Field("mnist", min_length=1, description="data set: a name from `lenscope data list`, or a folder")
+    network: NetworkName = Field("lenet", description="network: the lecture's LeNet or the 1998 paper's")
+    recipe: RecipeName = Field("lecture", description="preset that the other options start from")
+    epochs: int = Field(10, ge=1, le=1_000_000, description="passes over the training images")
+    batch_size: int = Field(100, ge=1, description="images an update (gd takes all of them)")
+    optimizer: OptimizerName = Field("adam", description="update rule")
+    learning_rate: float = Field(
+        1e-4, gt=0, description="peak learning rate; 1e-4 is the lecture's for adam, sgd wants about 0.1"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="for momentum and nesterov")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty; decoupled for adamw")
+    schedule: ScheduleName = Field("constant", description="course of the learning rate over the run")
+    validation: int | float = Field(
+        0, ge=0, description="training images held out: a count, or a fraction below 1; 0 for none"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after this many epochs without a lower validation loss; needs --validation"
+    )
+    train_accuracy: bool = Field(default=False, description="measure accuracy on the training images as well")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides the initial weights, the order and the held-out part")
+    engine: EngineName = Field("auto", description="what takes the updates")
+    threads: int | None = Field(None, ge=1, le=1024, description="processor threads; all by default")
+    device: DeviceName = Field("auto", description="where: the GPU where there is one, else the CPU")
+    init_from: str | None = Field(None, description="run whose trained weights this one starts from")
+
+    def __init__(self, **settings: Any) -> None:
+        """Validate the settings; raises ConfigError with one line for all that is wrong."""
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise ConfigError("; ".join(_problem(item) for item in error.errors())) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, settings: Any) -> Any:
+        """Take `lr` for `learning_rate`, as everywhere."""
+        if isinstance(settings, dict) and "lr" in settings:
+            settings = dict(settings)
+            settings.setdefault("learning_rate", settings.pop("lr"))
+        return settings
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.patience is not None and not self.validation:
+            raise ValueError("patience: needs a validation part; add --validation 5000")
+        if self.validation >= 1 and self.validation != int(self.validation):
+            raise ValueError(f"validation: got {self.validation}, expected a whole count or a fraction below 1")
+        return self
+
+    def with_settings(self, **settings: Any) -> TrainConfig:
+        """A copy with some settings changed, validated anew; raises ConfigError."""
+        return TrainConfig(**{**self.model_dump(), **settings})
+
+    def to_toml(self) -> str:
+        """The settings as TOML; those that are None are left out."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    @classmethod
+    def from_toml(cls, text: str, source: str = "config") -> TrainConfig:
+        """The settings in a TOML text over the defaults; raises ConfigError naming `source`."""
+        return cls(**parse_toml(text, source))
+
+
+def resolve(recipe: str | None = None, file: Path | None = None, **options: Any) -> TrainConfig:
+    """Settings in their order of precedence: defaults < recipe < file < options.
+
+    Args:
+        recipe: a name in RECIPES; if None, the file's or the default.
+        file: a TOML file of settings.
+        options: settings given by hand.
+
+    Raises:
+        ConfigError: an unreadable file or a setting outside its range.
+        UsageError: an unknown recipe.
+    """
+    from_file = parse_toml(_read(file), str(file)) if file else {}
+    name = recipe or from_file.get("recipe") or TrainConfig.model_fields["recipe"].default
+    if name not in RECIPES:
+        raise unknown_name("recipe", str(name), RECIPES)
+    return TrainConfig(**{**RECIPES[name], **_renamed(from_file), **_renamed(options), "recipe": name})
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """The top-level table of a TOML text; raises ConfigError naming `source`."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{source}: not TOML: {error}; expected lines such as 'epochs = 10'") from None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"{file}: cannot be read: {reason}; --config takes a TOML file") from None
+
+
+def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
+    return {{"lr": "learning_rate"}.get(name, name): value for name, value in settings.items()}
+
+
+def _problem(item: Any) -> str:
+    """One pydantic error in our words: the setting, what was got, what was expected."""
+    name = str(item["loc"][0]) if item["loc"] else ""
+    if item["type"] == "extra_forbidden":
+        return str(unknown_name("setting", name, TrainConfig.model_fields))
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if item["type"] == "value_error":
+        return str(message)
+    return f"{name}: got {item['input']!r}, expected {message}"

@@ -1,0 +1,138 @@
+"""A data set as plain arrays: images kept as bytes, labels, and what is known about them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.errors import ConfigError
+from lenscope.randomness import Purpose, random_order
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images of one part (training, validation or test) of a data set.
+
+    Attributes:
+        images: uint8, shape (N, C, H, W); engines scale them to [0, 1].
+        labels: uint8 or int64, shape (N,), each below len(classes).
+        classes: the name of each class, in the order of the labels.
+        name: what the set is called, such as `mnist`.
+        source: where it came from: an address or a path.
+        licence: the licence of the data, or an empty string where it is not known.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | NDArray[np.int64]
+    classes: tuple[str, ...]
+    name: str
+    source: str = ""
+    licence: str = ""
+    _resized: dict[int, Dataset] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return int(self.images.shape[1])
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the shape, the images and the labels as little-endian int64, in hexadecimal."""
+        digest = hashlib.sha256(repr(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(self.labels.astype("<i8").data)
+        return digest.hexdigest()
+
+    def resized(self, size: int) -> Dataset:
+        """The same images at size×size pixels, bit-identical to Pillow's bilinear resize; kept once made."""
+        if self.images.shape[2:] == (size, size):
+            return self
+        if size not in self._resized:
+            self._resized[size] = replace(self, images=resize(self.images, size), _resized={})
+        return self._resized[size]
+
+    def take(self, indices: NDArray[np.int64]) -> Dataset:
+        """The images of these indices, int64 of shape (n,), in their order, as a data set of its own."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices], _resized={})
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The parts of a data set; those that it lacks are None.
+
+    Attributes:
+        train: what the network learns from.
+        validation: held out of the training images; may steer training.
+        test: steers nothing, ever.
+    """
+
+    train: Dataset
+    validation: Dataset | None = None
+    test: Dataset | None = None
+
+    @property
+    def name(self) -> str:
+        """What the data set is called."""
+        return self.train.name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class."""
+        return self.train.classes
+
+    def resized(self, size: int) -> Splits:
+        """Every part at size×size pixels."""
+        parts = (part and part.resized(size) for part in (self.train, self.validation, self.test))
+        return Splits(*parts)  # type: ignore[arg-type]
+
+    def hold_out(self, validation: float, seed: int) -> Splits:
+        """Move a random part of the training images to validation.
+
+        Args:
+            validation: a count, or a fraction below 1 (rounded to the nearest count); 0 changes nothing.
+            seed: decides which images.
+
+        Raises:
+            ConfigError: nothing would be left to train on, or nothing be held out.
+        """
+        if not validation:
+            return self
+        total = len(self.train)
+        count = round(validation * total) if validation < 1 else int(validation)
+        if not 0 < count < total:
+            raise ConfigError(f"validation: got {validation} of {total} images, expected at least 1 on either side")
+        order = random_order(seed, Purpose.SPLIT, 0, total)
+        held_out, rest = np.sort(order[:count]), np.sort(order[count:])
+        return replace(self, train=self.train.take(rest), validation=self.train.take(held_out))
+
+
+def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Images resized to size×size pixels, bilinear and antialiased: bit-identical to Pillow's `BILINEAR`.
+
+    torch's antialiased interpolation of bytes repeats Pillow's fixed-point arithmetic; a test holds it to that.
+
+    Args:
+        images: uint8, shape (N, C, H, W).
+        size: pixels of a side.
+
+    Returns:
+        uint8, shape (N, C, size, size).
+    """
+    import torch
+    from torch.nn import functional as F
+
+    resized = np.empty((*images.shape[:2], size, size), dtype=np.uint8)
+    for start in range(0, len(images), 10_000):  # so that a large set needs no second copy of itself
+        part = torch.from_numpy(np.array(images[start : start + 10_000]))
+        resized[start : start + 10_000] = F.interpolate(part, (size, size), mode="bilinear", antialias=True).numpy()
+    return resized

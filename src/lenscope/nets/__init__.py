@@ -1,0 +1,1 @@
+"""The networks, and a summary of any network."""

@@ -1,0 +1,1 @@
+"""Watching a run as it trains: in a terminal, in plain lines, in a notebook."""
