@@ -1,1 +1,77 @@
-"""Lenscope trains a LeNet in seconds on an ordinary CPU and shows what it learned."""
+"""Lenscope trains a LeNet in seconds on an ordinary CPU and shows what it learned.
+
+>>> import lenscope
+>>> data = lenscope.load("mnist")
+>>> run = lenscope.train(data, epochs=10)  # doctest: +SKIP
+>>> run.metrics.test_accuracy  # doctest: +SKIP
+>>> lenscope.kernels(run, "conv1")  # doctest: +SKIP
+
+Names are loaded when first used: importing lenscope imports neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lenscope.api import (
+        compare,
+        confusion,
+        curves,
+        evaluate,
+        kernels,
+        load,
+        mistakes,
+        plot,
+        predict,
+        summary,
+        train,
+    )
+    from lenscope.config import TrainConfig
+    from lenscope.data.dataset import Dataset, Splits
+    from lenscope.errors import LenscopeError
+    from lenscope.runs.run import Run, list_runs, open_run
+    from lenscope.training.fit import fit
+
+_HOMES = {
+    "compare": "api", "confusion": "api", "curves": "api", "evaluate": "api", "kernels": "api", "load": "api",
+    "mistakes": "api", "plot": "api", "predict": "api", "summary": "api", "train": "api",
+    "TrainConfig": "config",
+    "Dataset": "data.dataset", "Splits": "data.dataset",
+    "LenscopeError": "errors",
+    "Run": "runs.run", "list_runs": "runs.run", "open_run": "runs.run",
+    "fit": "training.fit",
+}  # fmt: skip
+
+__all__ = [
+    "Dataset",
+    "LenscopeError",
+    "Run",
+    "Splits",
+    "TrainConfig",
+    "compare",
+    "confusion",
+    "curves",
+    "evaluate",
+    "fit",
+    "kernels",
+    "list_runs",
+    "load",
+    "mistakes",
+    "open_run",
+    "plot",
+    "predict",
+    "summary",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lenscope' has no attribute '{name}'")
+    return getattr(import_module(f"lenscope.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

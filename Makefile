@@ -1,0 +1,43 @@
+# make train   install into .venv and train the lecture's LeNet
+# make test    install with the development extra and run the tests
+# make check   lint, types, architecture, spelling
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Build environments obey the pins too.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+INPUTS := pyproject.toml constraints.txt
+
+.PHONY: train test test-slow check clean
+
+train: $(VENV)/.installed
+	@$(BIN)/lenscope train
+
+test: $(VENV)/.installed-dev
+	@scripts/test
+
+test-slow: $(VENV)/.installed-dev
+	@scripts/test slow
+
+check: $(VENV)/.installed-dev
+	@scripts/check
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"{sys.executable} is Python {v[0]}.{v[1]}, expected 3.11 or newer; run: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
+	@echo "installing lenscope into $(VENV)"
+	@$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python $(INPUTS)
+	@echo "installing lenscope and what its tests need into $(VENV)"
+	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@ $(VENV)/.installed

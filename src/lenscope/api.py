@@ -1,0 +1,255 @@
+"""The public verbs: functions on plain data, each a few lines over the rooms below."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenscope.config import TrainConfig, resolve
+from lenscope.data.dataset import Dataset, Splits
+from lenscope.runs.run import Run, open_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lenscope.insight.answers import Prediction
+    from lenscope.insight.mistakes import Evaluation
+    from lenscope.nets.summary import Summary
+    from lenscope.plots.curves import CurvesDisplay
+    from lenscope.plots.display import Display
+    from lenscope.plots.kernels import KernelsDisplay, KernelStyle
+    from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
+    from lenscope.runs.record import Watcher
+
+
+def load(data: str | Path = "mnist", *, data_dir: str | Path | None = None) -> Splits:
+    """A data set by its name, or by the path of a folder; what is not here yet is downloaded and checked.
+
+    Args:
+        data: a name such as `mnist`, or a folder of IDX files or of `train/<class>/*.png`.
+        data_dir: where else to look for the files of a named set.
+
+    Returns:
+        The parts, uint8 images of shape (N, C, H, W) each.
+
+    Raises:
+        UsageError: nobody knows the name.
+        DataError: files that are broken or could not be fetched.
+    """
+    from lenscope.data.load import load as load_data
+
+    return load_data(data, data_dir=data_dir)
+
+
+def train(
+    data: str | Path | Splits = "mnist",
+    *,
+    out: str | Path | None = None,
+    progress: bool | Watcher = True,
+    data_dir: str | Path | None = None,
+    config: TrainConfig | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a network and keep everything about it in a run directory.
+
+    Args:
+        data: parts from `load`, or what `load` takes.
+        out: the run's directory, which must not exist yet; by default the next free one under `runs/`.
+        progress: show a bar and a line an epoch on stderr, or in a notebook the two growing curves; or any callable
+            that takes events and can be closed.
+        data_dir: as for `load`.
+        config: every setting at once; by default the lecture's recipe.
+        settings: fields of `TrainConfig`, over the config: `epochs=10, lr=1e-3`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UsageError: a wrong setting, or an `out` that exists.
+        DataError: data that cannot be used.
+        NonFiniteError: the loss became NaN or infinite; the run directory keeps the last good weights.
+        StorageError: a file could not be written.
+        Interrupted: Ctrl-C or SIGTERM; the run directory opens with all that was done.
+    """
+    from lenscope.runs.record import record_run
+
+    name = data.name if isinstance(data, Splits) else str(data)
+    config = config.with_settings(data=name, **settings) if config else resolve(data=name, **settings)
+    splits = data if isinstance(data, Splits) else load(data, data_dir=data_dir)
+    return record_run(config, splits, Path(out) if out else None, _watcher(progress))
+
+
+def evaluate(run: Run | str | Path, data: Dataset | Splits | str | Path | None = None) -> Evaluation:
+    """Measure a run's trained network on a labelled set.
+
+    Args:
+        run: the run or its directory.
+        data: a data set, or what `load` takes (its test part, or training images where it has none); by default the
+            test part of the run's own data.
+
+    Raises:
+        RunError: a run without trained weights.
+        DataError: data that cannot be used, or with other classes than the network's.
+    """
+    from lenscope.insight.answers import evaluate_run
+
+    run = _opened(run)
+    return evaluate_run(run, _part_to_measure(run, data))
+
+
+def predict(run: Run | str | Path, files: Sequence[str | Path]) -> list[Prediction]:
+    """What a run's network says of pictures, prepared as its data were made.
+
+    A network trained on MNIST or its kin takes any picture of a digit: dark on light or light on dark, any size and
+    colour. For other data the picture is resized as the data set is.
+
+    Raises:
+        DataError: a picture that cannot be read, or that shows nothing.
+        RunError: a run without trained weights.
+    """
+    from lenscope.insight.answers import predict_pictures
+
+    return predict_pictures(_opened(run), [Path(file) for file in files])
+
+
+def curves(run: Run | str | Path) -> CurvesDisplay:
+    """Loss and accuracy against epoch, as a picture that a notebook shows."""
+    from lenscope.insight.curves import trace_curves
+    from lenscope.plots.curves import CurvesDisplay
+
+    return CurvesDisplay(trace_curves(_opened(run)))
+
+
+def kernels(
+    run: Run | str | Path, layer: str = "conv1", *, kernel: int = 0, style: KernelStyle = "lenscope"
+) -> KernelsDisplay:
+    """The kernels of a layer, initial, trained and their difference, as a picture that a notebook shows.
+
+    Args:
+        run: the run or its directory.
+        layer: `conv1` (every kernel) or `conv2` (one kernel's input channels).
+        kernel: which kernel, from 0, where one is shown.
+        style: `lenscope` (trained minus initial on one zero-centred scale) or `lecture` (grey, initial minus trained).
+
+    Raises:
+        UsageError: a layer or kernel that the network lacks.
+    """
+    from lenscope.insight.kernels import compare_kernels
+    from lenscope.plots.kernels import KernelsDisplay
+
+    return KernelsDisplay(compare_kernels(_opened(run), layer, kernel), style)
+
+
+def confusion(run: Run | str | Path, data: Dataset | Splits | str | Path | None = None) -> ConfusionDisplay:
+    """The confusion matrix of a run, as a picture that a notebook shows; `data` and errors as for `evaluate`."""
+    from lenscope.plots.mistakes import ConfusionDisplay
+
+    return ConfusionDisplay(evaluate(run, data))
+
+
+def mistakes(run: Run | str | Path, data: Dataset | Splits | str | Path | None = None) -> MistakesDisplay:
+    """The most confident mistakes of a run, as a picture that a notebook shows; `data` and errors as for `evaluate`."""
+    from lenscope.plots.mistakes import MistakesDisplay
+
+    part = _part_to_measure(_opened(run), data)
+    return MistakesDisplay(evaluate(run, part), part)
+
+
+def plot(
+    run: Run | str | Path, *, kernel: int = 0, data: Dataset | Splits | str | Path | None = None
+) -> dict[Path, Display]:
+    """Draw a run's pictures into its `plots/`, anew where they exist.
+
+    Args:
+        run: the run or its directory.
+        kernel: which kernel of conv2 is shown, from 0.
+        data: as for `evaluate`; for the confusion matrix and the mistakes, left out while the run is being written.
+
+    Returns:
+        The pictures by their paths.
+
+    Raises:
+        UsageError: a kernel that the network lacks.
+        StorageError: a picture could not be written.
+    """
+    from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
+    from lenscope.runs.storage import make_directory
+
+    run = _opened(run)
+    displays: dict[str, Display] = {"curves": curves(run)}
+    for layer in run.film.kernels:
+        chosen = kernel if layer == "conv2" else 0
+        displays[f"kernels-{layer}"] = kernels(run, layer, kernel=chosen)
+        displays[f"kernels-{layer}-lecture"] = kernels(run, layer, kernel=chosen, style="lecture")
+    if run.status.state != "running":
+        part = _part_to_measure(run, data)
+        evaluation = evaluate(run, part)
+        displays |= {"confusion": ConfusionDisplay(evaluation), "mistakes": MistakesDisplay(evaluation, part)}
+    make_directory(run.path / "plots", exist_ok=True)
+    pictures = {run.path / "plots" / f"{name}.png": display for name, display in displays.items()}
+    for path, display in pictures.items():
+        display.save(path)
+    return pictures
+
+
+def summary(
+    network: str = "lenet",
+    *,
+    input_shape: Sequence[int] = (1, 32, 32),
+    classes: int = 10,
+    batch_size: int | None = None,
+) -> Summary:
+    """Each layer's output size, kernel, parameters, multiply-adds and bytes.
+
+    Args:
+        network: its name.
+        input_shape: channels, height and width of an image.
+        classes: how many classes it tells apart.
+        batch_size: images a batch, shown as the first index of each output.
+
+    Raises:
+        UsageError: an unknown network.
+        SizeMismatchError: images that do not fit it, and which layer says so.
+    """
+    from lenscope.nets.catalogue import build
+    from lenscope.nets.summary import summarise
+
+    return summarise(build(network, input_shape[0], classes, seed=0), input_shape, batch_size)
+
+
+def compare(runs: Sequence[Run | str | Path]) -> dict[str, list[str]]:
+    """The settings in which runs differ, and their results: a row a name, with a cell a run, ready to print."""
+    from lenscope.insight.comparison import compare_runs
+
+    return compare_runs([_opened(run) for run in runs])
+
+
+def _watcher(progress: bool | Watcher) -> Watcher | None:
+    from lenscope.watch.notebook import NotebookWatcher, in_notebook
+
+    if not isinstance(progress, bool):
+        return progress
+    if not progress:
+        return None
+    if in_notebook():
+        return NotebookWatcher()
+    from rich.console import Console
+
+    from lenscope.watch.terminal import TerminalWatcher
+
+    return TerminalWatcher(Console(file=sys.stderr))
+
+
+def _opened(run: Run | str | Path) -> Run:
+    return run if isinstance(run, Run) else open_run(run)
+
+
+def _part_to_measure(run: Run, data: Dataset | Splits | str | Path | None) -> Dataset:
+    """The labelled images to measure a run on: test, else what was held out, else the training images."""
+    if isinstance(data, Dataset):
+        return data
+    splits = data if isinstance(data, Splits) else load(data or run.config.data)
+    if data is None:
+        splits = splits.hold_out(run.config.validation, run.config.seed)
+    return splits.test or splits.validation or splits.train

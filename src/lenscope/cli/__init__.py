@@ -1,0 +1,77 @@
+"""The command line: parse, call the API, print; the only place that prints or exits.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 and 143 interrupted with what was done saved.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from lenscope.errors import LenscopeError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERBS = {
+    "train": ("train", "Train", "train a network and keep everything about it in a run directory"),
+    "plot": ("train", "Plot", "draw a run's pictures again"),
+    "evaluate": ("use", "Evaluate", "measure a run's network on a labelled set"),
+    "predict": ("use", "Predict", "ask a run's network what pictures show"),
+    "runs": ("look", "Runs", "list runs with state, accuracy and course"),
+    "compare": ("look", "Compare", "print what differs between runs"),
+    "summary": ("look", "ShowSummary", "print a network's sizes, parameters and multiply-adds"),
+    "data": ("data", "Data", "list, fetch, verify and locate data sets"),
+    "doctor": ("look", "Doctor", "print versions, processor, engines and the data found"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = arguments[0] if arguments else "--help"
+    try:
+        return _dispatch(verb, arguments[1:])
+    except LenscopeError as error:
+        print(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt as error:
+        print(f"lenscope {verb}: {error or 'interrupted'}", file=sys.stderr)  # noqa: T201
+        return 128 + int(getattr(error, "signal", None) or signal.SIGINT)
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(verb: str, arguments: list[str]) -> int:
+    if verb in {"--help", "-h", "help"}:
+        print(_overview())  # noqa: T201
+        return 0
+    if verb == "--version":
+        from lenscope.environment import package_version
+
+        print(f"lenscope {package_version('lenscope')}")  # noqa: T201
+        return 0
+    if verb not in VERBS:
+        raise unknown_name("command", verb, VERBS)
+    module, name, _ = VERBS[verb]
+    command = getattr(import_module(f"lenscope.cli.{module}"), name)
+    try:
+        command.parse(f"lenscope {verb}", arguments).execute()
+    except SystemExit as end:  # tyro's way to end after --help
+        return int(end.code or 0)
+    return 0
+
+
+def _overview() -> str:
+    lines = "\n".join(f"  {verb:<9} {purpose}" for verb, (_, _, purpose) in VERBS.items())
+    return (
+        "usage: lenscope VERB [options]\n\n"
+        "Train a LeNet in seconds on an ordinary CPU and look inside it.\n\n"
+        f"verbs:\n{lines}\n\n"
+        "Begin with:  lenscope train\n"
+        "Options of a verb:  lenscope VERB --help"
+    )

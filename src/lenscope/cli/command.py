@@ -1,0 +1,88 @@
+"""What all commands share: parsing by tyro with errors in one line, and printing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import tyro
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lenscope.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+M = TypeVar("M", bound=BaseModel)
+Positional = tyro.conf.Positional
+NO_PAIRS = (tyro.conf.FlagCreatePairsOff,)  # --quiet, without --no-quiet
+
+
+class Command(BaseModel):
+    """A verb: its fields are its options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    @classmethod
+    def parse(cls, program: str, arguments: list[str]) -> Self:
+        """The command with its options; raises UsageError."""
+        return parse(cls, program, arguments)
+
+    def execute(self) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+
+def parse(model: type[M], program: str, arguments: list[str], default: M | None = None) -> M:
+    """A model's fields from command-line arguments, over those of `default`; raises UsageError in one line."""
+    said = io.StringIO()
+    options: dict[str, Any] = {} if default is None else {"default": default}
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(model, prog=program, args=arguments, config=NO_PAIRS, **options)
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise UsageError(_one_line(said.getvalue())) from None
+    except ValidationError as error:
+        raise UsageError("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())) from None
+
+
+def print_line(text: str) -> None:
+    """Print a result to stdout."""
+    print(text)  # noqa: T201
+
+
+def print_note(text: str) -> None:
+    """Print progress or prose to stderr."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document to stdout."""
+    print_line(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print a header and rows of cells to stdout, aligned: columns of numbers to the right, of words to the left."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numeric = [all(not cell or cell[0] in "0123456789" for cell in column[1:]) for column in columns]
+    for row in rows:
+        cells = zip(row, widths, numeric, strict=True)
+        print_line("  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip())
+
+
+def _one_line(box: str) -> str:
+    """tyro's framed message as one line, without its frame and its footer, and with the nearest known name."""
+    lines = [re.sub(r"[│╭╮╰╯─┌┐└┘|]+", " ", line).strip() for line in box.splitlines()[1:]]
+    kept = [line for line in lines if line and not line.startswith("For full helptext")]
+    text = re.sub(r"\s+", " ", " ".join(kept))
+    if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.$", text):
+        return str(unknown_name(choice[2], choice[1], re.findall(r"'([^']*)'", choice[3])))
+    text = text.replace(" Argument helptext:", "; expected").replace(" Perhaps you meant:", "; did you mean")
+    return text[:1].lower() + text[1:]

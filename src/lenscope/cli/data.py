@@ -1,0 +1,86 @@
+"""`lenscope data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from pydantic import Field
+
+from lenscope.cli.command import Command, Positional, print_json, print_line, print_note, print_table
+from lenscope.errors import IntegrityError, UsageError
+
+
+class Data(Command):
+    """List, fetch, verify and locate the data sets known by name.
+
+    list: what there is. fetch NAME: download what is not here yet. verify NAME: compare each file with its published
+    hash. locate NAME: where its files are.
+    """
+
+    action: Positional[Literal["list", "fetch", "verify", "locate"]] = Field(description="what to do")
+    name: Positional[str] = Field("", description="data set")
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
+        None, description="where else to look for the files"
+    )
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(
+        default=False, description="print one JSON document"
+    )
+
+    def execute(self) -> None:
+        """Do it and print."""
+        if self.action != "list" and not self.name:
+            raise UsageError(f"got no data set, expected a name; lenscope data {self.action} NAME")
+        getattr(self, f"_{self.action}")()
+
+    def _list(self) -> None:
+        from lenscope.data.catalogue import CATALOGUE
+        from lenscope.data.fetch import locate
+
+        here = {name: locate(name, self.data_dir) is not None for name in CATALOGUE}
+        if self.json_output:
+            print_json([
+                {"name": name, "title": entry.title, "here": here[name], "classes": len(entry.classes),
+                 "licence": entry.licence, "home": entry.home}
+                for name, entry in CATALOGUE.items()
+            ])  # fmt: skip
+            return
+        rows = [
+            (name, "here" if here[name] else "to fetch", str(len(entry.classes)), entry.licence)
+            for name, entry in CATALOGUE.items()
+        ]
+        print_table([("name", "", "classes", "licence"), *rows])
+
+    def _fetch(self) -> None:
+        from lenscope.data.fetch import fetch
+
+        print_note(f"fetching {self.name} …")
+        self._print_paths(fetch(self.name, self.data_dir))
+
+    def _locate(self) -> None:
+        from lenscope.data.fetch import locate
+        from lenscope.errors import DataError
+
+        paths = locate(self.name, self.data_dir)
+        if paths is None:
+            raise DataError(f"{self.name}: not found here; fetch it with: lenscope data fetch {self.name}")
+        self._print_paths(paths)
+
+    def _verify(self) -> None:
+        from lenscope.data.fetch import verify
+
+        checks = verify(self.name, self.data_dir)
+        if self.json_output:
+            print_json([check.__dict__ for check in checks])
+        else:
+            print_table([(check.name, check.state, str(check.path or ""), check.detail) for check in checks])
+        if bad := [check.name for check in checks if check.state in {"wrong", "missing"}]:
+            raise IntegrityError(f"{self.name}: wrong or missing: {', '.join(bad)}")
+
+    def _print_paths(self, paths: dict[str, Path]) -> None:
+        if self.json_output:
+            print_json({name: str(path) for name, path in paths.items()})
+            return
+        for path in paths.values():
+            print_line(str(path))

@@ -1,0 +1,160 @@
+"""`lenscope runs`, `compare`, `summary` and `doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from pydantic import Field
+
+from lenscope.cli.command import Command, Positional, print_json, print_line, print_table
+from lenscope.config import NetworkName
+from lenscope.errors import LenscopeError, UsageError
+
+if TYPE_CHECKING:
+    from lenscope.runs.run import Run
+
+JsonFlag = Annotated[bool, tyro.conf.arg(name="json")]
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+class Runs(Command):
+    """List the runs in a directory with state, accuracy and the course of the accuracy."""
+
+    directory: Positional[Path] = Field(Path("runs"), description="where the runs are")
+    json_output: JsonFlag = Field(default=False, description="print one JSON document")
+
+    def execute(self) -> None:
+        """List them."""
+        from lenscope.runs.run import list_runs
+
+        if not self.directory.is_dir():
+            raise UsageError(f"{self.directory}: no such directory; 'lenscope train' makes runs/")
+        found = list_runs(self.directory)
+        if self.json_output:
+            print_json([{"error": str(run)} if isinstance(run, LenscopeError) else _facts(run) for run in found])
+            return
+        rows = [_row(run) for run in found if not isinstance(run, LenscopeError)]
+        if rows:
+            print_table([("run", "state", "epochs", "accuracy", "seconds", "course"), *rows])
+        for broken in found:
+            if isinstance(broken, LenscopeError):
+                print_line(f"broken: {broken}")
+        if not found:
+            print_line(f"{self.directory}: no runs yet; make one with: lenscope train")
+
+
+class Compare(Command):
+    """Print the settings in which runs differ, and their results."""
+
+    runs: Positional[tuple[Path, ...]] = Field(description="run directories, two or more")
+    json_output: JsonFlag = Field(default=False, description="print one JSON document")
+
+    def execute(self) -> None:
+        """Compare and print."""
+        from lenscope import api
+
+        if len(self.runs) < 2:
+            raise UsageError(f"got {len(self.runs)} runs, expected two or more; lenscope compare RUN RUN…")
+        table = api.compare(self.runs)
+        if self.json_output:
+            print_json({"runs": [str(run) for run in self.runs], **table})
+            return
+        print_table([("", *(run.name for run in self.runs)), *((name, *cells) for name, cells in table.items())])
+
+
+class ShowSummary(Command):
+    """Print each layer's output size, kernel, parameters, multiply-adds and bytes."""
+
+    network: NetworkName = Field("lenet", description="the lecture's LeNet or the 1998 paper's")
+    input: Annotated[str, tyro.conf.arg(metavar="CxHxW")] = Field(
+        "1x32x32", pattern=r"^\d{1,5}[x×]\d{1,5}[x×]\d{1,5}$", description="channels, height and width of an image"
+    )
+    classes: int = Field(10, ge=2, le=1000, description="how many classes the network tells apart")
+    batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT")] = Field(
+        None, ge=1, description="images a batch, shown as the first index of each output"
+    )
+    json_output: JsonFlag = Field(default=False, description="print one JSON document")
+
+    def execute(self) -> None:
+        """Summarise and print."""
+        from lenscope import api
+
+        shape = [int(part) for part in self.input.replace("×", "x").split("x")]
+        recap = api.summary(self.network, input_shape=shape, classes=self.classes, batch_size=self.batch_size)
+        if self.json_output:
+            print_json(recap.as_dict())
+        else:
+            print_line(recap.text())
+
+
+class Doctor(Command):
+    """Print versions, processor, engines, devices and the data sets found here."""
+
+    json_output: JsonFlag = Field(default=False, description="print one JSON document")
+
+    def execute(self) -> None:
+        """Look around and print."""
+        facts = _examine()
+        if self.json_output:
+            print_json(facts)
+            return
+        for name, value in facts.items():
+            print_line(f"{name}:" if isinstance(value, dict) else f"{name}: {value}")
+            if isinstance(value, dict):
+                for key, part in value.items():
+                    print_line(f"  {key}: {part if part is not None else 'not installed'}")
+
+
+def sparkline(values: list[float]) -> str:
+    """Values as a row of at most 20 little bars, from the least to the greatest.
+
+    >>> sparkline([0.0, 0.5, 1.0])
+    '▁▅█'
+    """
+    if not values:
+        return ""
+    step = max(1, -(-len(values) // 20))
+    shown = values[::-1][::step][::-1]  # the last value is always there
+    low, span = min(shown), (max(shown) - min(shown)) or 1.0
+    return "".join(SPARKS[round((value - low) / span * (len(SPARKS) - 1))] for value in shown)
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    metrics = run.metrics
+    column = metrics.test_accuracy if run.data.test_images else metrics.validation_accuracy
+    accuracies = column[column == column].tolist()  # NaN differs from itself
+    seconds = [value for value in metrics.train_seconds.tolist() if value == value]  # noqa: PLR0124
+    return {
+        "run": str(run.path),
+        "state": run.status.state,
+        "why": run.status.why,
+        "epochs": int(metrics.epoch[-1]) if len(metrics) else 0,
+        "of_epochs": run.config.epochs,
+        "accuracy": accuracies[-1] if accuracies else None,
+        "train_seconds": sum(seconds),
+        "accuracies": accuracies,
+    }
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    facts = _facts(run)
+    accuracy = "" if facts["accuracy"] is None else f"{facts['accuracy']:.2%}"
+    epochs, course = f"{facts['epochs']}/{facts['of_epochs']}", sparkline(facts["accuracies"])
+    return run.name, facts["state"], epochs, accuracy, f"{facts['train_seconds']:.1f}", course
+
+
+def _examine() -> dict[str, Any]:
+    import torch
+
+    from lenscope.data.catalogue import CATALOGUE
+    from lenscope.data.fetch import locate
+    from lenscope.environment import describe_environment
+
+    facts = describe_environment()
+    found = {name: locate(name) for name in CATALOGUE}
+    folders = {name: str(next(iter(paths.values())).parent) for name, paths in found.items() if paths}
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    engines = {"torch": f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"}
+    return facts | {"engines": engines, "devices": [name for name, is_there in there.items() if is_there], "data": folders}

@@ -1,0 +1,99 @@
+"""`lenscope evaluate` and `lenscope predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from pydantic import Field
+
+from lenscope.cli.command import Command, Positional, print_json, print_line, print_table
+
+
+class Evaluate(Command):
+    """Measure a run's trained network on a labelled set: accuracy, interval, loss, and each class."""
+
+    run: Positional[Path] = Field(description="run directory")
+    data: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")] = Field(
+        None, description="data set; by default the run's own, its test part"
+    )
+    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
+        None, description="where else to look for the files of a named data set"
+    )
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(
+        default=False, description="print one JSON document"
+    )
+
+    def execute(self) -> None:
+        """Measure and print."""
+        from lenscope import api
+
+        run = api.open_run(self.run)
+        data = self.data and api.load(self.data, data_dir=self.data_dir)
+        evaluation = api.evaluate(run, data)
+        low, high = evaluation.accuracy_interval
+        if self.json_output:
+            classes = [score.__dict__ | {"recall_interval": list(score.recall_interval)} for score in evaluation.by_class]
+            facts = {"run": str(run.path), "data": evaluation.dataset, "images": len(evaluation.labels)}
+            measured = {"accuracy": evaluation.accuracy, "accuracy_interval": [low, high], "loss": evaluation.loss}
+            print_json({**facts, **measured, "classes": classes})
+            return
+        header = ("class", "images", "found", "95 % interval", "of those called it, right")
+        rows = [
+            (
+                score.name,
+                f"{score.images:,}",
+                f"{score.recall:.2%}",
+                f"{100 * score.recall_interval.low:.2f} to {100 * score.recall_interval.high:.2f} %",
+                "never called" if score.precision is None else f"{score.precision:.2%}",
+            )
+            for score in evaluation.by_class
+        ]
+        print_table([header, *rows])
+        print_line(
+            f"{evaluation.dataset}: {evaluation.accuracy:.2%} of {len(evaluation.labels):,} images right, 95 % interval "
+            f"{100 * low:.2f} to {100 * high:.2f} %; loss {evaluation.loss:.4f} nats an image"
+        )
+
+
+class Predict(Command):
+    """Ask a run's network what pictures show; each is prepared as the run's data were made."""
+
+    run: Positional[Path] = Field(description="run directory")
+    files: Positional[tuple[Path, ...]] = Field(description="pictures: PNG, JPEG and others, of any size")
+    show: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
+        None, description="write each step of the preparation as a picture into this directory"
+    )
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(
+        default=False, description="print one JSON document"
+    )
+
+    def execute(self) -> None:
+        """Predict and print."""
+        from lenscope import api
+        from lenscope.errors import UsageError
+
+        if not self.files:
+            raise UsageError("got no picture, expected at least one; lenscope predict RUN FILE…")
+        predictions = api.predict(self.run, self.files)
+        shown = [api.show_preparation(prediction, self.show) for prediction in predictions] if self.show else []
+        if self.json_output:
+            print_json(
+                [
+                    {
+                        "file": one.source,
+                        "answer": one.answer,
+                        "probability": one.probability,
+                        "probabilities": dict(zip(one.classes, one.probabilities.tolist(), strict=True)),
+                    }
+                    for one in predictions
+                ]
+            )
+            return
+        for one in predictions:
+            others = sorted(zip(one.probabilities.tolist(), one.classes, strict=True), reverse=True)[1:3]
+            rest = ", ".join(f"{name} {share:.1%}" for share, name in others)
+            print_line(f"{one.source}: {one.answer}  {one.probability:.1%}  (then {rest})")
+        for path in shown:
+            print_line(f"steps: {path}")

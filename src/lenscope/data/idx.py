@@ -1,0 +1,173 @@
+"""IDX, the file format of MNIST, read strictly: plain or gzip, nothing missing and nothing left over.
+
+The format (Y. LeCun, C. Cortes and C. Burges, the MNIST pages, "The IDX file format"): two zero bytes, a code of the
+element type, the number of dimensions, each dimension as a big-endian 32-bit number, and the elements in C order.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenscope.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from numpy.typing import NDArray
+
+DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MAX_DIMENSIONS = 4
+# The largest known file, the images of emnist-byclass, has 547 MB.
+MAX_BYTES = 2**30
+# gzip reaches 1030:1, real IDX files 2:1 to 20:1. A small file may reach more: it costs no memory.
+MAX_RATIO, SMALL_BYTES = 100, 2**24
+_HEADER_BYTES = 4 + 4 * MAX_DIMENSIONS
+
+
+def read_idx(path: Path, *, dtypes: Collection[str] = ("uint8",), ndim: int | None = None) -> NDArray[Any]:
+    """The array in an IDX file, plain or gzip; which of the two is told by its first bytes, not by its name.
+
+    Args:
+        path: the file.
+        dtypes: the element types that are welcome, by numpy's names.
+        ndim: the number of dimensions that is expected; None for any up to MAX_DIMENSIONS.
+
+    Returns:
+        A writable array in the machine's byte order.
+
+    Raises:
+        DataError: the file cannot be read, is cut, has bytes left over or is not what was expected.
+    """
+    return decode_idx(unpack(read_bytes(path), str(path)), str(path), dtypes=dtypes, ndim=ndim)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an ordinary file of at most MAX_BYTES and a header; raises DataError."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: not an ordinary file; expected a file in IDX format")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + _HEADER_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; check that it is there and readable") from None
+    if len(raw) > MAX_BYTES + _HEADER_BYTES:
+        raise DataError(f"{path}: more than {MAX_BYTES} bytes; expected a smaller file")
+    return raw
+
+
+def is_gzip(raw: bytes) -> bool:
+    """Whether the bytes begin as gzip does."""
+    return raw[:2] == b"\x1f\x8b"
+
+
+def unpack(raw: bytes, source: str) -> bytes:
+    """The content of a file, unpacked if it is gzip, in no more memory than the IDX header inside states.
+
+    Checksum and length at the end are checked; trailing bytes and a second gzip member are refused.
+
+    Args:
+        raw: the file's bytes.
+        source: what to call it in an error.
+
+    Raises:
+        DataError: a broken or cut gzip, or one that states an implausible size.
+    """
+    if not is_gzip(raw):
+        return raw
+    try:
+        head = zlib.decompressobj(wbits=31).decompress(raw, _HEADER_BYTES)
+        size = _stated_bytes(head, source)
+        if size > max(SMALL_BYTES, MAX_RATIO * len(raw)):
+            raise DataError(f"{source}: {len(raw)} bytes of gzip state {size} bytes of content; refused as a bomb")
+        stream = zlib.decompressobj(wbits=31)
+        content = stream.decompress(raw, size + 1)
+    except zlib.error as error:
+        reason = str(error).partition(": ")[2] or str(error)
+        raise DataError(f"{source}: broken gzip: {reason}; get the file anew") from None
+    if len(content) <= size and not stream.eof:
+        raise DataError(f"{source}: cut gzip: its end is missing; get the file anew")
+    if stream.unused_data:
+        raise DataError(f"{source}: {len(stream.unused_data)} bytes after the end of the gzip; get the file anew")
+    return content
+
+
+def decode_idx(
+    content: bytes, source: str, *, dtypes: Collection[str] = ("uint8",), ndim: int | None = None
+) -> NDArray[Any]:
+    """The array in the bytes of an unpacked IDX file; `source` names it in an error. See `read_idx`."""
+    dtype, shape = _parse_header(content, source)
+    if dtype.name not in dtypes:
+        raise DataError(f"{source}: elements are {dtype.name}, expected {' or '.join(dtypes)}")
+    if ndim is not None and len(shape) != ndim:
+        raise DataError(f"{source}: {len(shape)} dimensions {shape}, expected {ndim}; is it the right kind of file?")
+    expected = _stated_bytes(content, source)
+    if len(content) != expected:
+        fault = "cut" if len(content) < expected else "bytes left over"
+        raise DataError(f"{source}: {fault}: {len(content)} bytes, its header states {expected}; get the file anew")
+    elements = np.frombuffer(content, dtype, offset=4 + 4 * len(shape)).reshape(shape)
+    return elements.astype(dtype.newbyteorder("="))
+
+
+def encode_idx(array: NDArray[Any]) -> bytes:
+    """The bytes of an IDX file that holds an array of a type in DTYPES; raises DataError for others."""
+    codes = {np.dtype(name).name: code for code, name in DTYPES.items()}
+    if array.dtype.name not in codes or not 0 < array.ndim <= MAX_DIMENSIONS or not array.size:
+        raise DataError(f"IDX cannot hold {array.dtype.name} of shape {array.shape}; types: {', '.join(codes)}")
+    header = struct.pack(f">HBB{array.ndim}I", 0, codes[array.dtype.name], array.ndim, *array.shape)
+    return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def write_idx(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as IDX, as gzip without name or time if the path ends in `.gz`."""
+    content = encode_idx(array)
+    Path(path).write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def check_images(images: NDArray[Any], source: str) -> None:
+    """Raise DataError unless the array is a stack of grey images, shape (N, H, W)."""
+    if images.ndim != 3:
+        raise DataError(f"{source}: shape {images.shape} where images (N, H, W) were expected; is it a file of labels?")
+
+
+def check_labels(labels: NDArray[Any], images: NDArray[Any], classes: int, source: str) -> None:
+    """Raise DataError unless there is one label an image and each is at least 0 and below `classes`."""
+    if labels.ndim != 1:
+        raise DataError(f"{source}: shape {labels.shape} where labels (N,) were expected; is it a file of images?")
+    if len(labels) != len(images):
+        raise DataError(f"{source}: {len(labels)} labels for {len(images)} images; expected as many of each")
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        first = wrong[0]
+        raise DataError(f"{source}: label {labels[first]} of image {first} is outside 0 to {classes - 1}")
+
+
+def _parse_header(content: bytes, source: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    if len(content) < 4:
+        raise DataError(f"{source}: {len(content)} bytes, too short for IDX; get the file anew")
+    zero, code, ndim = struct.unpack_from(">HBB", content)
+    if zero != 0 or code not in DTYPES:
+        raise DataError(f"{source}: not IDX: it begins with {content[:4].hex()}, expected 0000, a type and a dimension")
+    if not 0 < ndim <= MAX_DIMENSIONS:
+        raise DataError(f"{source}: {ndim} dimensions, expected 1 to {MAX_DIMENSIONS}")
+    if len(content) < 4 + 4 * ndim:
+        raise DataError(f"{source}: cut: {len(content)} bytes end within its header; get the file anew")
+    shape = struct.unpack_from(f">{ndim}I", content, 4)
+    if 0 in shape:
+        raise DataError(f"{source}: empty: its dimensions are {shape}")
+    return np.dtype(DTYPES[code]), shape
+
+
+def _stated_bytes(content: bytes, source: str) -> int:
+    """The size of the whole file that its header states."""
+    dtype, shape = _parse_header(content, source)
+    size = math.prod(shape) * dtype.itemsize
+    if size > MAX_BYTES:
+        raise DataError(f"{source}: dimensions {shape} make {size} bytes, expected at most {MAX_BYTES}")
+    return 4 + 4 * len(shape) + size

@@ -1,0 +1,107 @@
+"""What a run's trained network says: of a labelled set, and of single pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.data.dataset import Dataset
+from lenscope.data.digit import centre_digit
+from lenscope.data.pictures import read_picture
+from lenscope.errors import UsageError
+from lenscope.insight.mistakes import evaluate_answers
+from lenscope.training.torch_engine import predict_log_probabilities
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from lenscope.data.digit import DigitSteps
+    from lenscope.insight.mistakes import Evaluation
+    from lenscope.nets.catalogue import Network
+    from lenscope.runs.run import DataFacts, Run
+
+CENTRED_SETS = ("mnist", "kmnist", "qmnist", "emnist")  # made by cropping, scaling and centring, as MNIST was
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a network says of one picture.
+
+    Attributes:
+        source: the picture's path.
+        answer: the most probable class.
+        probability: its probability.
+        probabilities: each class's, float32, shape (classes,).
+        classes: their names.
+        steps: how the picture was prepared, step by step; None where it was only resized.
+        prepared: what the network saw; uint8, shape (C, H, W).
+    """
+
+    source: str
+    answer: str
+    probability: float
+    probabilities: NDArray[np.float32]
+    classes: tuple[str, ...]
+    steps: DigitSteps | None
+    prepared: NDArray[np.uint8]
+
+
+def evaluate_run(run: Run, part: Dataset) -> Evaluation:
+    """A run's trained network on labelled images.
+
+    Raises:
+        UsageError: images with other classes or channels than those it was trained on.
+        RunError: a run without trained weights.
+    """
+    own = run.data
+    if len(part.classes) != len(own.classes) or part.channels != own.channels:
+        raise UsageError(
+            f"{part.name}: got {len(part.classes)} classes and {part.channels} channels, expected the "
+            f"{len(own.classes)} classes and {own.channels} channels that {run.name} was trained on"
+        )
+    network = run.network()
+    return evaluate_answers(predict_log_probabilities(network, part.resized(network.image_size)), part)
+
+
+def predict_pictures(run: Run, files: list[Path]) -> list[Prediction]:
+    """What a run's trained network says of each picture; raises DataError for one that cannot be used."""
+    network, facts = run.network(), run.data
+    return [_predict(network, facts, file) for file in files]
+
+
+def _predict(network: Network, facts: DataFacts, file: Path) -> Prediction:
+    steps, image = _prepare(facts, file)
+    alone = Dataset(image[None], np.zeros(1, np.uint8), facts.classes, facts.name).resized(network.image_size)
+    probabilities = np.exp(predict_log_probabilities(network, alone)[0])
+    best = int(probabilities.argmax())
+    return Prediction(
+        source=str(file),
+        answer=facts.classes[best],
+        probability=float(probabilities[best]),
+        probabilities=probabilities,
+        classes=facts.classes,
+        steps=steps,
+        prepared=alone.images[0],
+    )
+
+
+def _prepare(facts: DataFacts, file: Path) -> tuple[DigitSteps | None, NDArray[np.uint8]]:
+    """A picture as the images of its data set are: uint8, shape (C, H, W)."""
+    pixels = read_picture(file)
+    if facts.channels == 1 and facts.name.split("-")[0] in CENTRED_SETS:
+        steps = centre_digit(pixels, str(file))
+        return steps, steps.centred[None]
+    return None, _with_channels(pixels, facts.channels)
+
+
+def _with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Grey (H, W) or colour (H, W, 3) as (channels, H, W)."""
+    if pixels.ndim == 2:
+        return np.repeat(pixels[None], channels, 0)
+    if channels == 3:
+        return pixels.transpose(2, 0, 1)
+    return grey(pixels)[None]

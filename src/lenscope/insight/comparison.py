@@ -1,0 +1,43 @@
+"""Runs side by side: the settings in which they differ, and what came of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lenscope.runs.run import Run
+
+
+def compare_runs(runs: list[Run]) -> dict[str, list[str]]:
+    """A row a name with a cell a run: first the settings that differ, then the results; all as text to print."""
+    settings = [_settings(run) for run in runs]
+    rows = {name: [table[name] for table in settings] for name in settings[0]}
+    differing = {name: cells for name, cells in rows.items() if len(set(cells)) > 1}
+    results = [describe_results(run) for run in runs]
+    return differing | {name: [table[name] for table in results] for name in results[0]}
+
+
+def describe_results(run: Run) -> dict[str, str]:
+    """What came of a run so far, as text; a cell that does not apply is empty."""
+    rows = run.metrics.rows()
+    last = rows[-1]
+    seconds = sum((row.train_seconds or 0) + (row.evaluation_seconds or 0) for row in rows)
+    return {
+        "state": run.status.state,
+        "epochs done": str(last.epoch),
+        "train loss": _shown(last.train_loss, "{:.4f}"),
+        "validation accuracy": _shown(last.validation_accuracy, "{:.2%}"),
+        "test loss": _shown(last.test_loss, "{:.4f}"),
+        "test accuracy": _shown(last.test_accuracy, "{:.2%}"),
+        "seconds": f"{seconds:.1f}",
+    }
+
+
+def _settings(run: Run) -> dict[str, str]:
+    own = {name: str(value) for name, value in run.config.model_dump().items()}
+    environment = {name: str(run.environment.get(name)) for name in ("device", "processor", "packages")}
+    return own | environment | {"training data": run.data.sha256[:12]}
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)

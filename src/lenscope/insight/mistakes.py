@@ -1,0 +1,96 @@
+"""How a network does on a labelled set: overall, by class, and where it is most wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.insight.intervals import Interval, wilson_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lenscope.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class: how many images, the share of them that is found (recall) with its 95 % interval, and of those that
+    were called it the share that is right (precision; None where none was).
+    """
+
+    name: str
+    images: int
+    recall: float
+    recall_interval: Interval
+    precision: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A network's answers on a labelled set.
+
+    Attributes:
+        dataset: the name of the set.
+        classes: the name of each class.
+        labels: int64, shape (N,).
+        predicted: int64, shape (N,), the most probable class.
+        confidence: float32, shape (N,), its probability.
+        loss: mean negative log-likelihood an image, nats.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+    loss: float
+
+    @property
+    def right(self) -> int:
+        """How many images are classified correctly."""
+        return int((self.labels == self.predicted).sum())
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction that is right."""
+        return self.right / len(self.labels)
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """Its 95 % Wilson interval: the uncertainty from the finite set, not from the seed."""
+        return wilson_interval(self.right, len(self.labels))
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Counts, shape (classes, classes): row the label, column the answer."""
+        count = len(self.classes)
+        return np.bincount(self.labels * count + self.predicted, minlength=count * count).reshape(count, count)
+
+    @property
+    def by_class(self) -> tuple[ClassScore, ...]:
+        """Each class that has an image here."""
+        return tuple(self._class_score(label) for label in np.unique(self.labels))
+
+    def worst(self, count: int) -> NDArray[np.int64]:
+        """The indices of the most confident mistakes, the most confident first; int64, at most (count,)."""
+        wrong = np.flatnonzero(self.labels != self.predicted)
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")[:count]]
+
+    def _class_score(self, label: int) -> ClassScore:
+        mine, called = self.labels == label, self.predicted == label
+        found, images = int((mine & called).sum()), int(mine.sum())
+        precision = found / int(called.sum()) if called.any() else None
+        return ClassScore(self.classes[label], images, found / images, wilson_interval(found, images), precision)
+
+
+def evaluate_answers(log_probabilities: NDArray[np.float32], dataset: Dataset) -> Evaluation:
+    """The evaluation of log-probabilities, float32 of shape (N, classes), on the set that they were computed from."""
+    labels = dataset.labels.astype(np.int64)
+    predicted = log_probabilities.argmax(1)
+    own = np.take_along_axis(log_probabilities, labels[:, None], 1)
+    confidence = np.exp(np.take_along_axis(log_probabilities, predicted[:, None], 1))[:, 0]
+    loss = float(-own.mean(dtype=np.float64))
+    return Evaluation(dataset.name, dataset.classes, labels, predicted, confidence, loss)

@@ -1,0 +1,65 @@
+"""Loss and accuracy against epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from lenscope.plots.display import PARTS, Display, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from lenscope.insight.curves import Curve, Curves
+
+NAMES = {"train": "training", "validation": "validation", "test": "test", "lecture": "Lecture 29, as printed"}
+
+
+@dataclass(frozen=True, eq=False)
+class CurvesDisplay(Display):
+    """The two curves of a run side by side; a lecture's own points in grey where there are any."""
+
+    curves: Curves
+
+    def draw(self) -> Figure:
+        """A new figure."""
+        figure = new_figure(10, 4.2)
+        figure.suptitle(self.curves.title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        left, right = figure.subplots(1, 2)
+        self.plot_loss(left)
+        self.plot_accuracy(right)
+        return figure
+
+    def plot_loss(self, axes: Axes) -> None:
+        """Draw the losses on existing axes."""
+        axes.set(title="Loss", xlabel="epoch", ylabel="negative log-likelihood (nats an image)")
+        _plot(axes, self.curves.loss)
+        axes.set_ylim(bottom=0)
+        _legend(axes, "upper right")
+
+    def plot_accuracy(self, axes: Axes) -> None:
+        """Draw the accuracies on existing axes; epoch 0, near chance, is left out where there are later ones."""
+        axes.set(title="Accuracy", xlabel="epoch", ylabel="images right (%)")
+        _plot(axes, self.curves.accuracy, skip_untrained=True)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+        _legend(axes, "lower right")
+
+
+def _plot(axes: Axes, curves: tuple[Curve, ...], *, skip_untrained: bool = False) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for curve in curves:
+        shown = curve.epochs > 0 if skip_untrained and len(curve.epochs) > 1 else curve.epochs >= 0
+        epochs, values = curve.epochs[shown], curve.values[shown]
+        many = len(epochs) > 40
+        style = {"linestyle": "none", "marker": "o", "zorder": 1} if curve.name == "lecture" else {"marker": "o"}
+        if many and curve.name != "lecture":
+            style = {"marker": ""}
+        axes.plot(epochs, values, color=PARTS[curve.name], label=NAMES[curve.name], **style)  # type: ignore[arg-type]
+
+
+def _legend(axes: Axes, place: str) -> None:
+    if axes.lines:
+        axes.legend(loc=place)

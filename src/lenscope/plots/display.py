@@ -1,0 +1,93 @@
+"""What all pictures share: the Display class, the palette and the type.
+
+Colours are Okabe and Ito's ("Color universal design", 2008), which colour-blind readers tell apart; the diverging
+scale is matplotlib's RdBu reversed, blue below zero and red above, equally dark on both sides.
+"""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lenscope.runs.storage import write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+INK, GREY, FAINT = "#222222", "#8a8a8a", "#dddddd"
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
+PARTS = {"train": VERMILLION, "validation": PURPLE, "test": GREEN, "lecture": GREY}  # loss red, accuracy green there
+DIVERGING = "RdBu_r"
+DPI = 144
+
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ebebeb",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+    "lines.markersize": 4.5,
+}
+
+
+class Display(ABC):
+    """A picture of data that were computed before: draw it, save it, or let a notebook show it."""
+
+    @abstractmethod
+    def draw(self) -> Figure:
+        """A new figure."""
+
+    def figure(self) -> Figure:
+        """A new figure in the style of all our pictures; needs no display and leaves matplotlib's state alone."""
+        with rc_context(STYLE):
+            return self.draw()
+
+    def png(self) -> bytes:
+        """The picture as a PNG file's bytes."""
+        file = io.BytesIO()
+        with rc_context(STYLE):
+            self.draw().savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+        return file.getvalue()
+
+    def save(self, path: Path) -> None:
+        """Write it as a PNG file, whole or not at all; raises StorageError."""
+        write_file(path, self.png())
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, laid out so that nothing overlaps."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def bare(axes: Axes) -> None:
+    """Take away ticks, grid and frame: for pictures within a picture."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

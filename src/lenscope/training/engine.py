@@ -1,0 +1,61 @@
+"""What the training loop asks of whatever takes the updates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lenscope.data.dataset import Dataset
+    from lenscope.training.events import Weights
+
+
+class Score(NamedTuple):
+    """Mean negative log-likelihood an image in nats, and the fraction that is right."""
+
+    loss: float
+    accuracy: float
+
+
+class Engine(Protocol):
+    """Takes updates of one network on one training set.
+
+    Attributes:
+        name: such as `torch`.
+        device: where it runs, such as `cpu`.
+        failed_layer: after a step that was refused, the first layer, output or gradient that was not finite in it.
+    """
+
+    name: str
+    device: str
+    failed_layer: str
+
+    def run(
+        self,
+        batches: Sequence[NDArray[np.int64]],
+        learning_rates: Sequence[float],
+        stop: Callable[[], bool],
+    ) -> NDArray[np.float32]:
+        """Take one step a batch of training-set indices and return the steps' losses.
+
+        Where `stop()` turns true, fewer losses come back: a step that was interrupted is as if it had not begun.
+        A step whose loss or gradient is not finite is not taken: its loss comes back as NaN, the last of the call,
+        and the weights are the last that gave a finite loss.
+        """
+        ...
+
+    def evaluate(self, dataset: Dataset) -> Score:
+        """Loss and accuracy over all images, each counted once."""
+        ...
+
+    def weights(self) -> Weights:
+        """A copy of the weights, float32, named as in the network's state_dict."""
+        ...
+
+    def kernels(self) -> Weights:
+        """A copy of the convolution kernels, float32, each (out, in, height, width)."""
+        ...

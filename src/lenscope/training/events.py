@@ -1,0 +1,113 @@
+"""What happens while a network trains: all that `fit()` yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lenscope.config import TrainConfig
+
+    Weights = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One row of metrics; a cell that does not apply is None.
+
+    Losses are mean negative log-likelihoods an image in nats, accuracies fractions in [0, 1]. Epoch 0 is the
+    untrained network.
+    """
+
+    epoch: int
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    learning_rate: float | None = None
+    train_seconds: float | None = None
+    evaluation_seconds: float | None = None
+    images_per_second: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RunStarted:
+    """Training is about to begin.
+
+    Attributes:
+        config: the settings.
+        train_images: how many images each epoch learns from.
+        validation_images: how many are held out.
+        test_images: how many the accuracy is measured on.
+        classes: the name of each class.
+        channels: colour channels of an image.
+        steps: updates of the whole run.
+        steps_per_epoch: updates of an epoch.
+        engine: what takes the updates.
+        device: where.
+        weights: the initial weights, named as in the network's state_dict.
+    """
+
+    config: TrainConfig
+    train_images: int
+    validation_images: int
+    test_images: int
+    classes: tuple[str, ...]
+    channels: int
+    steps: int
+    steps_per_epoch: int
+    engine: str
+    device: str
+    weights: Weights
+
+
+@dataclass(frozen=True, eq=False)
+class StepsDone:
+    """Some steps were taken: the last one's number, their losses, float32, and learning rates, float64, both (n,)."""
+
+    epoch: int
+    step: int
+    losses: NDArray[np.float32]
+    learning_rates: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The convolution kernels after a step; each float32, shape (out, in, height, width)."""
+
+    step: int
+    kernels: Weights
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch ended, or the untrained network was measured (epoch 0)."""
+
+    metrics: EpochMetrics
+
+
+@dataclass(frozen=True, eq=False)
+class RunFinished:
+    """The run reached its end; `why` tells of an early one."""
+
+    step: int
+    weights: Weights
+    why: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RunStopped:
+    """The run ended before its end: interrupted, or failed with an error; the weights are the last good ones."""
+
+    step: int
+    weights: Weights
+    why: str
+    error: Exception | None = None
+
+
+Event = RunStarted | StepsDone | Snapshot | EpochDone | RunFinished | RunStopped

@@ -1,0 +1,60 @@
+"""Ctrl-C and SIGTERM as a flag that is looked at between steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Interrupted(KeyboardInterrupt):  # noqa: N818 - as KeyboardInterrupt
+    """A run ended early because it was asked to, with what it has saved.
+
+    Attributes:
+        path: the run's directory.
+        signal: SIGINT or SIGTERM.
+    """
+
+    def __init__(self, step: int, path: Path, number: int | None) -> None:
+        super().__init__(f"interrupted after step {step}; what was done is in {path}")
+        self.path, self.signal = path, number
+
+
+class StopFlag:
+    """Callable: whether somebody asked to stop; `signal` is what with."""
+
+    signal: int | None = None
+
+    def __call__(self) -> bool:
+        """Whether somebody asked to stop."""
+        return self.signal is not None
+
+
+@contextmanager
+def listen_for_stop() -> Iterator[StopFlag]:
+    """Turn SIGINT and SIGTERM into a flag for a while; a second one acts as it always does.
+
+    Off the main thread, where Python cannot handle signals, the flag just stays down.
+    """
+    flag = StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def raise_flag(number: int, _frame: Any) -> None:
+        flag.signal = number
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, raise_flag)
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,110 @@
+"""Watching in a terminal: a line an epoch, and a bar within it; plain lines where the output is no terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from lenscope.nets.catalogue import build
+from lenscope.nets.summary import summarise
+from lenscope.training.events import EpochDone, RunFinished, RunStarted, RunStopped, StepsDone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from lenscope.training.events import EpochMetrics, Event
+
+COLUMNS = ("epoch", "train loss", "validation", "test loss", "accuracy", "seconds", "images/s")
+
+
+class TerminalWatcher:
+    """Prints what happens on a console.
+
+    Args:
+        console: where to; the bar appears only if it is a terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        bar = BarColumn(bar_width=32)
+        self._progress = Progress(
+            TextColumn("{task.description}"), bar, MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"),
+            TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task: TaskID | None = None
+        self._steps_per_epoch = 1
+        self._has_validation = False
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case RunStarted():
+                self._start(event)
+            case StepsDone(epoch=epoch, step=step, losses=losses):
+                self._advance(epoch, step, float(losses[-1]))
+            case EpochDone(metrics=metrics):
+                self._console.print(self._row(metrics), highlight=False)
+            case RunFinished() | RunStopped():
+                self.close()
+            case _:
+                pass
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    def _start(self, event: RunStarted) -> None:
+        self._steps_per_epoch = event.steps_per_epoch
+        self._has_validation = bool(event.validation_images)
+        for line in describe_start(event):
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(self._cells(COLUMNS), style="bold", highlight=False)
+        self._progress.start()
+        self._task = self._progress.add_task("epoch 1", total=event.steps_per_epoch, loss="")
+
+    def _advance(self, epoch: int, step: int, loss: float) -> None:
+        if self._task is not None:
+            done = step - (epoch - 1) * self._steps_per_epoch
+            self._progress.update(self._task, completed=done, description=f"epoch {epoch}", loss=f"{loss:.4f}")
+
+    def _row(self, metrics: EpochMetrics) -> str:
+        accuracy = metrics.test_accuracy if metrics.test_accuracy is not None else metrics.validation_accuracy
+        seconds = (metrics.train_seconds or 0.0) + (metrics.evaluation_seconds or 0.0)
+        cells = (
+            str(metrics.epoch),
+            _number(metrics.train_loss),
+            _number(metrics.validation_loss),
+            _number(metrics.test_loss),
+            f"{100 * accuracy:.2f} %" if accuracy is not None else "",
+            f"{seconds:.2f}",
+            f"{metrics.images_per_second:,.0f}" if metrics.images_per_second else "",
+        )
+        return self._cells(cells)
+
+    def _cells(self, cells: tuple[str, ...]) -> str:
+        shown = [cell for name, cell in zip(COLUMNS, cells, strict=True) if name != "validation" or self._has_validation]
+        return "".join(f"{cell:>{5 if place == 0 else 12}}" for place, cell in enumerate(shown))
+
+
+def describe_start(event: RunStarted) -> Iterator[str]:
+    """What the lecture prints before it trains: counts, the device, and the recap of the network."""
+    config, images = event.config, f"{event.train_images:,} training images"
+    if event.validation_images:
+        images += f", {event.validation_images:,} held out for validation"
+    yield f"data      {config.data}: {images}, {event.test_images:,} test images, {len(event.classes)} classes"
+    where = {"cuda": "on the GPU", "mps": "on the GPU"}.get(event.device, "on the CPU (no GPU in use)")
+    yield f"engine    {event.engine}, {where}"
+    size = event.train_images if config.optimizer == "gd" else config.batch_size
+    yield (
+        f"recipe    {config.recipe}: {config.optimizer}, learning rate {config.learning_rate:g} ({config.schedule}), "
+        f"batches of {size:,}, {config.epochs} epochs of {event.steps_per_epoch:,} steps, seed {config.seed}"
+    )
+    network = build(config.network, event.channels, len(event.classes), config.seed)
+    yield f"\n{summarise(network, (event.channels, network.image_size, network.image_size), size)}\n"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,121 @@
+"""Initial weights: PyTorch's distribution, our own numbers, no library's generator."""
+
+import hashlib
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from lenscope.config import NetworkName
+from lenscope.nets.catalogue import build
+from lenscope.nets.initialisation import default_bounds, initialise
+from lenscope.nets.lenet import LeNet
+from lenscope.randomness import Purpose, random_uniforms
+
+
+def digest(network: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest distance between two empirical distributions."""
+    values = np.sort(np.concatenate([a, b]))
+    below = [np.searchsorted(np.sort(sample), values, side="right") / len(sample) for sample in (a, b)]
+    return np.abs(below[0] - below[1]).max()
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2", "fc3"])
+def test_weights_and_biases_have_pytorchs_default_distribution(layer: str) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        theirs = [getattr(LeNet(), layer) for _ in range(40)]
+    ours = [getattr(build("lenet", 1, 10, seed), layer) for seed in range(40)]
+    for part in ("weight", "bias"):
+        a, b = (
+            torch.cat([getattr(net, part).detach().ravel() for net in nets]).double().numpy() for nets in (ours, theirs)
+        )
+        bound = theirs[0].weight[0].numel() ** -0.5
+        assert 0.97 * bound < np.abs(a).max() <= np.float32(bound)
+        assert abs(a.mean()) < 4 * bound / np.sqrt(3 * a.size)
+        assert kolmogorov_smirnov(a, b) < 1.95 * np.sqrt(2 / a.size)  # the 0.1 % point for two samples of this size
+
+
+def test_a_parameters_values_are_the_documented_function_of_the_seed() -> None:
+    network = build("lenet", 1, 10, 7)
+    for index, parameter in enumerate(network.parameters()):
+        layer = list(network.children())[[0, 0, 2, 2, 4, 4, 5, 5, 6, 6][index]]
+        uniforms = random_uniforms(7, Purpose.WEIGHTS, index, parameter.numel())
+        expected = ((2 * uniforms - 1) / np.sqrt(layer.weight[0].numel())).astype(np.float32)
+        np.testing.assert_allclose(parameter.detach().numpy().ravel(), expected, rtol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others() -> None:
+    assert digest(build("lenet", 1, 10, 3)) == digest(build("lenet", 1, 10, 3))
+    assert digest(build("lenet", 1, 10, 3)) != digest(build("lenet", 1, 10, 4))
+
+
+def test_the_first_weights_are_these_for_ever() -> None:
+    first = build("lenet", 1, 10, 0).conv1.weight.detach().ravel()[:4].tolist()
+    assert first == [0.12534162402153015, 0.10053256899118423, 0.06865961849689484, -0.006750408094376326]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("lenet", "c78452f20bf7f9de104d80a541104032e4b43107030c7f05497987e1a1daf070"),
+        ("lenet1998", "d220bcb2d6a3a8298f3ec826b2a5d2f2ac9474e6fc094a6b426e42ac5a41bdee"),
+    ],
+)
+def test_all_weights_of_seed_0_are_these_for_ever(name: str, expected: str) -> None:
+    assert digest(build(name, 1, 10, 0)) == expected
+
+
+def test_parameters_are_independent_of_one_another() -> None:
+    first = [parameter.detach().ravel()[:6] for parameter in build("lenet", 1, 10, 0).parameters()]
+    normed = {tuple((values / values.abs().max()).tolist()) for values in first}
+    assert len(normed) == len(first)
+
+
+@pytest.mark.parametrize("name", get_args(NetworkName))
+def test_torchs_generator_is_left_alone(name: str) -> None:
+    before = torch.random.get_rng_state()
+    build(name, 1, 10, 0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_what_the_weights_were_before_does_not_matter() -> None:
+    network = build("lenet", 1, 10, 0)
+    expected = digest(network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(float("nan"))
+    initialise(network, 0)
+    assert digest(network) == expected
+
+
+def test_lenet1998_is_uniform_within_its_own_bounds() -> None:
+    network = build("lenet1998", 1, 10, 0)
+    bounds = network.initial_bounds()
+    for name, parameter in network.named_parameters():
+        relative = (parameter.detach().double().numpy() / bounds[name]).ravel()
+        assert np.abs(relative).max() <= 1 + 1e-6
+        assert abs(relative.mean()) < 4 / np.sqrt(3 * relative.size)
+        if relative.size > 100:
+            assert kolmogorov_smirnov(relative, np.linspace(-1, 1, relative.size)) < 1.95 * np.sqrt(2 / relative.size)
+
+
+def test_other_layers_keep_their_values_and_groups_count_their_own_inputs() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, groups=2, bias=False), torch.nn.BatchNorm2d(8))
+    assert default_bounds(network) == {"0.weight": 18**-0.5}
+    initialise(network, 0)
+    assert torch.equal(network[1].weight, torch.ones(8))
+    assert network[0].weight.abs().max() <= 18**-0.5
+
+
+def test_a_layer_by_itself_is_a_network() -> None:
+    layer = torch.nn.Linear(4, 2)
+    assert default_bounds(layer) == {"weight": 0.5, "bias": 0.5}
