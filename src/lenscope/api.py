@@ -113,6 +113,17 @@ def predict(run: Run | str | Path, files: Sequence[str | Path]) -> list[Predicti
     return predict_pictures(_opened(run), [Path(file) for file in files])
 
 
+def show_preparation(prediction: Prediction, directory: str | Path) -> Path:
+    """Draw each step of a picture's preparation into `directory/<name>-steps.png` and return its path."""
+    from lenscope.plots.digit import PreparationDisplay
+    from lenscope.runs.storage import make_directory
+
+    path = Path(directory) / f"{Path(prediction.source).stem}-steps.png"
+    make_directory(path.parent, exist_ok=True)
+    PreparationDisplay(prediction).save(path)
+    return path
+
+
 def curves(run: Run | str | Path) -> CurvesDisplay:
     """Loss and accuracy against epoch, as a picture that a notebook shows."""
     from lenscope.insight.curves import trace_curves
@@ -225,7 +236,7 @@ def compare(runs: Sequence[Run | str | Path]) -> dict[str, list[str]]:
     return compare_runs([_opened(run) for run in runs])
 
 
-def _watcher(progress: bool | Watcher) -> Watcher | None:
+def _watcher(progress: Watcher | bool) -> Watcher | None:  # noqa: FBT001 - as `train` has it
     from lenscope.watch.notebook import NotebookWatcher, in_notebook
 
     if not isinstance(progress, bool):

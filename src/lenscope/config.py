@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lenscope.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 NetworkName = Literal["lenet", "lenet1998"]
@@ -34,14 +35,30 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-class TrainConfig(BaseModel):
-    """Every setting that decides a run's result; frozen and validated.
+class Settings(BaseModel):
+    """Frozen and validated settings that say what is wrong with them in one line.
+
+    Raises:
+        ConfigError: a setting outside its range, or one that nobody knows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **settings: Any) -> None:
+        """Validate the settings; raises ConfigError with one line for all that is wrong."""
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            known = type(self).model_fields
+            raise ConfigError("; ".join(_problem(item, known) for item in error.errors())) from None
+
+
+class TrainConfig(Settings):
+    """Every setting that decides a run's result.
 
     Raises:
         ConfigError: a setting outside its range, in one line.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str = Field("mnist", min_length=1, description="data set: a name from `lenscope data list`, or a folder")
     network: NetworkName = Field("lenet", description="network: the lecture's LeNet or the 1998 paper's")
@@ -67,13 +84,6 @@ class TrainConfig(BaseModel):
     threads: int | None = Field(None, ge=1, le=1024, description="processor threads; all by default")
     device: DeviceName = Field("auto", description="where: the GPU where there is one, else the CPU")
     init_from: str | None = Field(None, description="run whose trained weights this one starts from")
-
-    def __init__(self, **settings: Any) -> None:
-        """Validate the settings; raises ConfigError with one line for all that is wrong."""
-        try:
-            super().__init__(**settings)
-        except ValidationError as error:
-            raise ConfigError("; ".join(_problem(item) for item in error.errors())) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -145,11 +155,11 @@ def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
     return {{"lr": "learning_rate"}.get(name, name): value for name, value in settings.items()}
 
 
-def _problem(item: Any) -> str:
+def _problem(item: Any, known: Iterable[str]) -> str:
     """One pydantic error in our words: the setting, what was got, what was expected."""
     name = str(item["loc"][0]) if item["loc"] else ""
     if item["type"] == "extra_forbidden":
-        return str(unknown_name("setting", name, TrainConfig.model_fields))
+        return str(unknown_name("setting", name, known))
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if item["type"] == "value_error":
         return str(message)

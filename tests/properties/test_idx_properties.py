@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+
 from lenscope.data.idx import DTYPES, decode_idx, encode_idx, read_idx, unpack, write_idx
 from lenscope.errors import DataError
 
@@ -65,9 +66,12 @@ def test_every_other_value_of_every_header_byte_is_refused() -> None:
 @given(raw=st.binary(max_size=64) | st.binary(max_size=60).map(lambda tail: b"\0\0\x08\1" + tail))
 def test_any_bytes_give_an_array_or_a_data_error(raw: bytes) -> None:
     for candidate in (raw, gzip.compress(raw), b"\x1f\x8b" + raw):
-        try:
-            array = decode_idx(unpack(candidate, "x"), "x")
-        except DataError as error:
-            assert "\n" not in str(error)
-        else:
-            assert array.size > 0
+        assert "\n" not in complaint_about(candidate)
+
+
+def complaint_about(raw: bytes) -> str:
+    try:
+        decode_idx(unpack(raw, "x"), "x")
+    except DataError as error:
+        return str(error)
+    return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lenscope.data import idx
 from lenscope.data.idx import check_images, check_labels, decode_idx, encode_idx, read_idx, write_idx
 from lenscope.errors import DataError
@@ -98,9 +99,9 @@ def test_labels_given_as_images_and_images_given_as_labels_are_told() -> None:
     images, labels = np.zeros((2, 3, 3), np.uint8), np.zeros(2, np.uint8)
     check_images(images, "i")
     check_labels(labels, images, 1, "l")
-    with pytest.raises(DataError, match="i: .*is it a file of labels?"):
+    with pytest.raises(DataError, match=r"i: .*is it a file of labels\?"):
         check_images(labels, "i")
-    with pytest.raises(DataError, match="l: .*is it a file of images?"):
+    with pytest.raises(DataError, match=r"l: .*is it a file of images\?"):
         check_labels(images, images, 10, "l")
 
 

@@ -10,8 +10,9 @@ import sys
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import tyro
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
+from lenscope.config import Settings
 from lenscope.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ Positional = tyro.conf.Positional
 NO_PAIRS = (tyro.conf.FlagCreatePairsOff,)  # --quiet, without --no-quiet
 
 
-class Command(BaseModel):
+class Command(Settings):
     """A verb: its fields are its options."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     @classmethod
     def parse(cls, program: str, arguments: list[str]) -> Self:
@@ -48,8 +47,6 @@ def parse(model: type[M], program: str, arguments: list[str], default: M | None 
         if end.code in (0, None):
             raise
         raise UsageError(_one_line(said.getvalue())) from None
-    except ValidationError as error:
-        raise UsageError("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())) from None
 
 
 def print_line(text: str) -> None:
@@ -67,6 +64,24 @@ def print_json(value: object) -> None:
     print_line(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 
+def percent(share: float) -> str:
+    """A fraction as a percentage with two decimals.
+
+    >>> percent(0.97494)
+    '97.49 %'
+    """
+    return f"{100 * share:.2f} %"
+
+
+def percent_range(interval: tuple[float, float]) -> str:
+    """An interval of fractions as percentages.
+
+    >>> percent_range((0.9716, 0.97779))
+    '97.16 to 97.78 %'
+    """
+    return f"{100 * interval[0]:.2f} to {percent(interval[1])}"
+
+
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print a header and rows of cells to stdout, aligned: columns of numbers to the right, of words to the left."""
     columns = list(zip(*rows, strict=True))
@@ -74,15 +89,18 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     numeric = [all(not cell or cell[0] in "0123456789" for cell in column[1:]) for column in columns]
     for row in rows:
         cells = zip(row, widths, numeric, strict=True)
-        print_line("  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip())
+        print_line(
+            "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip()
+        )
 
 
 def _one_line(box: str) -> str:
-    """tyro's framed message as one line, without its frame and its footer, and with the nearest known name."""
+    """What tyro frames as one line, without its frame and its footer, and with the nearest known name."""
     lines = [re.sub(r"[│╭╮╰╯─┌┐└┘|]+", " ", line).strip() for line in box.splitlines()[1:]]
     kept = [line for line in lines if line and not line.startswith("For full helptext")]
     text = re.sub(r"\s+", " ", " ".join(kept))
     if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.$", text):
         return str(unknown_name(choice[2], choice[1], re.findall(r"'([^']*)'", choice[3])))
+    text = re.sub(r"missing from (.*?): (.*) \(required\).*", r"got no \2; \1 --help tells more", text, flags=re.I)
     text = text.replace(" Argument helptext:", "; expected").replace(" Perhaps you meant:", "; did you mean")
     return text[:1].lower() + text[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -72,7 +73,7 @@ class Data(Command):
 
         checks = verify(self.name, self.data_dir)
         if self.json_output:
-            print_json([check.__dict__ for check in checks])
+            print_json([asdict(check) for check in checks])
         else:
             print_table([(check.name, check.state, str(check.path or ""), check.detail) for check in checks])
         if bad := [check.name for check in checks if check.state in {"wrong", "missing"}]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from lenscope.cli.command import Command, Positional, print_json, print_line, print_table
+from lenscope.cli.command import Command, Positional, percent, print_json, print_line, print_table
 from lenscope.config import NetworkName
 from lenscope.errors import LenscopeError, UsageError
 
@@ -69,7 +70,7 @@ class ShowSummary(Command):
 
     network: NetworkName = Field("lenet", description="the lecture's LeNet or the 1998 paper's")
     input: Annotated[str, tyro.conf.arg(metavar="CxHxW")] = Field(
-        "1x32x32", pattern=r"^\d{1,5}[x×]\d{1,5}[x×]\d{1,5}$", description="channels, height and width of an image"
+        "1x32x32", description="channels, height and width of an image"
     )
     classes: int = Field(10, ge=2, le=1000, description="how many classes the network tells apart")
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT")] = Field(
@@ -77,11 +78,18 @@ class ShowSummary(Command):
     )
     json_output: JsonFlag = Field(default=False, description="print one JSON document")
 
+    @field_validator("input")
+    @classmethod
+    def _is_a_size(cls, value: str) -> str:
+        if not re.fullmatch(r"\d{1,5}([x×]\d{1,5}){2}", value):
+            raise ValueError(f"input: got {value!r}, expected channels, height and width such as 1x32x32")
+        return value
+
     def execute(self) -> None:
         """Summarise and print."""
         from lenscope import api
 
-        shape = [int(part) for part in self.input.replace("×", "x").split("x")]
+        shape = [int(part) for part in re.split("[x×]", self.input)]
         recap = api.summary(self.network, input_shape=shape, classes=self.classes, batch_size=self.batch_size)
         if self.json_output:
             print_json(recap.as_dict())
@@ -122,25 +130,24 @@ def sparkline(values: list[float]) -> str:
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    metrics = run.metrics
-    column = metrics.test_accuracy if run.data.test_images else metrics.validation_accuracy
-    accuracies = column[column == column].tolist()  # NaN differs from itself
-    seconds = [value for value in metrics.train_seconds.tolist() if value == value]  # noqa: PLR0124
+    rows = run.metrics.rows()
+    found = [row.validation_accuracy if row.test_accuracy is None else row.test_accuracy for row in rows]
+    accuracies = [accuracy for accuracy in found if accuracy is not None]
     return {
         "run": str(run.path),
         "state": run.status.state,
         "why": run.status.why,
-        "epochs": int(metrics.epoch[-1]) if len(metrics) else 0,
+        "epochs": rows[-1].epoch if rows else 0,
         "of_epochs": run.config.epochs,
         "accuracy": accuracies[-1] if accuracies else None,
-        "train_seconds": sum(seconds),
+        "train_seconds": sum(row.train_seconds or 0.0 for row in rows),
         "accuracies": accuracies,
     }
 
 
 def _row(run: Run) -> tuple[str, ...]:
     facts = _facts(run)
-    accuracy = "" if facts["accuracy"] is None else f"{facts['accuracy']:.2%}"
+    accuracy = "" if facts["accuracy"] is None else percent(facts["accuracy"])
     epochs, course = f"{facts['epochs']}/{facts['of_epochs']}", sparkline(facts["accuracies"])
     return run.name, facts["state"], epochs, accuracy, f"{facts['train_seconds']:.1f}", course
 
@@ -157,4 +164,8 @@ def _examine() -> dict[str, Any]:
     folders = {name: str(next(iter(paths.values())).parent) for name, paths in found.items() if paths}
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     engines = {"torch": f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"}
-    return facts | {"engines": engines, "devices": [name for name, is_there in there.items() if is_there], "data": folders}
+    return facts | {
+        "engines": engines,
+        "devices": [name for name, is_there in there.items() if is_there],
+        "data": folders,
+    }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, Positional, parse, print_json, print_line, print_note
+from lenscope.cli.command import Command, Positional, parse, percent, percent_range, print_json, print_line, print_note
 from lenscope.config import TrainConfig, resolve
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Plot(Command):
 
 def describe_result(run: Run) -> dict[str, Any]:
     """What came of a finished run, as plain values; what does not apply is None."""
+    import numpy as np
+
     from lenscope.insight.intervals import wilson_interval
 
     last = run.metrics.rows()[-1]
@@ -108,10 +110,6 @@ def describe_result(run: Run) -> dict[str, Any]:
     if accuracy is None:
         part, accuracy, images = "validation", last.validation_accuracy, run.data.validation_images
     interval = None if accuracy is None else wilson_interval(round(accuracy * images), images)
-    metrics = run.metrics
-    train_seconds, evaluation_seconds = (
-        float(column[column == column].sum()) for column in (metrics.train_seconds, metrics.evaluation_seconds)
-    )  # NaN differs from itself
     return {
         "run": str(run.path),
         "epochs": last.epoch,
@@ -120,8 +118,8 @@ def describe_result(run: Run) -> dict[str, Any]:
         "accuracy_part": part if accuracy is not None else None,
         "images": images if accuracy is not None else None,
         "train_loss": last.train_loss,
-        "train_seconds": train_seconds,
-        "evaluation_seconds": evaluation_seconds,
+        "train_seconds": float(np.nansum(run.metrics.train_seconds)),
+        "evaluation_seconds": float(np.nansum(run.metrics.evaluation_seconds)),
         "why": run.status.why,
     }
 
@@ -133,8 +131,8 @@ def result_line(result: dict[str, Any]) -> str:
     early = f" (stopped: {result['why']})" if result["why"] else ""
     if result["accuracy"] is None:
         return f"{result['run']}: training loss {result['train_loss']:.4f}; {time}{early}"
-    low, high = result["accuracy_interval"]
+    images = f"{result['images']:,} {result['accuracy_part']} images"
     return (
-        f"{result['run']}: {result['accuracy']:.2%} of {result['images']:,} {result['accuracy_part']} images right, "
-        f"95 % interval {100 * low:.2f} to {100 * high:.2f} %; {time}{early}"
+        f"{result['run']}: {percent(result['accuracy'])} of {images} right, "
+        f"95 % interval {percent_range(result['accuracy_interval'])}; {time}{early}"
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, Positional, print_json, print_line, print_table
+from lenscope.cli.command import Command, Positional, percent, percent_range, print_json, print_line, print_table
 
 
 class Evaluate(Command):
@@ -32,11 +33,11 @@ class Evaluate(Command):
         run = api.open_run(self.run)
         data = self.data and api.load(self.data, data_dir=self.data_dir)
         evaluation = api.evaluate(run, data)
-        low, high = evaluation.accuracy_interval
+        interval = evaluation.accuracy_interval
         if self.json_output:
-            classes = [score.__dict__ | {"recall_interval": list(score.recall_interval)} for score in evaluation.by_class]
+            classes = [asdict(score) for score in evaluation.by_class]
             facts = {"run": str(run.path), "data": evaluation.dataset, "images": len(evaluation.labels)}
-            measured = {"accuracy": evaluation.accuracy, "accuracy_interval": [low, high], "loss": evaluation.loss}
+            measured = {"accuracy": evaluation.accuracy, "accuracy_interval": interval, "loss": evaluation.loss}
             print_json({**facts, **measured, "classes": classes})
             return
         header = ("class", "images", "found", "95 % interval", "of those called it, right")
@@ -44,16 +45,16 @@ class Evaluate(Command):
             (
                 score.name,
                 f"{score.images:,}",
-                f"{score.recall:.2%}",
-                f"{100 * score.recall_interval.low:.2f} to {100 * score.recall_interval.high:.2f} %",
-                "never called" if score.precision is None else f"{score.precision:.2%}",
+                percent(score.recall),
+                percent_range(score.recall_interval),
+                "never called" if score.precision is None else percent(score.precision),
             )
             for score in evaluation.by_class
         ]
         print_table([header, *rows])
         print_line(
-            f"{evaluation.dataset}: {evaluation.accuracy:.2%} of {len(evaluation.labels):,} images right, 95 % interval "
-            f"{100 * low:.2f} to {100 * high:.2f} %; loss {evaluation.loss:.4f} nats an image"
+            f"{evaluation.dataset}: {percent(evaluation.accuracy)} of {len(evaluation.labels):,} images right, "
+            f"95 % interval {percent_range(interval)}; loss {evaluation.loss:.4f} nats an image"
         )
 
 
@@ -93,7 +94,7 @@ class Predict(Command):
             return
         for one in predictions:
             others = sorted(zip(one.probabilities.tolist(), one.classes, strict=True), reverse=True)[1:3]
-            rest = ", ".join(f"{name} {share:.1%}" for share, name in others)
-            print_line(f"{one.source}: {one.answer}  {one.probability:.1%}  (then {rest})")
+            rest = ", ".join(f"{name} {percent(share)}" for share, name in others)
+            print_line(f"{one.source}: {one.answer}  {percent(one.probability)}  (then {rest})")
         for path in shown:
             print_line(f"steps: {path}")

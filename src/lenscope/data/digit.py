@@ -49,7 +49,7 @@ class DigitSteps:
         return resize(self.centred[None, None], size)
 
 
-def prepare_digit(pixels: NDArray[np.uint8]) -> DigitSteps:
+def prepare_digit(pixels: NDArray[np.uint8], source: str = "picture") -> DigitSteps:
     """Every step from a picture of one digit, of any size and colour, to an image like MNIST's.
 
     1. Grey: (19595 R + 38470 G + 7471 B + 32768) >> 16, as Pillow and ITU-R BT.601 have it.
@@ -65,19 +65,21 @@ def prepare_digit(pixels: NDArray[np.uint8]) -> DigitSteps:
        below 14.5 in both directions, as in all 10,000 test images of MNIST, but never out of the field.
 
     Args:
-        pixels: uint8, shape (H, W), or (H, W, 3) for RGB.
+        pixels: uint8, shape (H, W), or (H, W, 3) for RGB, as `read_picture` gives it.
+        source: what to call the picture in an error.
 
     Raises:
         DataError: nothing in the picture stands out from its background.
     """
-    grey = _grey(pixels)
-    on_black = _on_black(grey)
-    cropped = _cropped(on_black)
+    grey = to_grey(pixels)
+    on_black = _on_black(grey, source)
+    cropped = _cropped(on_black, source)
     scaled = _scaled(cropped)
     return DigitSteps(grey, on_black, cropped, _boxed(scaled), _centred(scaled))
 
 
-def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def to_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey levels, uint8 (H, W), of grey (H, W) or RGB (H, W, 3), by the weights of ITU-R BT.601."""
     if pixels.ndim == 2:
         return pixels
     weighted = pixels.astype(np.int64) @ np.array([19595, 38470, 7471])
@@ -92,26 +94,28 @@ def _ring(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.sort(image[ring])
 
 
-def _on_black(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _on_black(grey: NDArray[np.uint8], source: str) -> NDArray[np.uint8]:
     ring = _ring(grey)
     background = int(ring[(len(ring) - 1) // 2])
     darker, brighter = background - int(grey.min()), int(grey.max()) - background
     strongest = max(darker, brighter)
     if strongest < LEAST_CONTRAST:
-        raise DataError("no digit found: nothing stands out from the background; expected one digit, dark or bright")
+        raise DataError(f"{source}: no digit found: it is blank; expected one digit, dark on light or light on dark")
     signed = grey.astype(np.int64) - background
     ink = np.maximum(-signed if darker > brighter else signed, 0)
     return ((255 * ink + strongest // 2) // strongest).astype(np.uint8)
 
 
-def _cropped(on_black: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _cropped(on_black: NDArray[np.uint8], source: str) -> NDArray[np.uint8]:
     ring = _ring(on_black)
     noise = min(int(ring[len(ring) * 9 // 10]), 64)
     ink = on_black > max(LEAST_INK - 1, 2 * noise)
     enough = max(1, max(ink.shape) // 100)
     rows, columns = (np.flatnonzero(ink.sum(axis) >= enough) for axis in (1, 0))
     if not len(rows) or not len(columns):
-        raise DataError("no digit found: only specks stand out from the background; expected one digit, larger")
+        raise DataError(
+            f"{source}: no digit found: only specks stand out from the background; expected one larger digit"
+        )
     part = on_black[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return np.where(part > 2 * noise, part, 0).astype(np.uint8)
 

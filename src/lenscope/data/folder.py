@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from lenscope.data.dataset import Dataset, Splits
+from lenscope.data.dataset import Dataset, Splits, resize
 from lenscope.data.pictures import SUFFIXES, read_picture
 from lenscope.errors import DataError
 
@@ -44,8 +43,8 @@ def load_folder(path: Path) -> Splits:
     """The images of a folder in the layout `train/<class>/*.png`, `test/<class>/*.png` (or another of SUFFIXES).
 
     The classes are those of `train`, in the order of their numbers if all are whole numbers, else of their names.
-    Images of one size keep it; of several sizes, each is resized to 32×32 by Pillow's `BILINEAR`. If every image is
-    grey there is one channel, else three. Hidden files (`.DS_Store`), `Thumbs.db`, `desktop.ini` and files beside
+    Images of one size keep it; of several sizes, each is resized to 32×32 by `resize`, as Pillow's `BILINEAR` does. If
+    every image is grey there is one channel, else three. Hidden files (`.DS_Store`), `Thumbs.db`, `desktop.ini` and files beside
     `train` and `test` (a README) are not looked at; everything else that is no image in its class is a defect.
 
     Args:
@@ -156,7 +155,9 @@ def _added(pictures: list[NDArray[np.uint8]], picture: NDArray[np.uint8]) -> lis
 
 
 def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.array(Image.fromarray(picture).resize((MIXED_SIZE, MIXED_SIZE), Image.Resampling.BILINEAR))
+    layers = picture.reshape(*picture.shape[:2], -1).transpose(2, 0, 1)
+    shrunk: NDArray[np.uint8] = resize(layers[None], MIXED_SIZE)[0].transpose(1, 2, 0)
+    return shrunk.reshape(MIXED_SIZE, MIXED_SIZE, *picture.shape[2:])
 
 
 def _stack(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.data.dataset import Dataset
-from lenscope.data.digit import centre_digit
+from lenscope.data.digit import prepare_digit, to_grey
 from lenscope.data.pictures import read_picture
 from lenscope.errors import UsageError
 from lenscope.insight.mistakes import evaluate_answers
@@ -93,7 +93,7 @@ def _prepare(facts: DataFacts, file: Path) -> tuple[DigitSteps | None, NDArray[n
     """A picture as the images of its data set are: uint8, shape (C, H, W)."""
     pixels = read_picture(file)
     if facts.channels == 1 and facts.name.split("-")[0] in CENTRED_SETS:
-        steps = centre_digit(pixels, str(file))
+        steps = prepare_digit(pixels, str(file))
         return steps, steps.centred[None]
     return None, _with_channels(pixels, facts.channels)
 
@@ -104,4 +104,4 @@ def _with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8
         return np.repeat(pixels[None], channels, 0)
     if channels == 3:
         return pixels.transpose(2, 0, 1)
-    return grey(pixels)[None]
+    return to_grey(pixels)[None]

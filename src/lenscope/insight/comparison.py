@@ -14,7 +14,8 @@ def compare_runs(runs: list[Run]) -> dict[str, list[str]]:
     rows = {name: [table[name] for table in settings] for name in settings[0]}
     differing = {name: cells for name, cells in rows.items() if len(set(cells)) > 1}
     results = [describe_results(run) for run in runs]
-    return differing | {name: [table[name] for table in results] for name in results[0]}
+    outcome = {name: [table[name] for table in results] for name in results[0]}
+    return differing | {name: cells for name, cells in outcome.items() if any(cells)}
 
 
 def describe_results(run: Run) -> dict[str, str]:
@@ -26,9 +27,9 @@ def describe_results(run: Run) -> dict[str, str]:
         "state": run.status.state,
         "epochs done": str(last.epoch),
         "train loss": _shown(last.train_loss, "{:.4f}"),
-        "validation accuracy": _shown(last.validation_accuracy, "{:.2%}"),
+        "validation accuracy": _shown(last.validation_accuracy, "{:.2f} %", of=100),
         "test loss": _shown(last.test_loss, "{:.4f}"),
-        "test accuracy": _shown(last.test_accuracy, "{:.2%}"),
+        "test accuracy": _shown(last.test_accuracy, "{:.2f} %", of=100),
         "seconds": f"{seconds:.1f}",
     }
 
@@ -39,5 +40,5 @@ def _settings(run: Run) -> dict[str, str]:
     return own | environment | {"training data": run.data.sha256[:12]}
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "" if value is None else form.format(value)
+def _shown(value: float | None, form: str, of: int = 1) -> str:
+    return "" if value is None else form.format(of * value)

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: how many images, the share of them that is found (recall) with its 95 % interval, and of those that
-    were called it the share that is right (precision; None where none was).
+    """How one class fares.
+
+    Attributes:
+        name: the class.
+        images: how many there are.
+        recall: the share of them that is found.
+        recall_interval: its 95 % Wilson interval.
+        precision: the share that is right of those that were called it; None where none was.
     """
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
     from lenscope.insight.curves import Curve, Curves
 
-NAMES = {"train": "training", "validation": "validation", "test": "test", "lecture": "Lecture 29, as printed"}
+NAMES = {"train": "training (mean over the epoch)", "validation": "validation", "test": "test", "lecture": "Lecture 29"}
+LECTURE: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "fillstyle": "none",
+    "markersize": 9,
+    "markeredgewidth": 1.6,
+}
+MANY = 40  # epochs, from which on a marker each would hide the line
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +60,8 @@ def _plot(axes: Axes, curves: tuple[Curve, ...], *, skip_untrained: bool = False
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for curve in curves:
         shown = curve.epochs > 0 if skip_untrained and len(curve.epochs) > 1 else curve.epochs >= 0
-        epochs, values = curve.epochs[shown], curve.values[shown]
-        many = len(epochs) > 40
-        style = {"linestyle": "none", "marker": "o", "zorder": 1} if curve.name == "lecture" else {"marker": "o"}
-        if many and curve.name != "lecture":
-            style = {"marker": ""}
-        axes.plot(epochs, values, color=PARTS[curve.name], label=NAMES[curve.name], **style)  # type: ignore[arg-type]
+        style = LECTURE if curve.name == "lecture" else {"marker": "o" if shown.sum() <= MANY else ""}
+        axes.plot(curve.epochs[shown], curve.values[shown], color=PARTS[curve.name], label=NAMES[curve.name], **style)
 
 
 def _legend(axes: Axes, place: str) -> None:

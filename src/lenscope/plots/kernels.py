@@ -37,8 +37,10 @@ class KernelsDisplay(Display):
         """A new figure."""
         kernels, rows = self.kernels, self._rows()
         columns = len(kernels.labels)
-        figure = new_figure(1.35 * columns + 1.9, 5.3)
-        figure.suptitle(f"{kernels.layer}: {kernels.title}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+        figure = new_figure(1.35 * columns + 1.9, 4.9)
+        style = "" if self.style == "lenscope" else ", as the lecture draws it"
+        figure.get_layout_engine().set(h_pad=0.02, w_pad=0.03)  # type: ignore[union-attr]
+        figure.suptitle(f"{kernels.layer}: {kernels.title}{style}", x=0.01, ha="left", fontsize=12, fontweight="bold")
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for axes_row, (label, tiles, scale) in zip(grid, rows, strict=True):
             for axes, tile in zip(axes_row, tiles, strict=True):
@@ -56,8 +58,14 @@ class KernelsDisplay(Display):
     def _rows(self) -> list[tuple[str, NDArray[np.float32], dict[str, Any]]]:
         kernels = self.kernels
         if self.style == "lecture":
-            rows = (("initial", kernels.initial), ("trained", kernels.trained), ("initial\n− trained", -kernels.difference))
-            return [(name, tiles, {"cmap": "gray", "norm": Normalize(tiles.min(), tiles.max())}) for name, tiles in rows]
+            rows = (
+                ("initial", kernels.initial),
+                ("trained", kernels.trained),
+                ("initial\n− trained", -kernels.difference),
+            )
+            return [
+                (name, tiles, {"cmap": "gray", "norm": Normalize(tiles.min(), tiles.max())}) for name, tiles in rows
+            ]
         scale = {"cmap": DIVERGING, "norm": Normalize(-kernels.scale, kernels.scale)}
         rows = (("initial", kernels.initial), ("trained", kernels.trained), ("trained\n− initial", kernels.difference))
         return [(name, tiles, scale) for name, tiles in rows]

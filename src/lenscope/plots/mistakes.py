@@ -40,7 +40,7 @@ class ConfusionDisplay(Display):
         matrix, classes = evaluation.confusion, evaluation.classes
         wrong = np.where(np.eye(len(classes), dtype=bool) | (matrix == 0), np.nan, matrix)
         top = max(10.0, float(np.nanmax(wrong, initial=1.0)))
-        axes.imshow(wrong, cmap="Oranges", norm=LogNorm(0.7, 1.6 * top), interpolation="nearest")
+        axes.imshow(wrong, cmap="Oranges", norm=LogNorm(0.7, 6 * top), interpolation="nearest")
         right, total = evaluation.right, len(evaluation.labels)
         axes.set_title(f"{evaluation.dataset}: {right:,} of {total:,} right, {total - right:,} wrong")
         axes.set(xlabel="answer", ylabel="label", xticks=range(len(classes)), yticks=range(len(classes)))

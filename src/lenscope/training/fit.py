@@ -35,7 +35,9 @@ FIRST_SNAPSHOTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)  # the kernels move fa
 CALL_SECONDS = 0.05  # how long a call of the engine may take, so that a bar moves and an interrupt is heard
 
 
-def fit(config: TrainConfig, splits: Splits, engine: Engine, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+def fit(
+    config: TrainConfig, splits: Splits, engine: Engine, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Event]:
     """Train, and tell what happens as it happens.
 
     Row 0 is the untrained network. Every image of an epoch counts once, also those of a last, smaller batch. Of the
@@ -106,9 +108,7 @@ class _Course:
     def rates(self, epoch: int) -> NDArray[np.float64]:
         start = (epoch - 1) * self.steps_per_epoch
         config = self.config
-        return learning_rates(
-            config.schedule, config.learning_rate, self.steps, start, start + self.steps_per_epoch
-        )
+        return learning_rates(config.schedule, config.learning_rate, self.steps, start, start + self.steps_per_epoch)
 
 
 def _started(config: TrainConfig, splits: Splits, engine: Engine, course: _Course) -> RunStarted:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Interrupted(KeyboardInterrupt):  # noqa: N818 - as KeyboardInterrupt
+class Interrupted(KeyboardInterrupt):
     """A run ended early because it was asked to, with what it has saved.
 
     Attributes:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def build_optimizer(config: TrainConfig, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """torch's optimiser for a config's name and settings.
+    """The optimiser of torch for a config's name and settings.
 
     `gd` and `sgd` are the plain step (they differ in the batch alone), `momentum` and `nesterov` are as torch has
     them (Sutskever et al., ICML 2013, with the rate outside the velocity), `adam` is Kingma and Ba's (ICLR 2015)

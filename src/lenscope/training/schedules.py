@@ -15,9 +15,7 @@ WARM_UP = 0.3  # share of the run
 START, END = 1 / 25, 1 / 25 / 1e4  # of the peak
 
 
-def learning_rates(
-    schedule: ScheduleName, peak: float, total_steps: int, start: int, stop: int
-) -> NDArray[np.float64]:
+def learning_rates(schedule: ScheduleName, peak: float, total_steps: int, start: int, stop: int) -> NDArray[np.float64]:
     """The learning rates of the steps start ≤ step < stop, counted from 0.
 
     Args:

@@ -51,6 +51,7 @@ class TorchEngine:
         self._images, self._labels = _tensors(train, self._device)
         self._parameters = list(self.network.parameters())
         self._optimizer = build_optimizer(config, self._parameters)
+        self._forward = _forward(network)
         self._before_update: list[torch.Tensor] | None = None
 
     def run(
@@ -91,7 +92,7 @@ class TorchEngine:
         for part in batch.split(PART):
             if stop():
                 return None
-            loss = F.nll_loss(self.network(_scaled(self._images[part])), self._labels[part], reduction="sum")
+            loss = F.nll_loss(self._forward(_scaled(self._images[part])), self._labels[part], reduction="sum")
             loss = loss / len(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
@@ -144,11 +145,17 @@ def _predictions(
     network: torch.nn.Module, dataset: Dataset, device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     network.eval()
+    forward = _forward(network)
     for start in range(0, len(dataset), PART):
         rows = slice(start, start + PART)
         images = torch.from_numpy(np.array(dataset.images[rows])).to(device)
         labels = torch.from_numpy(dataset.labels[rows].astype(np.int64)).to(device)
-        yield network(_scaled(images)), labels
+        yield forward(_scaled(images)), labels
+
+
+def _forward(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """How to call a network: by its own quicker way where it has one."""
+    return getattr(network, "fast_forward", network)
 
 
 def _tensors(dataset: Dataset, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -85,7 +85,9 @@ class TerminalWatcher:
         return self._cells(cells)
 
     def _cells(self, cells: tuple[str, ...]) -> str:
-        shown = [cell for name, cell in zip(COLUMNS, cells, strict=True) if name != "validation" or self._has_validation]
+        shown = [
+            cell for name, cell in zip(COLUMNS, cells, strict=True) if name != "validation" or self._has_validation
+        ]
         return "".join(f"{cell:>{5 if place == 0 else 12}}" for place, cell in enumerate(shown))
 
 

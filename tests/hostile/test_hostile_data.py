@@ -1,0 +1,255 @@
+"""Files made to harm: each is refused in one line, at no cost."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import stat
+import struct
+import tracemalloc
+import zipfile
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fixtures_data import picture, random_images, write_image_folder
+from lenscope.data import fetch
+from lenscope.data.catalogue import BUNDLED, CATALOGUE
+from lenscope.data.folder import load_folder
+from lenscope.data.idx import decode_idx, encode_idx, read_idx, unpack
+from lenscope.data.pictures import decode_picture
+from lenscope.errors import DataError, IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def at_most(limit_bytes: int) -> Iterator[None]:
+    """No more memory than this at any moment."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit_bytes
+    finally:
+        tracemalloc.stop()
+
+
+def idx_header(*shape: int) -> bytes:
+    return struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
+
+
+def bomb(header: bytes, zeros: int) -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    parts = [packer.compress(header)]
+    parts += [packer.compress(bytes(2**20)) for _ in range(zeros >> 20)]
+    return b"".join([*parts, packer.flush()])
+
+
+def test_a_bomb_behind_a_small_header_costs_no_memory() -> None:
+    raw = bomb(idx_header(100), 2**28)
+    assert 2**28 / len(raw) > 1000
+    with at_most(2**20 + 2 * len(raw)), pytest.raises(DataError, match="bytes left over"):
+        decode_idx(unpack(raw, "x"), "x")
+
+
+def test_a_bomb_with_an_honest_header_costs_no_memory() -> None:
+    raw = bomb(idx_header(2**28), 2**28)
+    with at_most(2**20 + 2 * len(raw)), pytest.raises(DataError, match="refused as a bomb"):
+        unpack(raw, "x")
+
+
+def test_a_small_file_that_packs_well_is_welcome() -> None:
+    images = np.zeros((1000, 28, 28), np.uint8)
+    assert np.array_equal(decode_idx(unpack(gzip.compress(encode_idx(images)), "x"), "x"), images)
+
+
+def test_a_header_that_promises_gigabytes_costs_no_memory() -> None:
+    for raw in (idx_header(2**20, 2**10), gzip.compress(idx_header(2**20, 2**10))):
+        with at_most(2**20), pytest.raises(DataError):
+            decode_idx(unpack(raw, "x"), "x")
+
+
+def test_a_second_gzip_member_and_a_wrong_checksum_or_length_are_refused() -> None:
+    raw = gzip.compress(encode_idx(np.ones(9, np.uint8)))
+    assert decode_idx(unpack(raw, "x"), "x").sum() == 9
+    with pytest.raises(DataError, match="bytes after the end of the gzip"):
+        unpack(raw + gzip.compress(b""), "x")
+    for position in range(len(raw) - 8, len(raw)):
+        broken = bytearray(raw)
+        broken[position] ^= 1
+        with pytest.raises(DataError, match="x: broken gzip: incorrect"):
+            unpack(bytes(broken), "x")
+
+
+def test_every_flipped_bit_of_the_bundles_labels_is_caught(tmp_path: Path) -> None:
+    file = CATALOGUE["mnist"].test.labels
+    raw = (BUNDLED / file.name).read_bytes()
+    path = tmp_path / file.name
+    # Bytes 3 to 9 of gzip are a note of its kind, time, level and system: the content stays the published one.
+    for position in (0, 1, 2, *range(10, len(raw), 97), len(raw) - 1):
+        for bit in (1, 128):
+            path.write_bytes(raw[:position] + bytes([raw[position] ^ bit]) + raw[position + 1 :])
+            with pytest.raises(DataError):
+                decode_idx(fetch.open_verified(path, file, "mnist"), file.name)
+
+
+def test_a_cut_download_of_the_bundle_is_caught(tmp_path: Path) -> None:
+    file = CATALOGUE["mnist"].test.labels
+    raw = (BUNDLED / file.name).read_bytes()
+    for length in (3, 100, len(raw) - 1):
+        (tmp_path / file.name).write_bytes(raw[:length])
+        with pytest.raises(IntegrityError):
+            fetch.open_verified(tmp_path / file.name, file, "mnist")
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "x.gz")
+    with pytest.raises(DataError, match="not an ordinary file"):
+        read_idx(tmp_path / "x.gz")
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [60_000, 10_000, 4097])
+def test_a_picture_with_a_huge_header_costs_no_memory(side: int) -> None:
+    decode_picture(picture(), "warm")
+    with at_most(2**20), pytest.raises(DataError, match="more than 16777216 pixels"):
+        decode_picture(png_header(side, side), "x")
+
+
+def test_a_tiff_named_png_is_refused(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path)
+    (root / "train" / "a" / "0.png").write_bytes(picture(format_="TIFF"))
+    with pytest.raises(DataError, match=r"train/a/0.png: not a picture; expected PNG, JPEG, BMP, GIF by content"):
+        load_folder(root)
+
+
+@pytest.mark.parametrize("format_", ["TIFF", "PPM", "WEBP", "ICO", "TGA", "PDF"])
+def test_other_formats_are_refused(format_: str) -> None:
+    with pytest.raises(DataError, match="not a picture"):
+        decode_picture(picture(format_=format_), "x")
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "GIF"])
+def test_every_cut_picture_is_refused(format_: str) -> None:
+    content = picture(random_images(1, 7, 9, 3)[0], format_)
+    for length in range(len(content)):
+        with pytest.raises(DataError):
+            decode_picture(content[:length], "x")
+
+
+def test_a_cut_bitmap_is_refused() -> None:
+    content = picture(random_images(1, 7, 8)[0], "BMP")
+    for length in range(len(content)):
+        with pytest.raises(DataError):
+            decode_picture(content[:length], "x")
+
+
+def complaint_about(content: bytes) -> str:
+    try:
+        decode_picture(content, "x")
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "BMP", "GIF"])
+def test_damaged_pictures_give_an_array_or_one_line(format_: str) -> None:
+    content = picture(random_images(1, 7, 9, 3)[0], format_)
+    random = np.random.default_rng(7)
+    for _ in range(400):
+        broken = bytearray(content)
+        for position in random.integers(0, len(content), 3):
+            broken[position] = random.integers(256)
+        assert "\n" not in complaint_about(bytes(broken))
+
+
+def test_a_png_whose_text_unpacks_to_much_more_is_refused() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    whole = picture()
+    text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**26), 9))
+    with at_most(2**24), pytest.raises(DataError, match="broken picture"):
+        decode_picture(whole[:33] + text + whole[33:], "x")
+
+
+def zip_with(*infos: tuple[zipfile.ZipInfo | str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for info, content in infos:
+            archive.writestr(info, content)
+    return stream.getvalue()
+
+
+def special(kind: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo("gzip/x")
+    info.external_attr = (kind | 0o644) << 16
+    return info
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\3\4 no archive",
+        zip_with(("gzip/y", b"other")),
+        zip_with(("GZIP/X", b"case")),
+        zip_with(("../gzip/x", b"up")),
+        zip_with(("/gzip/x", b"absolute")),
+        zip_with((special(stat.S_IFLNK), b"/etc/passwd")),
+        zip_with((special(stat.S_IFCHR), b"")),
+        zip_with((special(stat.S_IFDIR), b"")),
+        zip_with((special(stat.S_IFREG), b"data" * 99))[:-30],
+        zip_with((special(stat.S_IFREG), b"data")).replace(b"gzip/x", b"gzip/z", 1),
+    ],
+)
+def test_archives_with_anything_but_the_plain_file_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zip: cannot be unpacked") as raised:
+        fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "out" / "x")
+    assert "\n" not in str(raised.value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        content = zip_with(("gzip/x", b"one"), ("gzip/x", b"two"))
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match="expected 'gzip/x' once"):
+        fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "x")
+
+
+def test_a_zip_bomb_and_a_flipped_bit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = zip_with(("gzip/x", bytes(2**22)))
+    (tmp_path / "a.zip").write_bytes(content)
+    assert fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "x").read_bytes() == bytes(2**22)
+    monkeypatch.setattr(fetch, "MAX_BYTES", 2**20)
+    with pytest.raises(DataError, match="at most 1048576 bytes"):
+        fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "y")
+    small = bytearray(zip_with(("gzip/x", bytes(range(99)))))
+    small[60] ^= 4
+    (tmp_path / "a.zip").write_bytes(small)
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "y")
+    assert not (tmp_path / "y").exists()
+
+
+def test_pillow_is_left_as_it_was() -> None:
+    before = (Image.MAX_IMAGE_PIXELS, dict(Image.OPEN))
+    decode_picture(picture(), "x")
+    assert (Image.MAX_IMAGE_PIXELS, dict(Image.OPEN)) == before

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fixtures_data import random_images
+from lenscope.data.catalogue import BUNDLED
+from lenscope.data.dataset import Dataset, Splits, resize
+from lenscope.data.idx import read_idx
+from lenscope.errors import ConfigError
+
+Array = np.ndarray[Any, Any]
+
+
+def dataset(count: int = 10, channels: int = 1, side: int = 6) -> Dataset:
+    images = random_images(count, channels, side, side)
+    return Dataset(images, (np.arange(count) % 3).astype(np.uint8), ("a", "b", "c"), "some")
+
+
+def by_pillow(images: Array, size: int) -> Array:
+    return np.array([[resized_plane(Image.fromarray(plane), size) for plane in image] for image in images])
+
+
+def resized_plane(plane: Image.Image, size: int) -> Array:
+    """In one call; Pillow 13 takes the columns of tall images first, so for those the rows in a call of their own."""
+    rows_first = plane.resize((size, plane.height), Image.Resampling.BILINEAR) if plane.height > plane.width else plane
+    return np.asarray(rows_first.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def test_resizing_mnist_is_pillows_bilinear_bit_for_bit() -> None:
+    images = read_idx(BUNDLED / "t10k-images-idx3-ubyte.gz")[:2000, None]
+    assert np.array_equal(resize(images, 32), by_pillow(images, 32))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(28, 28), (7, 50), (64, 33), (1, 1), (200, 100), (100, 200), (300, 300)])
+@pytest.mark.parametrize("size", [1, 20, 32, 75])
+def test_resizing_is_pillows_bilinear_for_any_shape(channels: int, shape: tuple[int, int], size: int) -> None:
+    images = random_images(3, channels, *shape)
+    assert np.array_equal(resize(images, size), by_pillow(images, size))
+
+
+def test_colour_images_are_resized_as_pillow_resizes_colour() -> None:
+    image = random_images(1, 19, 23, 3)[0]
+    pillow = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
+    assert np.array_equal(resize(image.transpose(2, 0, 1)[None], 32)[0].transpose(1, 2, 0), pillow)
+
+
+def test_images_beyond_the_first_block_are_resized_too() -> None:
+    images = random_images(10_003, 1, 3, 3)
+    assert np.array_equal(resize(images, 4)[-5:], resize(images[-5:], 4))
+
+
+def test_a_read_only_array_is_resized_without_a_warning() -> None:
+    images = random_images(2, 1, 5, 5)
+    images.flags.writeable = False
+    assert resize(images, 8).shape == (2, 1, 8, 8)
+
+
+def test_a_resized_set_is_kept_and_the_same_size_is_the_set_itself() -> None:
+    data = dataset()
+    assert data.resized(6) is data
+    assert data.resized(9) is data.resized(9)
+    assert data.resized(9).images.shape == (10, 1, 9, 9)
+    assert data.take(np.array([1])).resized(9).images.shape == (1, 1, 9, 9)
+
+
+def test_length_and_channels() -> None:
+    assert len(dataset(7)) == 7
+    assert dataset(channels=3).channels == 3
+
+
+def test_take_keeps_the_order_of_the_indices() -> None:
+    data = dataset()
+    taken = data.take(np.array([4, 0, 4]))
+    assert np.array_equal(taken.images, data.images[[4, 0, 4]])
+    assert taken.labels.tolist() == [1, 0, 1]
+    assert (taken.name, taken.classes) == (data.name, data.classes)
+
+
+def test_the_hash_depends_on_pixels_labels_and_shape_and_on_nothing_else() -> None:
+    data = dataset()
+    images, labels = data.images.copy(), data.labels.copy()
+    same = Dataset(images[:, :, ::-1].copy()[:, :, ::-1], labels.astype(np.int64), ("x",), "other")
+    assert same.sha256 == data.sha256
+    images[3, 0, 2, 2] ^= 1
+    assert Dataset(images, labels, data.classes, data.name).sha256 != data.sha256
+    labels[0] += 1
+    assert Dataset(data.images, labels, data.classes, data.name).sha256 != data.sha256
+    assert Dataset(data.images.reshape(10, 4, 3, 3), data.labels, data.classes, "").sha256 != data.sha256
+
+
+@pytest.mark.parametrize(("validation", "held_out"), [(3, 3), (0.25, 5), (1, 1), (19, 19), (0.51, 10)])
+def test_hold_out_moves_that_many_images_and_loses_none(validation: float, held_out: int) -> None:
+    splits = Splits(dataset(20), test=dataset(5)).hold_out(validation, seed=1)
+    assert splits.validation is not None
+    assert (len(splits.validation), len(splits.train)) == (held_out, 20 - held_out)
+    both = np.concatenate([splits.train.images, splits.validation.images])
+    assert sorted(map(bytes, both)) == sorted(map(bytes, dataset(20).images))
+    assert splits.test is not None
+
+
+def test_hold_out_depends_on_the_seed_alone() -> None:
+    splits = Splits(dataset(20))
+    first, again, other = (splits.hold_out(6, seed).validation for seed in (1, 1, 2))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert np.array_equal(first.images, again.images)
+    assert not np.array_equal(first.images, other.images)
+
+
+def test_hold_out_of_nothing_changes_nothing() -> None:
+    splits = Splits(dataset())
+    assert splits.hold_out(0, 1) is splits
+
+
+@pytest.mark.parametrize("validation", [10, 11, 0.99, 0.01, -1])
+def test_hold_out_leaves_something_on_either_side(validation: float) -> None:
+    with pytest.raises(ConfigError, match="of 10 images, expected at least 1 on either side"):
+        Splits(dataset(10)).hold_out(validation, 1)
+
+
+def test_every_part_is_resized() -> None:
+    splits = Splits(dataset(), validation=dataset(4), test=None).resized(8)
+    assert splits.train.images.shape[2:] == (8, 8)
+    assert splits.validation is not None
+    assert splits.validation.images.shape[2:] == (8, 8)
+    assert splits.test is None
+    assert (splits.name, splits.classes) == ("some", ("a", "b", "c"))

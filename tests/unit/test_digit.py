@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenscope.data.catalogue import BUNDLED
+from lenscope.data.dataset import resize
+from lenscope.data.digit import prepare_digit, to_grey
+from lenscope.data.idx import read_idx
+from lenscope.errors import DataError
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Array:
+    return read_idx(BUNDLED / "t10k-images-idx3-ubyte.gz")[:200]
+
+
+def enlarged(digit: Array, method: Image.Resampling) -> Array:
+    return np.asarray(Image.fromarray(digit).resize((280, 280), method))
+
+
+def on_paper(digit: Array) -> Array:
+    """Dark blue ink on yellowish paper, off the middle."""
+    grey = np.pad(255 - digit, ((30, 70), (55, 20)), constant_values=255).astype(int)
+    return np.stack([grey * 3 // 4 + 60, grey * 3 // 4 + 50, grey // 2 + 70], -1).astype(np.uint8)
+
+
+def test_a_digit_of_mnist_in_the_corner_of_a_black_page_comes_back_as_it_was(digits: Array) -> None:
+    full = digits[digits.max((1, 2)) == 255]
+    errors = [np.abs(prepare_digit(np.pad(d, ((0, 60), (0, 90)))).centred.astype(int) - d).max() for d in full]
+    # Those that differ hold ink fainter than 16 at the edge, which is cut off.
+    assert np.mean(np.array(errors) < 16) == 1.0
+    assert np.mean(np.array(errors) == 0) > 0.8
+
+
+def test_enlarged_inverted_tinted_and_padded_a_digit_is_nearly_what_it_was(digits: Array) -> None:
+    for digit in digits:
+        centred = prepare_digit(on_paper(enlarged(digit, Image.Resampling.NEAREST))).centred
+        assert np.abs(centred.astype(int) - digit).max() <= 16
+        assert np.abs(centred.astype(int) - digit).mean() < 0.5
+
+
+def test_a_smoothly_enlarged_digit_stays_alike(digits: Array) -> None:
+    alike = []
+    for digit in digits:
+        centred = prepare_digit(on_paper(enlarged(digit, Image.Resampling.BICUBIC))).centred
+        alike.append(np.corrcoef(centred.ravel(), digit.ravel())[0, 1])
+    assert np.mean(alike) > 0.95
+    assert np.min(alike) > 0.65  # a thin stroke that lands one pixel aside
+
+
+def test_dark_on_light_and_light_on_dark_are_the_same(digits: Array) -> None:
+    page = np.pad(enlarged(digits[0], Image.Resampling.NEAREST), 20)
+    assert (prepare_digit(page).centred == prepare_digit(255 - page).centred).all()
+
+
+def test_noise_and_specks_do_not_widen_the_crop(digits: Array) -> None:
+    page = np.pad(enlarged(digits[0], Image.Resampling.NEAREST), 40) // 2 + 60
+    clean = prepare_digit(page.astype(np.uint8)).centred.astype(int)
+    noisy = page + np.random.default_rng(0).integers(-6, 7, page.shape)
+    noisy[3, 3] = noisy[350, 10] = 187
+    assert np.abs(prepare_digit(noisy.astype(np.uint8)).centred.astype(int) - clean).mean() < 4
+
+
+def test_each_step_has_its_shape_and_keeps_the_aspect() -> None:
+    page = np.full((90, 70, 3), 255, np.uint8)
+    page[10:50, 20:30] = (200, 0, 0)
+    steps = prepare_digit(page)
+    assert steps.grey.shape == steps.on_black.shape == (90, 70)
+    assert steps.cropped.shape == (40, 10)
+    assert steps.boxed.shape == (20, 20)
+    assert steps.centred.shape == (28, 28)
+    assert (steps.boxed[:, 7:12] == 255).all()
+    assert steps.boxed.sum() == steps.centred.sum() == 20 * 5 * 255
+    # Rows 4 to 23 are centred at 13.5, columns 12 to 16 at 14: both within 13.5 and 14.5.
+    assert (steps.centred[4:24, 12:17] == 255).all()
+
+
+def test_the_resized_digit_is_what_a_data_set_would_give(digits: Array) -> None:
+    steps = prepare_digit(digits[0])
+    assert steps.resized(32).shape == (1, 1, 32, 32)
+    assert (steps.resized(32) == resize(steps.centred[None, None], 32)).all()
+
+
+def test_a_digit_below_20_pixels_is_enlarged() -> None:
+    page = np.zeros((12, 12), np.uint8)
+    page[2:9, 5:6] = 255
+    assert prepare_digit(page).boxed.max(1).min() > 0
+
+
+def test_ink_at_one_side_is_never_moved_out_of_the_field() -> None:
+    page = np.zeros((44, 44), np.uint8)
+    page[2:42, 2:4] = 255
+    page[20:22, 2:42] = 40
+    steps = prepare_digit(page)
+    assert steps.centred.sum() == steps.boxed.sum()
+
+
+def test_one_row_of_ink_is_a_digit() -> None:
+    page = np.zeros((30, 120), np.uint8)
+    page[15, 10:110] = 255
+    steps = prepare_digit(page)
+    assert steps.cropped.shape == (1, 100)
+    assert steps.centred.max() == 255
+
+
+@pytest.mark.parametrize(
+    "page", [np.zeros((9, 9), np.uint8), np.full((5, 7, 3), 200, np.uint8), np.ones((1, 1), np.uint8)]
+)
+def test_a_blank_picture_holds_no_digit(page: Array) -> None:
+    with pytest.raises(DataError, match=r"^file.png: no digit found: it is blank"):
+        prepare_digit(page, "file.png")
+
+
+def test_a_few_specks_are_no_digit() -> None:
+    page = np.zeros((500, 500), np.uint8)
+    page[100, 100] = page[300, 200] = 255
+    with pytest.raises(DataError, match="only specks"):
+        prepare_digit(page)
+
+
+def test_grey_is_pillows() -> None:
+    colours = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    assert (to_grey(colours) == np.asarray(Image.fromarray(colours).convert("L"))).all()
