@@ -25,31 +25,39 @@ if TYPE_CHECKING:
         mistakes,
         plot,
         predict,
+        show_preparation,
         summary,
         train,
     )
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Dataset, Splits
     from lenscope.errors import LenscopeError
+    from lenscope.nets.catalogue import build
+    from lenscope.nets.lenet import LeNet
+    from lenscope.nets.lenet1998 import LeNet1998
     from lenscope.runs.run import Run, list_runs, open_run
     from lenscope.training.fit import fit
 
 _HOMES = {
     "compare": "api", "confusion": "api", "curves": "api", "evaluate": "api", "kernels": "api", "load": "api",
-    "mistakes": "api", "plot": "api", "predict": "api", "summary": "api", "train": "api",
+    "mistakes": "api", "plot": "api", "predict": "api", "show_preparation": "api", "summary": "api", "train": "api",
     "TrainConfig": "config",
     "Dataset": "data.dataset", "Splits": "data.dataset",
     "LenscopeError": "errors",
+    "build": "nets.catalogue", "LeNet": "nets.lenet", "LeNet1998": "nets.lenet1998",
     "Run": "runs.run", "list_runs": "runs.run", "open_run": "runs.run",
     "fit": "training.fit",
 }  # fmt: skip
 
 __all__ = [
     "Dataset",
+    "LeNet",
+    "LeNet1998",
     "LenscopeError",
     "Run",
     "Splits",
     "TrainConfig",
+    "build",
     "compare",
     "confusion",
     "curves",
@@ -62,6 +70,7 @@ __all__ = [
     "open_run",
     "plot",
     "predict",
+    "show_preparation",
     "summary",
     "train",
 ]

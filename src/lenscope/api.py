@@ -59,7 +59,7 @@ def train(
         progress: show a bar and a line an epoch on stderr, or in a notebook the two growing curves; or any callable
             that takes events and can be closed.
         data_dir: as for `load`.
-        config: every setting at once; by default the lecture's recipe.
+        config: every setting at once, with its own word for the data; by default the lecture's recipe.
         settings: fields of `TrainConfig`, over the config: `epochs=10, lr=1e-3`.
 
     Returns:
@@ -74,8 +74,10 @@ def train(
     """
     from lenscope.runs.record import record_run
 
-    name = data.name if isinstance(data, Splits) else str(data)
-    config = config.with_settings(data=name, **settings) if config else resolve(data=name, **settings)
+    if config is None:
+        config = resolve(**{"data": _spelled(data), **settings})
+    elif settings:
+        config = config.with_settings(**settings)
     splits = data if isinstance(data, Splits) else load(data, data_dir=data_dir)
     return record_run(config, splits, Path(out) if out else None, _watcher(progress))
 
@@ -250,6 +252,15 @@ def _watcher(progress: Watcher | bool) -> Watcher | None:  # noqa: FBT001 - as `
     from lenscope.watch.terminal import TerminalWatcher
 
     return TerminalWatcher(Console(file=sys.stderr))
+
+
+def _spelled(data: str | Path | Splits) -> str:
+    """How `load` finds these data again: by a known name, else by the path that they came from."""
+    from lenscope.data.catalogue import CATALOGUE
+
+    if not isinstance(data, Splits):
+        return str(data)
+    return data.name if data.name in CATALOGUE else data.train.source or data.name
 
 
 def _opened(run: Run | str | Path) -> Run:

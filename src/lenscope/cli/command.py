@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 M = TypeVar("M", bound=BaseModel)
-Positional = tyro.conf.Positional
 NO_PAIRS = (tyro.conf.FlagCreatePairsOff,)  # --quiet, without --no-quiet
 
 
@@ -96,11 +95,13 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def _one_line(box: str) -> str:
     """What tyro frames as one line, without its frame and its footer, and with the nearest known name."""
-    lines = [re.sub(r"[│╭╮╰╯─┌┐└┘|]+", " ", line).strip() for line in box.splitlines()[1:]]
+    lines = [re.sub(r"[│╭╮╰╯─|+]+|--{2,}", " ", line).strip() for line in box.splitlines()[1:]]
     kept = [line for line in lines if line and not line.startswith("For full helptext")]
     text = re.sub(r"\s+", " ", " ".join(kept))
     if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.$", text):
         return str(unknown_name(choice[2], choice[1], re.findall(r"'([^']*)'", choice[3])))
-    text = re.sub(r"missing from (.*?): (.*) \(required\).*", r"got no \2; \1 --help tells more", text, flags=re.I)
+    text = re.sub(
+        r"missing from (.*?): (.*) \(required\).*", r"got no \2; \1 --help tells more", text, flags=re.IGNORECASE
+    )
     text = text.replace(" Argument helptext:", "; expected").replace(" Perhaps you meant:", "; did you mean")
     return text[:1].lower() + text[1:]

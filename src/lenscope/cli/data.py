@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, Positional, print_json, print_line, print_note, print_table
+from lenscope.cli.command import Command, print_json, print_line, print_note, print_table
 from lenscope.errors import IntegrityError, UsageError
 
 
@@ -20,8 +20,8 @@ class Data(Command):
     hash. locate NAME: where its files are.
     """
 
-    action: Positional[Literal["list", "fetch", "verify", "locate"]] = Field(description="what to do")
-    name: Positional[str] = Field("", description="data set")
+    action: tyro.conf.Positional[Literal["list", "fetch", "verify", "locate"]] = Field(description="what to do")
+    name: tyro.conf.Positional[str] = Field("", description="data set")
     data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
         None, description="where else to look for the files"
     )
@@ -31,8 +31,12 @@ class Data(Command):
 
     def execute(self) -> None:
         """Do it and print."""
+        from lenscope.data.catalogue import find_entry
+
         if self.action != "list" and not self.name:
             raise UsageError(f"got no data set, expected a name; lenscope data {self.action} NAME")
+        if self.name:
+            find_entry(self.name)
         getattr(self, f"_{self.action}")()
 
     def _list(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from pydantic import Field, field_validator
 
-from lenscope.cli.command import Command, Positional, percent, print_json, print_line, print_table
+from lenscope.cli.command import Command, percent, print_json, print_line, print_table
 from lenscope.config import NetworkName
 from lenscope.errors import LenscopeError, UsageError
 
@@ -23,7 +23,7 @@ SPARKS = "▁▂▃▄▅▆▇█"
 class Runs(Command):
     """List the runs in a directory with state, accuracy and the course of the accuracy."""
 
-    directory: Positional[Path] = Field(Path("runs"), description="where the runs are")
+    directory: tyro.conf.Positional[Path] = Field(Path("runs"), description="where the runs are")
     json_output: JsonFlag = Field(default=False, description="print one JSON document")
 
     def execute(self) -> None:
@@ -49,7 +49,7 @@ class Runs(Command):
 class Compare(Command):
     """Print the settings in which runs differ, and their results."""
 
-    runs: Positional[tuple[Path, ...]] = Field(description="run directories, two or more")
+    runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description="run directories, two or more")
     json_output: JsonFlag = Field(default=False, description="print one JSON document")
 
     def execute(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, Positional, parse, percent, percent_range, print_json, print_line, print_note
+from lenscope.cli.command import Command, parse, percent, percent_range, print_json, print_line, print_note
 from lenscope.config import TrainConfig, resolve
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Train(TrainConfig):
 
         settings = TrainConfig(**self.model_dump(exclude=set(OWN)))
         data = api.load(settings.data, data_dir=self.data_dir)
-        run = api.train(data, out=self.out, progress=not self.quiet, config=settings.with_settings(data=settings.data))
+        run = api.train(data, out=self.out, progress=not self.quiet, config=settings)
         if not self.quiet:
             print_note("drawing the pictures …")
         api.plot(run, data=data.hold_out(settings.validation, settings.seed))
@@ -82,7 +82,7 @@ class Train(TrainConfig):
 class Plot(Command):
     """Draw a run's pictures into its plots/, anew where they exist."""
 
-    run: Positional[Path] = Field(description="run directory")
+    run: tyro.conf.Positional[Path] = Field(description="run directory")
     kernel: int = Field(0, ge=0, description="which kernel of conv2 is shown, from 0")
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(
         default=False, description="print the paths as one JSON document"
@@ -127,7 +127,8 @@ def describe_result(run: Run) -> dict[str, Any]:
 def result_line(result: dict[str, Any]) -> str:
     """The last line of a training run."""
     seconds = result["train_seconds"] + result["evaluation_seconds"]
-    time = f"{result['epochs']} epochs in {seconds:.1f} s, {result['train_seconds']:.1f} s of them training"
+    epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
+    time = f"{epochs} in {seconds:.1f} s, {result['train_seconds']:.1f} s of them training"
     early = f" (stopped: {result['why']})" if result["why"] else ""
     if result["accuracy"] is None:
         return f"{result['run']}: training loss {result['train_loss']:.4f}; {time}{early}"

@@ -9,13 +9,13 @@ from typing import Annotated
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, Positional, percent, percent_range, print_json, print_line, print_table
+from lenscope.cli.command import Command, percent, percent_range, print_json, print_line, print_table
 
 
 class Evaluate(Command):
     """Measure a run's trained network on a labelled set: accuracy, interval, loss, and each class."""
 
-    run: Positional[Path] = Field(description="run directory")
+    run: tyro.conf.Positional[Path] = Field(description="run directory")
     data: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")] = Field(
         None, description="data set; by default the run's own, its test part"
     )
@@ -29,8 +29,9 @@ class Evaluate(Command):
     def execute(self) -> None:
         """Measure and print."""
         from lenscope import api
+        from lenscope.runs.run import open_run
 
-        run = api.open_run(self.run)
+        run = open_run(self.run)
         data = self.data and api.load(self.data, data_dir=self.data_dir)
         evaluation = api.evaluate(run, data)
         interval = evaluation.accuracy_interval
@@ -61,8 +62,8 @@ class Evaluate(Command):
 class Predict(Command):
     """Ask a run's network what pictures show; each is prepared as the run's data were made."""
 
-    run: Positional[Path] = Field(description="run directory")
-    files: Positional[tuple[Path, ...]] = Field(description="pictures: PNG, JPEG and others, of any size")
+    run: tyro.conf.Positional[Path] = Field(description="run directory")
+    files: tyro.conf.Positional[tuple[Path, ...]] = Field(description="pictures: PNG, JPEG and others, of any size")
     show: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
         None, description="write each step of the preparation as a picture into this directory"
     )

@@ -43,8 +43,8 @@ def load_folder(path: Path) -> Splits:
     """The images of a folder in the layout `train/<class>/*.png`, `test/<class>/*.png` (or another of SUFFIXES).
 
     The classes are those of `train`, in the order of their numbers if all are whole numbers, else of their names.
-    Images of one size keep it; of several sizes, each is resized to 32×32 by `resize`, as Pillow's `BILINEAR` does. If
-    every image is grey there is one channel, else three. Hidden files (`.DS_Store`), `Thumbs.db`, `desktop.ini` and files beside
+    Images of one size keep it; of several sizes, each is resized to 32×32 as Pillow's `BILINEAR` does. If every image
+    is grey there is one channel, else three. Hidden files (`.DS_Store`), `Thumbs.db`, `desktop.ini` and files beside
     `train` and `test` (a README) are not looked at; everything else that is no image in its class is a defect.
 
     Args:
@@ -139,7 +139,7 @@ def _read(images: list[_Image], root: Path) -> tuple[list[NDArray[np.uint8]], li
             pictures = _added(pictures, read_picture(image.path))
         except DataError as error:
             broken.append(_Defect(image.path, str(error).removeprefix(f"{image.path}: ")))
-        if sum(picture.nbytes for picture in pictures[-1:]) * len(pictures) > MAX_BYTES:
+        if pictures and pictures[-1].nbytes * len(pictures) > MAX_BYTES:
             raise DataError(f"{root}: its pictures take more than {MAX_BYTES} bytes; make them smaller")
     return pictures, broken
 

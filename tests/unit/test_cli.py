@@ -1,0 +1,347 @@
+"""Every command as a user types it: what it prints, where to, and its exit code."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lenscope
+from lenscope.cli import VERBS, main
+from lenscope.cli.look import sparkline
+from lenscope.data.idx import write_idx
+
+
+@pytest.fixture(scope="module")
+def digits(tiny, tmp_path_factory):
+    """The tiny set as a folder of IDX files."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    folder.mkdir()
+    for part, data in (("train", tiny.train), ("t10k", tiny.test)):
+        write_idx(folder / f"{part}-images-idx3-ubyte", data.images[:, 0])
+        write_idx(folder / f"{part}-labels-idx1-ubyte", data.labels)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plain(text, digits=None):
+    """A transcript without what differs from one time or machine to the next."""
+    text = text.replace(str(digits), "DIGITS") if digits else text
+    text = re.sub(r"\d+\.\d+ s\b", "0.0 s", text)
+    text = re.sub(r"( +)\d+\.\d\d( +[\d,]+)?$", r" TIME", text, flags=re.MULTILINE)
+    return re.sub(r"( finished .*? %) +\d+\.\d ", r"\1 TIME ", text)
+
+
+def run_cli(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_transcript_of_a_first_session(here, digits, capsys, golden):
+    commands = [
+        ("train", "--data", digits, "--epochs", 2, "--batch-size", 20, "--lr", "1e-3"),
+        ("train", "--data", digits, "--epochs", 1, "--batch-size", 25, "--quiet", "--validation", 10, "--out", "mine"),
+        ("runs",),
+        ("compare", "runs/digits-lenet-001", "mine"),
+        ("evaluate", "runs/digits-lenet-001"),
+        ("plot", "mine", "--kernel", 15),
+    ]
+    transcript = ""
+    for command in commands:
+        code, out, err = run_cli(capsys, *command)
+        assert code == 0, err
+        typed = " ".join(map(str, command))
+        transcript += f"$ lenscope {typed}\n{err}{out}\n"
+    golden("session.txt", plain(transcript, digits))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_each_verb_names_its_options(verb, capsys):
+    code, out, err = run_cli(capsys, verb, "--help")
+    assert code == 0
+    assert f"lenscope {verb}" in out
+    assert "--json" in out
+    assert not err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_overview_names_every_verb(arguments, capsys):
+    code, out, _ = run_cli(capsys, *arguments)
+    assert code == 0
+    assert all(verb in out for verb in VERBS)
+
+
+def test_version(capsys):
+    code, out, _ = run_cli(capsys, "--version")
+    assert code == 0
+    assert re.fullmatch(r"lenscope \d+\.\d+\.\d+\n", out)
+
+
+WRONG = [
+    (("trian",), "unknown command 'trian'; did you mean 'train'?"),
+    (("--epochs",), "unknown command '--epochs'"),
+    (("train", "--epochs", "0"), "epochs: got 0, expected greater than or equal to 1"),
+    (("train", "--epochs", "ten"), "--epochs"),
+    (("train", "--lr", "-1"), "learning_rate: got -1.0, expected greater than 0"),
+    (("train", "--lr", "nan"), "learning_rate: got nan, expected a finite number"),
+    (("train", "--batch-size", "60001"), "batch_size: got 60001, expected at most the 60000 training images"),
+    (("train", "--network", "lenett"), "did you mean 'lenet'?"),
+    (("train", "--optimizer", "adm"), "did you mean 'adam'?"),
+    (("train", "--recipe", "lectur"), "did you mean 'lecture'?"),
+    (("train", "--data", "mnits"), "did you mean 'mnist'?"),
+    (("train", "--epoch", "3"), "did you mean --epochs"),
+    (("train", "--seed"), "--seed"),
+    (("train", "--patience", "3"), "needs a validation part; add --validation 5000"),
+    (("train", "--validation", "60000"), "validation: got 60000 of 60000 images"),
+    (("train", "--validation", "1.5"), "expected a whole count or a fraction below 1"),
+    (("train", "--config", "none.toml"), "none.toml: cannot be read: No such file or directory"),
+    (("train", "--device", "cuda"), "--device cuda: not available to PyTorch"),
+    (("train", "--out", "."), "--out .: exists already; choose another name"),
+    (("train", "--out", "file"), "--out file: is a file"),
+    (("evaluate",), "got no PATH run directory"),
+    (("predict", "nowhere"), "got no picture, expected at least one"),
+    (("compare", "one"), "got 1 runs, expected two or more"),
+    (("runs", "nowhere"), "nowhere: no such directory"),
+    (("summary", "--input", "28x28"), "input: got '28x28', expected channels, height and width such as 1x32x32"),
+    (("summary", "--classes", "1"), "classes: got 1, expected greater than or equal to 2"),
+    (("data", "fetch"), "got no data set, expected a name; lenscope data fetch NAME"),
+    (("data", "fetch", "kmnits"), "did you mean 'kmnist'?"),
+    (("data", "find"), "unknown action 'find'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, says, here, capsys, monkeypatch):
+    (here / "file").write_text("not a directory")
+    if "cuda" in arguments:
+        import torch
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, out, err = run_cli(capsys, *arguments)
+    assert code == 2
+    assert not out
+    assert says in err
+    assert len(err.splitlines()) == 1
+    assert err.startswith("lenscope")
+    assert sorted(path.name for path in here.iterdir()) == ["file"]  # nothing half-written
+
+
+BROKEN = [
+    (("evaluate", "nowhere"), "nowhere: no such run directory"),
+    (("evaluate", "."), "lacks manifest.json"),
+    (("train", "--out", "file/run"), "file/run: cannot be written: Not a directory"),
+    (("train", "--data", "empty"), "empty"),
+    (("summary", "--input", "1x28x28"), "fc1 got 256 values an image, expected 400"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), BROKEN)
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(arguments, says, here, capsys):
+    (here / "file").write_text("not a directory")
+    (here / "empty").mkdir()
+    code, out, err = run_cli(capsys, *arguments)
+    assert code == 1
+    assert not out
+    assert says in err
+    assert len(err.splitlines()) == 1
+    assert sorted(path.name for path in here.iterdir()) == ["empty", "file"]
+
+
+@pytest.mark.parametrize(
+    ("part", "damage", "says"),
+    [
+        ("weights/final.safetensors", None, "lacks weights/final.safetensors"),
+        ("weights/final.safetensors", b"cut", "final.safetensors: differs from the manifest"),
+        ("config.toml", None, "lacks config.toml"),
+        ("environment.json", b"{}", "environment.json: differs from the manifest"),
+        ("manifest.json", b"[]", "manifest.json: not a manifest"),
+    ],
+)
+def test_a_broken_run_says_which_part(part, damage, says, tiny_run, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_run.path, broken)
+    (broken / part).unlink() if damage is None else (broken / part).write_bytes(damage)
+    code, _, err = run_cli(capsys, "evaluate", broken)
+    assert code == 1
+    assert says in err
+    assert len(err.splitlines()) == 1
+    code, out, _ = run_cli(capsys, "runs", tmp_path)
+    assert code == 0
+    assert "broken" in out
+
+
+def test_precedence_of_defaults_recipe_file_and_options(here, digits, capsys):
+    (here / "mine.toml").write_text('lr = 0.5\nepochs = 1\nbatch_size = 30\noptimizer = "sgd"\n')
+    code, out, err = run_cli(capsys, "train", "--data", digits, "--config", "mine.toml", "--lr", "0.25", "--json")
+    assert code == 0, err
+    config = lenscope.open_run(json.loads(out)["run"]).config
+    assert (config.learning_rate, config.epochs, config.batch_size, config.optimizer) == (0.25, 1, 30, "sgd")
+    assert config.recipe == "lecture"
+
+
+def test_a_run_repeats_from_its_own_config(here, digits, capsys):
+    first = json.loads(run_cli(capsys, "train", "--data", digits, "--epochs", 1, "--batch-size", 20, "--json")[1])
+    second = json.loads(run_cli(capsys, "train", "--config", f"{first['run']}/config.toml", "--json")[1])
+    one, two = (lenscope.open_run(result["run"]) for result in (first, second))
+    assert np.array_equal(one.losses, two.losses)
+
+
+def test_quiet_prints_the_last_line_alone(here, digits, capsys):
+    code, out, err = run_cli(capsys, "train", "--data", digits, "--epochs", 1, "--batch-size", 20, "--quiet")
+    assert code == 0
+    assert not err
+    assert re.fullmatch(r"runs/digits-lenet-001: [\d.]+ % of 20 test images right, 95 % interval .* training\n", out)
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(here, digits, capsys):
+    _, out, err = run_cli(capsys, "train", "--data", digits, "--epochs", 1, "--batch-size", 20, "--json")
+    assert json.loads(out)["epochs"] == 1
+    assert "60 training images, 20 test images" in err
+
+
+def test_init_from_starts_where_another_run_ended(here, tiny_run, digits, capsys):
+    arguments = ("train", "--data", digits, "--epochs", 1, "--batch-size", 20, "--init-from", tiny_run.path, "--json")
+    code, out, err = run_cli(capsys, *arguments)
+    assert code == 0, err
+    run = lenscope.open_run(json.loads(out)["run"])
+    assert np.array_equal(run.weights("initial")["fc3.weight"], tiny_run.weights("final")["fc3.weight"])
+
+
+def test_runs_compare_and_evaluate_speak_json(tiny_run, digits, capsys):
+    [row] = json.loads(run_cli(capsys, "runs", tiny_run.path.parent, "--json")[1])
+    assert row["state"] == "finished"
+    assert len(row["accuracies"]) == 3
+    table = json.loads(run_cli(capsys, "compare", tiny_run.path, tiny_run.path, "--json")[1])
+    assert table["state"] == ["finished", "finished"]
+    result = json.loads(run_cli(capsys, "evaluate", tiny_run.path, "--data", digits, "--json")[1])
+    assert result["images"] == 20
+    assert result["accuracy_interval"][0] <= result["accuracy"] <= result["accuracy_interval"][1]
+    assert sum(row["images"] for row in result["classes"]) == 20
+
+
+def test_predict_prints_the_answer_and_shows_the_steps(tiny, tiny_run, here, capsys):
+    Image.fromarray(255 - tiny.test.images[0, 0]).resize((280, 280)).save("seven.png")
+    code, out, _ = run_cli(capsys, "predict", tiny_run.path, "seven.png", "--show", "steps")
+    assert code == 0
+    assert out.startswith("seven.png: ")
+    with Image.open("steps/seven-steps.png") as steps:
+        assert steps.size[0] > 800
+    [answer] = json.loads(run_cli(capsys, "predict", tiny_run.path, "seven.png", "--json")[1])
+    assert answer["probabilities"][answer["answer"]] == max(answer["probabilities"].values())
+
+
+def test_predict_refuses_what_is_no_picture(tiny_run, here, capsys):
+    (here / "notes.png").write_text("not a picture")
+    code, out, err = run_cli(capsys, "predict", tiny_run.path, "notes.png")
+    assert code == 1
+    assert not out
+    assert "notes.png: not a picture" in err
+
+
+def test_data_lists_locates_and_verifies(capsys):
+    code, out, _ = run_cli(capsys, "data", "list")
+    assert code == 0
+    assert all(name in out for name in ("mnist", "fashion-mnist", "kmnist", "qmnist", "emnist-letters"))
+    assert json.loads(run_cli(capsys, "data", "list", "--json")[1])[0]["name"] == "mnist"
+    code, out, _ = run_cli(capsys, "data", "verify", "mnist")
+    assert code == 0
+    assert out.count("genuine") == 4
+    assert len(json.loads(run_cli(capsys, "data", "locate", "mnist", "--json")[1])) == 4
+    assert len(json.loads(run_cli(capsys, "data", "verify", "mnist", "--json")[1])) == 4
+    assert run_cli(capsys, "data", "locate", "mnist")[1].count("ubyte") == 4
+    assert run_cli(capsys, "data", "fetch", "mnist")[0] == 0  # here already: nothing to download
+
+
+def test_data_says_what_is_missing_or_wrong(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LENSCOPE_CACHE", str(tmp_path))
+    code, _, err = run_cli(capsys, "data", "locate", "kmnist")
+    assert code == 1
+    assert "kmnist: not found here; fetch it with: lenscope data fetch kmnist" in err
+    code, out, err = run_cli(capsys, "data", "verify", "kmnist")
+    assert code == 1
+    assert out.count("missing") == 4
+    assert "wrong or missing" in err
+
+
+def test_doctor_tells_versions_engines_and_data(capsys):
+    code, out, _ = run_cli(capsys, "doctor")
+    assert code == 0
+    assert "torch" in out
+    assert "mnist" in out
+    facts = json.loads(run_cli(capsys, "doctor", "--json")[1])
+    assert facts["engines"]["torch"].startswith("PyTorch")
+    assert "cpu" in facts["devices"]
+
+
+def test_summary_as_text_and_json(capsys):
+    assert "61,706" in run_cli(capsys, "summary")[1]
+    colour = json.loads(run_cli(capsys, "summary", "--input", "3×32×32", "--classes", "47", "--json")[1])
+    assert colour["input_shape"] == [3, 32, 32]
+
+
+def test_empty_directory_of_runs(tmp_path, capsys):
+    assert run_cli(capsys, "runs", tmp_path)[1] == f"{tmp_path}: no runs yet; make one with: lenscope train\n"
+
+
+def test_sparkline_is_short_and_ends_with_the_last_value():
+    assert sparkline([]) == ""
+    assert sparkline([0.5]) == "▁"
+    assert len(sparkline([number / 500 for number in range(500)])) == 20
+    assert sparkline([0.0] * 99 + [1.0])[-1] == "█"
+
+
+def test_help_needs_neither_torch_nor_matplotlib():
+    code = "import sys, lenscope.cli; lenscope.cli.main(['--help']); print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_python_m_lenscope_is_the_same_command():
+    done = subprocess.run([sys.executable, "-m", "lenscope", "--help"], capture_output=True, text=True, check=True)
+    assert "lenscope train" in done.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_opens_and_says_so(number, code, here, digits, capsys, monkeypatch):
+    from lenscope.watch.terminal import TerminalWatcher
+
+    def interrupt(self, event):
+        if type(event).__name__ == "EpochDone" and event.metrics.epoch == 2:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(TerminalWatcher, "__call__", interrupt)
+    got, out, err = run_cli(capsys, "train", "--data", digits, "--epochs", 50, "--batch-size", 20)
+    assert got == code
+    assert not out
+    assert "interrupted after step" in err.splitlines()[-1]
+    run = lenscope.open_run("runs/digits-lenet-001")
+    assert run.status.state == "interrupted"
+    assert run.metrics.epoch.tolist() == [0, 1, 2]
+    assert run_cli(capsys, "plot", run.path)[0] == 0
+
+
+def test_a_loss_that_is_not_finite_ends_with_one_line(here, digits, capsys):
+    arguments = ("--data", digits, "--epochs", 3, "--batch-size", 20, "--optimizer", "sgd", "--lr", "1e30")
+    code, out, err = run_cli(capsys, "train", *arguments, "--quiet")
+    assert code == 1
+    assert not out
+    assert re.fullmatch(r"lenscope train: epoch \d+, step \d+: .* is not finite; .*\n", err)
+    assert lenscope.open_run("runs/digits-lenet-001").status.state == "failed"
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(digits, tmp_path):
+    code = f"{sys.executable} -m lenscope data list | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "Traceback" not in done.stderr
