@@ -1,0 +1,56 @@
+"""The lecture's experiment on the real data, once, as a user runs it."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import lenscope
+from lenscope.insight import lecture
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What `lenscope train --json` printed, and the most memory that it took, in bytes."""
+    where = tmp_path_factory.mktemp("lecture")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    command = [sys.executable, "-m", "lenscope", "train", "--json"]
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=True)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert peak >= before
+    result = json.loads(done.stdout)
+    return lenscope.open_run(where / result["run"]), result, done.stderr, peak * 1024
+
+
+def test_each_epoch_is_near_the_lectures_table(trained):
+    run, *_ = trained
+    bounds = (0.025, 0.015, 0.015, 0.015, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01)
+    assert np.all(np.abs(run.metrics.test_accuracy[1:] - lecture.ACCURACY) <= bounds)
+    printed = np.array(lecture.LOSS_AS_PRINTED[:9], dtype=float)
+    assert np.all(np.abs(run.metrics.train_loss[1:10] / lecture.BATCH_SIZE / printed - 1) <= 0.15)
+
+
+def test_it_prints_counts_device_and_recap_before_it_trains(trained):
+    _, _, said, _ = trained
+    start = said.index("epoch  train loss")
+    for words in ("60,000 training images", "10,000 test images", "on the CPU", "61,706"):
+        assert said.index(words) < start
+
+
+def test_the_run_directory_holds_everything(trained):
+    run, result, *_ = trained
+    assert run.status.state == "finished"
+    assert run.film.steps.tolist() == [0, 1, 2, 5, 10, 20, 50, 100, 200, 400, *range(600, 6001, 600)]
+    assert len(run.losses) == 6000
+    names = {"curves", "kernels-conv1", "kernels-conv1-lecture", "kernels-conv2", "kernels-conv2-lecture"}
+    assert {path.stem for path in (run.path / "plots").iterdir()} == names | {"confusion", "mistakes"}
+    assert lenscope.evaluate(run).accuracy == result["accuracy"]
+
+
+def test_peak_memory_is_under_a_gibibyte(trained):
+    assert trained[3] < 2**30
