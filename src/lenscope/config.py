@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import tomli_w
@@ -44,13 +45,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, /, **settings: Any) -> None:
         """Validate the settings; raises ConfigError with one line for all that is wrong."""
         try:
             super().__init__(**settings)
         except ValidationError as error:
             known = type(self).model_fields
-            raise ConfigError("; ".join(_problem(item, known) for item in error.errors())) from None
+            # A union reports once a member: the last speaks for the setting.
+            problems = {item["loc"][:1]: _problem(item, known) for item in error.errors()}
+            raise ConfigError("; ".join(problems.values())) from None
 
 
 class TrainConfig(Settings):
@@ -60,11 +63,13 @@ class TrainConfig(Settings):
         ConfigError: a setting outside its range, in one line.
     """
 
+    model_config = ConfigDict(strict=True)  # epochs = true is no number
+
     data: str = Field("mnist", min_length=1, description="data set: a name from `lenscope data list`, or a folder")
     network: NetworkName = Field("lenet", description="network: the lecture's LeNet or the 1998 paper's")
     recipe: RecipeName = Field("lecture", description="preset that the other options start from")
     epochs: int = Field(10, ge=1, le=1_000_000, description="passes over the training images")
-    batch_size: int = Field(100, ge=1, description="images an update (gd takes all of them)")
+    batch_size: int = Field(100, ge=1, le=1_000_000_000, description="images an update (gd takes all of them)")
     optimizer: OptimizerName = Field("adam", description="update rule")
     learning_rate: float = Field(
         1e-4, gt=0, description="peak learning rate; 1e-4 is the lecture's for adam, sgd wants about 0.1"
@@ -73,26 +78,26 @@ class TrainConfig(Settings):
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty; decoupled for adamw")
     schedule: ScheduleName = Field("constant", description="course of the learning rate over the run")
     validation: int | float = Field(
-        0, ge=0, description="training images held out: a count, or a fraction below 1; 0 for none"
+        0, ge=0, le=1_000_000_000, description="training images held out: a count, or a fraction below 1; 0 for none"
     )
     patience: int | None = Field(
-        None, ge=1, description="stop after this many epochs without a lower validation loss; needs --validation"
+        None,
+        ge=1,
+        le=1_000_000,
+        description="stop after this many epochs without a lower validation loss; needs --validation",
     )
     train_accuracy: bool = Field(default=False, description="measure accuracy on the training images as well")
     seed: int = Field(0, ge=0, lt=2**63, description="decides the initial weights, the order and the held-out part")
     engine: EngineName = Field("auto", description="what takes the updates")
     threads: int | None = Field(None, ge=1, le=1024, description="processor threads; all by default")
     device: DeviceName = Field("auto", description="where: the GPU where there is one, else the CPU")
-    init_from: str | None = Field(None, description="run whose trained weights this one starts from")
+    init_from: str | None = Field(None, min_length=1, description="run whose trained weights this one starts from")
 
     @model_validator(mode="before")
     @classmethod
     def _spell_out(cls, settings: Any) -> Any:
-        """Take `lr` for `learning_rate`, as everywhere."""
-        if isinstance(settings, dict) and "lr" in settings:
-            settings = dict(settings)
-            settings.setdefault("learning_rate", settings.pop("lr"))
-        return settings
+        """Take `lr` for `learning_rate`, as everywhere, and numpy's integers for Python's."""
+        return {name: _plain(value) for name, value in _renamed(settings).items()}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -102,9 +107,9 @@ class TrainConfig(Settings):
             raise ValueError(f"validation: got {self.validation}, expected a whole count or a fraction below 1")
         return self
 
-    def with_settings(self, **settings: Any) -> TrainConfig:
+    def with_settings(self, /, **settings: Any) -> TrainConfig:
         """A copy with some settings changed, validated anew; raises ConfigError."""
-        return TrainConfig(**{**self.model_dump(), **settings})
+        return TrainConfig(**{**self.model_dump(), **_renamed(settings)})
 
     def to_toml(self) -> str:
         """The settings as TOML; those that are None are left out."""
@@ -113,7 +118,11 @@ class TrainConfig(Settings):
     @classmethod
     def from_toml(cls, text: str, source: str = "config") -> TrainConfig:
         """The settings in a TOML text over the defaults; raises ConfigError naming `source`."""
-        return cls(**parse_toml(text, source))
+        settings = parse_toml(text, source)
+        try:
+            return cls(**settings)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
 
 
 def resolve(recipe: str | None = None, file: Path | None = None, **options: Any) -> TrainConfig:
@@ -128,10 +137,11 @@ def resolve(recipe: str | None = None, file: Path | None = None, **options: Any)
         ConfigError: an unreadable file or a setting outside its range.
         UsageError: an unknown recipe.
     """
-    from_file = parse_toml(_read(file), str(file)) if file else {}
-    name = recipe or from_file.get("recipe") or TrainConfig.model_fields["recipe"].default
-    if name not in RECIPES:
-        raise unknown_name("recipe", str(name), RECIPES)
+    from_file = parse_toml(_read(file), str(file)) if file is not None else {}
+    default = TrainConfig.model_fields["recipe"].default
+    name = from_file.get("recipe", default) if recipe is None else recipe
+    if not isinstance(name, str) or name not in RECIPES:
+        raise unknown_name("recipe", name if isinstance(name, str) else _shown(name), RECIPES)
     return TrainConfig(**{**RECIPES[name], **_renamed(from_file), **_renamed(options), "recipe": name})
 
 
@@ -139,7 +149,7 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     """The top-level table of a TOML text; raises ConfigError naming `source`."""
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a plain ValueError: an integer of thousands of digits
         raise ConfigError(f"{source}: not TOML: {error}; expected lines such as 'epochs = 10'") from None
 
 
@@ -152,7 +162,14 @@ def _read(file: Path) -> str:
 
 
 def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with `lr` spelt out; raises ConfigError where both names are there."""
+    if {"lr", "learning_rate"} <= settings.keys():
+        raise ConfigError("learning_rate: got it twice, once as lr; give one of them")
     return {{"lr": "learning_rate"}.get(name, name): value for name, value in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
 def _problem(item: Any, known: Iterable[str]) -> str:
@@ -163,4 +180,13 @@ def _problem(item: Any, known: Iterable[str]) -> str:
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if item["type"] == "value_error":
         return str(message)
-    return f"{name}: got {item['input']!r}, expected {message}"
+    return f"{name}: got {_shown(item['input'])}, expected {message}"
+
+
+def _shown(value: Any) -> str:
+    """A wrong value on one short line, whatever it is."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a table within a table without end
+        return "too much to show"
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -84,4 +84,4 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> UsageError:
     names = sorted(known)
     near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return UsageError(f"unknown {kind} '{got}'; {hint}known: {', '.join(names)}")
+    return UsageError(f"unknown {kind} {got[:60]!r}; {hint}known: {', '.join(names)}")

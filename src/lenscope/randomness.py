@@ -47,7 +47,7 @@ def random_words(seed: int, purpose: Purpose, epoch: int, count: int) -> NDArray
 
 def random_uniforms(seed: int, purpose: Purpose, epoch: int, count: int) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1): the upper 53 bits of each word, over 2⁵³; float64, shape (count,)."""
-    return (random_words(seed, purpose, epoch, count) >> np.uint64(11)) * 2.0**-53
+    return (random_words(seed, purpose, epoch, count) >> np.uint64(11)) * np.float64(2.0**-53)
 
 
 def random_order(seed: int, purpose: Purpose, epoch: int, count: int) -> NDArray[np.int64]:

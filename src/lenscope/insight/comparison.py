@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lenscope.training.events import EpochMetrics
+
 if TYPE_CHECKING:
     from lenscope.runs.run import Run
 
@@ -20,7 +22,7 @@ def compare_runs(runs: list[Run]) -> dict[str, list[str]]:
 
 def describe_results(run: Run) -> dict[str, str]:
     """What came of a run so far, as text; a cell that does not apply is empty."""
-    rows = run.metrics.rows()
+    rows = run.metrics.rows() or [EpochMetrics(epoch=0)]
     last = rows[-1]
     seconds = sum((row.train_seconds or 0) + (row.evaluation_seconds or 0) for row in rows)
     return {

@@ -63,6 +63,7 @@ def compare_kernels(run: Run, layer: str = "conv1", kernel: int = 0) -> Kernels:
     scale = float(max(np.abs(initial).max(), np.abs(trained).max(), np.abs(trained - initial).max()))
     if not 0 <= kernel < len(initial):
         raise UsageError(f"--kernel {kernel}: {layer} has {len(initial)} kernels, 0 to {len(initial) - 1}")
+    tiles: tuple[int | slice, int | slice]
     if initial.shape[1] == 1:
         tiles, labels, title = (slice(None), 0), [f"kernel {k}" for k in range(len(initial))], "each kernel"
     else:

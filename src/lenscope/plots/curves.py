@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lenscope.insight.curves import Curve, Curves
 
 NAMES = {"train": "training (mean over the epoch)", "validation": "validation", "test": "test", "lecture": "Lecture 29"}
+MARKERS = {"train": "o", "validation": "s", "test": "^"}  # so that grey prints tell them apart
 LECTURE: dict[str, Any] = {
     "linestyle": "none",
     "marker": "o",
@@ -34,9 +35,8 @@ class CurvesDisplay(Display):
 
     def draw(self) -> Figure:
         """A new figure."""
-        figure = new_figure(10, 4.2)
-        figure.suptitle(self.curves.title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        left, right = figure.subplots(1, 2)
+        figure = new_figure(10, 4.4, self.curves.title)
+        left, right = figure.subplots(1, 2, sharex=True)
         self.plot_loss(left)
         self.plot_accuracy(right)
         return figure
@@ -46,24 +46,24 @@ class CurvesDisplay(Display):
         axes.set(title="Loss", xlabel="epoch", ylabel="negative log-likelihood (nats an image)")
         _plot(axes, self.curves.loss)
         axes.set_ylim(bottom=0)
-        _legend(axes, "upper right")
+        _legend(axes)
 
     def plot_accuracy(self, axes: Axes) -> None:
         """Draw the accuracies on existing axes; epoch 0, near chance, is left out where there are later ones."""
         axes.set(title="Accuracy", xlabel="epoch", ylabel="images right (%)")
         _plot(axes, self.curves.accuracy, skip_untrained=True)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
-        _legend(axes, "lower right")
+        _legend(axes)
 
 
 def _plot(axes: Axes, curves: tuple[Curve, ...], *, skip_untrained: bool = False) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     for curve in curves:
         shown = curve.epochs > 0 if skip_untrained and len(curve.epochs) > 1 else curve.epochs >= 0
-        style = LECTURE if curve.name == "lecture" else {"marker": "o" if shown.sum() <= MANY else ""}
+        style = LECTURE if curve.name == "lecture" else {"marker": MARKERS[curve.name] if shown.sum() <= MANY else ""}
         axes.plot(curve.epochs[shown], curve.values[shown], color=PARTS[curve.name], label=NAMES[curve.name], **style)
 
 
-def _legend(axes: Axes, place: str) -> None:
+def _legend(axes: Axes) -> None:
     if axes.lines:
-        axes.legend(loc=place)
+        axes.legend(loc="best")

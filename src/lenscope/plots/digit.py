@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenscope.plots.display import GREY, Display, bare, new_figure
+from lenscope.plots.display import FAINT, GREY, Display, bare, new_figure, short
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -25,24 +27,33 @@ class PreparationDisplay(Display):
         """A new figure."""
         prediction = self.prediction
         images = _steps(prediction)
-        figure = new_figure(1.9 * len(images) + 3.4, 2.9)
-        title = f"{prediction.source}: {prediction.answer} ({prediction.probability:.1%})"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        title = f"{Path(prediction.source).name}: {prediction.answer} ({100 * prediction.probability:.1f} %)"
+        figure = new_figure(1.9 * len(images) + 3.4, 3, title)
         *places, bars = figure.subplots(1, len(images) + 1, width_ratios=[1] * len(images) + [1.6])
         for axes, (label, image) in zip(places, images, strict=True):
-            bare(axes)
-            axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set_title(label, fontsize=9, fontweight="normal", loc="center")
-            axes.set_xlabel(f"{image.shape[1]}×{image.shape[0]}", fontsize=8)
-        order = prediction.probabilities.argsort()[::-1][:10][::-1]
-        bars.barh([prediction.classes[label] for label in order], 100 * prediction.probabilities[order], color=GREY)
-        bars.set(title="probability", xlabel="%", xlim=(0, 100))
-        bars.tick_params(labelsize=8)
+            _show(axes, label, image)
+        self.plot_probabilities(bars)
         return figure
+
+    def plot_probabilities(self, axes: Axes) -> None:
+        """Draw the most probable classes, at most ten, on existing axes."""
+        likely = self.prediction.probabilities.argsort(kind="stable")[-10:]
+        names = [short(self.prediction.classes[label], 18) for label in likely]
+        axes.barh(range(len(likely)), 100 * self.prediction.probabilities[likely], color=GREY)
+        axes.set(xlabel="probability (%)", xlim=(0, 100), yticks=range(len(likely)), yticklabels=names)
+        axes.tick_params(labelsize=8)
+
+
+def _show(axes: Axes, label: str, image: NDArray[np.uint8]) -> None:
+    bare(axes)
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.spines[:].set(visible=True, color=FAINT)  # white paper has no edge of its own
+    axes.set_title(label, fontsize=9, fontweight="normal", loc="center")
+    axes.set_xlabel(f"{image.shape[1]}×{image.shape[0]} pixels", fontsize=8)
 
 
 def _steps(prediction: Prediction) -> list[tuple[str, NDArray[np.uint8]]]:
-    seen = ("as the network\nsees it", prediction.prepared.transpose(1, 2, 0))
+    seen = ("what the network sees", prediction.prepared.transpose(1, 2, 0))
     steps = prediction.steps
     if steps is None:
         return [seen]

@@ -7,7 +7,10 @@ scale is matplotlib's RdBu reversed, blue below zero and red above, equally dark
 from __future__ import annotations
 
 import io
+import textwrap
+import warnings
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
@@ -17,6 +20,7 @@ from matplotlib.figure import Figure
 from lenscope.runs.storage import write_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -27,7 +31,7 @@ PARTS = {"train": VERMILLION, "validation": PURPLE, "test": GREEN, "lecture": GR
 DIVERGING = "RdBu_r"
 DPI = 144
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
@@ -42,6 +46,7 @@ STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "grid.color": "#ebebeb",
     "text.color": INK,
+    "text.parse_math": False,  # a name may hold dollar signs
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
@@ -59,13 +64,13 @@ class Display(ABC):
 
     def figure(self) -> Figure:
         """A new figure in the style of all our pictures; needs no display and leaves matplotlib's state alone."""
-        with rc_context(STYLE):
+        with _style():
             return self.draw()
 
     def png(self) -> bytes:
         """The picture as a PNG file's bytes."""
         file = io.BytesIO()
-        with rc_context(STYLE):
+        with _style():
             self.draw().savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
         return file.getvalue()
 
@@ -77,11 +82,27 @@ class Display(ABC):
         return self.png()
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, laid out so that nothing overlaps."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+@contextmanager
+def _style() -> Iterator[None]:
+    """Our style; a letter that DejaVu Sans lacks, as of a class named in Japanese, is a box and no warning."""
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+def new_figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure of this size in inches under a title, laid out so that nothing overlaps."""
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+    lines = textwrap.fill(title, int(width / 0.125))  # a letter of this type is 0.125 inches wide at most, on average
+    figure.suptitle(lines, x=0.08 / width, ha="left", fontsize=12, fontweight="bold")
     return figure
+
+
+def short(name: str, letters: int) -> str:
+    """A name cut to so many letters."""
+    return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
 def bare(axes: Axes) -> None:

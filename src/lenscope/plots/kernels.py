@@ -37,10 +37,9 @@ class KernelsDisplay(Display):
         """A new figure."""
         kernels, rows = self.kernels, self._rows()
         columns = len(kernels.labels)
-        figure = new_figure(1.35 * columns + 1.9, 4.9)
         style = "" if self.style == "lenscope" else ", as the lecture draws it"
-        figure.get_layout_engine().set(h_pad=0.02, w_pad=0.03)  # type: ignore[union-attr]
-        figure.suptitle(f"{kernels.layer}: {kernels.title}{style}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+        figure = new_figure(1.35 * columns + 2, 5, f"{kernels.layer}: {kernels.title}{style}")
+        figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.05, wspace=0, hspace=0)
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for axes_row, (label, tiles, scale) in zip(grid, rows, strict=True):
             for axes, tile in zip(axes_row, tiles, strict=True):
@@ -48,7 +47,7 @@ class KernelsDisplay(Display):
                 bare(axes)
             axes_row[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
             if self.style == "lecture":
-                self._bar(figure, image, list(axes_row), "")
+                self._bar(figure, image, list(axes_row), "weight")
         for axes, label in zip(grid[0], kernels.labels, strict=True):
             axes.set_title(label, fontsize=9, fontweight="normal", loc="center")
         if self.style == "lenscope":
@@ -70,9 +69,8 @@ class KernelsDisplay(Display):
         rows = (("initial", kernels.initial), ("trained", kernels.trained), ("trained\n− initial", kernels.difference))
         return [(name, tiles, scale) for name, tiles in rows]
 
-    @staticmethod
-    def _bar(figure: Figure, image: AxesImage, axes: list[Any], label: str) -> None:
-        bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30 if label else 10, shrink=0.95)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+    def _bar(self, figure: Figure, image: AxesImage, axes: list[Any], label: str) -> None:
+        bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=10 if self.style == "lecture" else 30, shrink=0.95)
+        bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=8, color=GREY)
         bar.set_label(label)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.colors import LogNorm
+from matplotlib.colors import ListedColormap, LogNorm
 
-from lenscope.plots.display import INK, VERMILLION, Display, bare, new_figure
+from lenscope.plots.display import FAINT, INK, VERMILLION, Display, bare, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,40 +18,56 @@ if TYPE_CHECKING:
     from lenscope.insight.mistakes import Evaluation
 
 COLUMNS, ROWS = 6, 4
+MANY = 30  # classes, from which on a colour scale replaces the numbers
 
 
 @dataclass(frozen=True, eq=False)
 class ConfusionDisplay(Display):
-    """Counts of label against answer; mistakes are shaded on a logarithmic scale, what is right is left white."""
+    """Counts of label against answer; mistakes are shaded on a logarithmic scale, what is right is light grey."""
 
     evaluation: Evaluation
 
     def draw(self) -> Figure:
         """A new figure."""
-        count = len(self.evaluation.classes)
-        size = min(14.0, max(5.2, 0.52 * count + 1.5))
-        figure = new_figure(size + 0.6, size)
+        evaluation = self.evaluation
+        size = min(14.0, max(5.2, 0.52 * len(evaluation.classes) + 1.5))
+        right, total = evaluation.right, len(evaluation.labels)
+        title = f"{evaluation.dataset}: {right:,} of {total:,} right, {total - right:,} wrong"
+        figure = new_figure(size + (1 if len(evaluation.classes) > MANY else 0), size + 0.3, title)
         self.plot(figure.subplots())
         return figure
 
     def plot(self, axes: Axes) -> None:
         """Draw the matrix on existing axes."""
-        evaluation = self.evaluation
-        matrix, classes = evaluation.confusion, evaluation.classes
-        wrong = np.where(np.eye(len(classes), dtype=bool) | (matrix == 0), np.nan, matrix)
-        top = max(10.0, float(np.nanmax(wrong, initial=1.0)))
-        axes.imshow(wrong, cmap="Oranges", norm=LogNorm(0.7, 6 * top), interpolation="nearest")
-        right, total = evaluation.right, len(evaluation.labels)
-        axes.set_title(f"{evaluation.dataset}: {right:,} of {total:,} right, {total - right:,} wrong")
-        axes.set(xlabel="answer", ylabel="label", xticks=range(len(classes)), yticks=range(len(classes)))
-        long = max(map(len, classes)) > 3 or len(classes) > 20
-        axes.set_xticklabels(classes, rotation=90 if long else 0)
-        axes.set_yticklabels(classes)
-        axes.grid(visible=False)
+        matrix, diagonal = self.evaluation.confusion, np.eye(len(self.evaluation.classes), dtype=bool)
+        wrong = np.where(diagonal | (matrix == 0), np.nan, matrix)
+        axes.imshow(np.where(diagonal, 1.0, np.nan), cmap=ListedColormap([FAINT]), interpolation="nearest")
+        # The most frequent mistake takes six tenths of the scale, so that dark numbers are legible on it.
+        top = 0.7 * (max(10.0, float(np.nanmax(wrong, initial=1.0))) / 0.7) ** (1 / 0.6)
+        shades = axes.imshow(wrong, cmap="Oranges", norm=LogNorm(0.7, top), interpolation="nearest")
+        self._name_classes(axes)
+        if len(matrix) > MANY:
+            beside = axes.inset_axes((1.03, 0.25, 0.02, 0.5))
+            bar = axes.get_figure().colorbar(shades, cax=beside, format="{x:g}")  # type: ignore[union-attr]
+            bar.set_label("wrong answers (images)")
+            return
         for (row, column), number in np.ndenumerate(matrix):
-            if number and len(classes) <= 30:
+            if number:
                 weight = "bold" if row == column else "normal"
-                axes.text(column, row, f"{number}", ha="center", va="center", fontsize=8, fontweight=weight, color=INK)
+                size = 10 if len(matrix) <= 12 else 8
+                axes.text(
+                    column, row, f"{number}", ha="center", va="center", fontsize=size, fontweight=weight, color=INK
+                )
+
+    def _name_classes(self, axes: Axes) -> None:
+        names = [short(name, 22) for name in self.evaluation.classes]
+        cell = min(12 / len(names), 0.52)  # inches, about
+        turned = max(map(len, names)) * 0.1 > cell
+        axes.set(xlabel="answer", ylabel="label", xticks=range(len(names)), yticks=range(len(names)))
+        axes.set_xticklabels(names, rotation=90 if turned else 0)
+        axes.set_yticklabels(names)
+        axes.tick_params(labelsize=min(10, 60 * cell))
+        axes.grid(visible=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,24 +80,23 @@ class MistakesDisplay(Display):
     def draw(self) -> Figure:
         """A new figure."""
         worst = self.evaluation.worst(COLUMNS * ROWS)
-        rows = max(1, -(-len(worst) // COLUMNS))
-        figure = new_figure(1.6 * COLUMNS, 1.95 * rows + 0.6)
-        title = "The most confident mistakes" if len(worst) else "No mistakes"
-        figure.suptitle(f"{self.evaluation.dataset}: {title}", x=0.01, ha="left", fontsize=12, fontweight="bold")
-        for place, axes in enumerate(figure.subplots(rows, COLUMNS, squeeze=False).ravel()):
+        if not len(worst):
+            return new_figure(4.8, 0.5, f"{self.evaluation.dataset}: no mistakes")
+        columns = min(COLUMNS, max(3, len(worst)))
+        rows = -(-len(worst) // columns)
+        figure = new_figure(1.6 * columns, 2.15 * rows + 0.5, f"{self.evaluation.dataset}: the most confident mistakes")
+        places = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in places:
             bare(axes)
-            if place < len(worst):
-                self._plot_one(axes, int(worst[place]))
+        for axes, index in zip(places, worst.tolist(), strict=False):
+            self._plot_one(axes, index)
         return figure
 
     def _plot_one(self, axes: Axes, index: int) -> None:
         evaluation = self.evaluation
         pixels = self.dataset.images[index].transpose(1, 2, 0)
         axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
-        label, answer = (evaluation.classes[of[index]] for of in (evaluation.labels, evaluation.predicted))
-        axes.set_title(f"{_short(label)} called {_short(answer)}", fontsize=9.5, loc="center", color=VERMILLION)
+        label, answer = (short(evaluation.classes[of[index]], 10) for of in (evaluation.labels, evaluation.predicted))
+        between = " " if len(label + answer) <= 8 else "\n"
+        axes.set_title(f"{label}{between}called {answer}", fontsize=9.5, loc="center", color=VERMILLION)
         axes.set_xlabel(f"p = {evaluation.confidence[index]:.3f}, no. {index}", fontsize=8)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 11 else name[:10] + "…"

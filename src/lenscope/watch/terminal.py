@@ -68,6 +68,8 @@ class TerminalWatcher:
     def _advance(self, epoch: int, step: int, loss: float) -> None:
         if self._task is not None:
             done = step - (epoch - 1) * self._steps_per_epoch
+            if done <= self._progress.tasks[0].completed:  # a new epoch, and with it a new estimate of its time
+                self._progress.reset(self._task)
             self._progress.update(self._task, completed=done, description=f"epoch {epoch}", loss=f"{loss:.4f}")
 
     def _row(self, metrics: EpochMetrics) -> str:
@@ -88,7 +90,7 @@ class TerminalWatcher:
         shown = [
             cell for name, cell in zip(COLUMNS, cells, strict=True) if name != "validation" or self._has_validation
         ]
-        return "".join(f"{cell:>{5 if place == 0 else 12}}" for place, cell in enumerate(shown))
+        return "".join(f"{cell:>{5 if place == 0 else 12}}" for place, cell in enumerate(shown)).rstrip()
 
 
 def describe_start(event: RunStarted) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""The run directory: how it is written and how it is read."""

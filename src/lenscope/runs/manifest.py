@@ -1,0 +1,104 @@
+"""The manifest: what a run directory holds for certain.
+
+Replaced as a whole at each commit. A static file is there with its size and SHA-256; an appended one counts up to its
+committed length, whatever lies beyond.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lenscope.errors import RunError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The size in bytes and the SHA-256 of a static file, or of an appended one's committed part."""
+
+    size: int
+    sha256: str
+
+
+@dataclass
+class Manifest:
+    """The files of a run by their path within it."""
+
+    static: dict[str, Entry] = field(default_factory=dict)
+    appended: dict[str, Entry] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """The manifest as it stands in the file."""
+        tables = {
+            kind: {name: {"size": entry.size, "sha256": entry.sha256} for name, entry in sorted(entries.items())}
+            for kind, entries in (("static", self.static), ("appended", self.appended))
+        }
+        return (json.dumps({"format": FORMAT, **tables}, indent=1) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, text: bytes, source: str) -> Manifest:
+        """The manifest in a file's bytes; raises RunError naming `source`."""
+        try:
+            tables = json.loads(text)
+            if tables["format"] != FORMAT:
+                got = json.dumps(tables["format"])[:20]
+                raise RunError(f"{source}: format {got}, expected {FORMAT}; use a newer Lenscope")
+            return cls(_entries(tables["static"]), _entries(tables["appended"]))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            raise RunError(f"{source}: not a manifest; the run cannot be trusted") from None
+
+
+def entry_of(content: bytes) -> Entry:
+    """The entry of a static file with this content."""
+    return Entry(len(content), hashlib.sha256(content).hexdigest())
+
+
+def read_static(root: Path, name: str, manifest: Manifest) -> bytes:
+    """A static file's bytes, checked against the manifest; raises RunError that names what is missing or broken."""
+    entry = manifest.static.get(name)
+    content = read_bytes(root / name, entry.size + 1) if entry else None
+    if entry is None or content is None:
+        raise RunError(f"{root}: lacks {name}; the run did not get so far, or a part was deleted")
+    if entry_of(content) != entry:
+        raise RunError(f"{root / name}: differs from the manifest; the file was changed after the run")
+    return content
+
+
+def read_appended(root: Path, name: str, manifest: Manifest) -> bytes:
+    """An appended file up to its committed length, checked; raises RunError as `read_static` does."""
+    entry = manifest.appended.get(name, Entry(0, hashlib.sha256().hexdigest()))
+    content = read_bytes(root / name, entry.size)
+    if content is None and entry.size:
+        raise RunError(f"{root}: lacks {name}; a part was deleted")
+    if entry_of(content or b"") != entry:
+        raise RunError(f"{root / name}: differs from the manifest; the file was changed after the run")
+    return content or b""
+
+
+def read_bytes(path: Path, limit: int) -> bytes | None:
+    """A file's first `limit` bytes; None where there is no plain file that can be read."""
+    try:
+        if not path.is_file():  # a named pipe would keep us waiting
+            return None
+        with path.open("rb") as file:
+            return file.read(
+                min(limit, os.fstat(file.fileno()).st_size)
+            )  # memory for what is there, not for what is claimed
+    except OSError:
+        return None
+
+
+def _entries(table: Any) -> dict[str, Entry]:
+    entries = {str(name): Entry(int(entry["size"]), str(entry["sha256"])) for name, entry in table.items()}
+    if any(entry.size < 0 for entry in entries.values()):
+        raise ValueError("negative size")
+    return entries

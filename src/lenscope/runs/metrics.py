@@ -1,0 +1,83 @@
+"""Metrics as columns, and as the CSV file that a run keeps."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import astuple, dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.errors import RunError
+from lenscope.training.events import EpochMetrics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+COLUMNS = tuple(field.name for field in fields(EpochMetrics))
+HEADER = ",".join(COLUMNS) + "\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Metrics:
+    """One row an epoch, from the untrained network on; a cell that does not apply is NaN.
+
+    Losses are mean negative log-likelihoods an image in nats, accuracies fractions in [0, 1]; each column has the
+    shape (rows,): float64, `epoch` int64.
+    """
+
+    epoch: NDArray[np.int64]
+    train_loss: NDArray[np.float64]
+    train_accuracy: NDArray[np.float64]
+    validation_loss: NDArray[np.float64]
+    validation_accuracy: NDArray[np.float64]
+    test_loss: NDArray[np.float64]
+    test_accuracy: NDArray[np.float64]
+    learning_rate: NDArray[np.float64]
+    train_seconds: NDArray[np.float64]
+    evaluation_seconds: NDArray[np.float64]
+    images_per_second: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+    @classmethod
+    def of(cls, rows: list[EpochMetrics]) -> Metrics:
+        """The rows as columns."""
+        columns = np.array([astuple(row) for row in rows], dtype=np.float64).reshape(-1, len(COLUMNS)).T
+        return cls(columns[0].astype(np.int64), *columns[1:])
+
+    def rows(self) -> list[EpochMetrics]:
+        """The columns as rows."""
+        values = zip(*(getattr(self, name).tolist() for name in COLUMNS), strict=True)
+        return [
+            EpochMetrics(epoch, *(None if math.isnan(cell) else cell for cell in cells)) for epoch, *cells in values
+        ]
+
+
+def encode_row(row: EpochMetrics) -> bytes:
+    """A row of `metrics.csv`; floats in the shortest form that reads back as the same number."""
+    return (",".join("" if value is None else repr(value) for value in astuple(row)) + "\n").encode()
+
+
+def decode_metrics(content: bytes, source: str) -> Metrics:
+    """The metrics in whole rows; a last row without its line end is left out.
+
+    Raises:
+        RunError: another header, or a cell that is no number.
+    """
+    text = content[: content.rfind(b"\n") + 1].decode("ascii", errors="replace")
+    if text and not text.startswith(HEADER):
+        raise RunError(f"{source}: got the columns {text.splitlines()[0][:80]!r}, expected '{HEADER.strip()}'")
+    try:
+        return Metrics.of([_row(cells) for cells in list(csv.reader(io.StringIO(text)))[1:]])
+    except (ValueError, OverflowError, csv.Error):
+        raise RunError(f"{source}: a row holds what is no number; the file was changed after the run") from None
+
+
+def _row(cells: list[str]) -> EpochMetrics:
+    if len(cells) != len(COLUMNS) or not 0 <= (epoch := int(cells[0])) < 2**53:
+        raise ValueError(cells)
+    return EpochMetrics(epoch, *(float(cell) if cell else None for cell in cells[1:]))

@@ -1,0 +1,249 @@
+"""Reads a run directory; a run being written is as readable as a finished one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+
+from lenscope.config import TrainConfig
+from lenscope.errors import ConfigError, LenscopeError, RunError
+from lenscope.runs import manifest
+from lenscope.runs.film import Film, decode_film, read_layout
+from lenscope.runs.metrics import Metrics, decode_metrics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lenscope.nets.catalogue import Network
+    from lenscope.training.events import Weights
+
+LIMIT = 16 * 2**20  # bytes of a JSON file that we are willing to read
+
+Facts = TypeVar("Facts")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a run stands.
+
+    Attributes:
+        state: running, finished, interrupted, failed, or abandoned (its process is gone).
+        why: the reason, where it did not simply finish.
+        started: when, ISO 8601 in UTC.
+        ended: when, or None.
+    """
+
+    state: str
+    why: str | None
+    started: str
+    ended: str | None
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """The process that writes a run."""
+
+    process: Annotated[int, Field(gt=0, lt=2**31)]
+    host: str
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a run knows of its data: names, counts and the SHA-256 of the training images as loaded."""
+
+    name: str
+    source: str
+    licence: str
+    sha256: str
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100_000)]
+    channels: Annotated[int, Field(ge=1, le=1024)]
+    image_size: tuple[int, int]
+    train_images: int
+    validation_images: int
+    test_images: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, read when first asked for.
+
+    Attributes:
+        path: the directory.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    @cached_property
+    def config(self) -> TrainConfig:
+        """The settings; raises RunError."""
+        text = self._static("config.toml").decode(errors="replace")
+        try:
+            return TrainConfig.from_toml(text, str(self.path / "config.toml"))
+        except ConfigError as error:
+            raise RunError(str(error)) from None
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, processor, engine, device and data, as `environment.json` has them."""
+        return _json_object(self._static("environment.json"), self.path / "environment.json")
+
+    @cached_property
+    def data(self) -> DataFacts:
+        """What it was trained on."""
+        return _checked(DataFacts, self.environment.get("data"), self.path / "environment.json")
+
+    @property
+    def status(self) -> Status:
+        """How it stands now; read anew each time."""
+        path = self.path / "status.json"
+        facts = _json_object(_read_small(path), path)
+        status = _checked(Status, facts, path)
+        abandoned = status.state == "running" and not _alive(_checked(_Owner, facts, path))
+        return replace(status, state="abandoned") if abandoned else status
+
+    @property
+    def metrics(self) -> Metrics:
+        """A row an epoch so far; read anew each time."""
+        return decode_metrics(self._appended("metrics.csv"), str(self.path / "metrics.csv"))
+
+    @property
+    def losses(self) -> NDArray[np.float32]:
+        """The loss of every step so far, in nats an image; float32, shape (steps,)."""
+        return np.frombuffer(self._appended("losses.f32"), "<f4").astype(np.float32)
+
+    @property
+    def film(self) -> Film:
+        """The convolution kernels at each snapshot so far."""
+        layout = read_layout(self._static("film.json"), str(self.path / "film.json"))
+        return decode_film(self._appended("film.bin"), layout, str(self.path / "film.bin"))
+
+    def weights(self, which: Literal["initial", "final"] = "final") -> Weights:
+        """The weights before or after training, float32, named as in the network's state_dict; raises RunError."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        name = f"weights/{which}.safetensors"
+        try:
+            weights = load(self._static(name))
+        except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a type that numpy lacks
+            raise RunError(f"{self.path / name}: not safetensors of float32 ({str(error)[:80]!r})") from None
+        if any(array.dtype != np.float32 for array in weights.values()):
+            raise RunError(f"{self.path / name}: not safetensors of float32; the run is broken")
+        return weights
+
+    def network(self, which: Literal["initial", "final"] = "final") -> Network:
+        """The network with its weights before or after training, in evaluation mode.
+
+        Raises:
+            RunError: weights that are missing, broken or another network's.
+        """
+        import torch
+
+        from lenscope.nets.catalogue import build
+
+        network = build(self.config.network, self.data.channels, len(self.data.classes), self.config.seed)
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in self.weights(which).items()}
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError:
+            raise RunError(f"{self.path}: the weights are not those of {self.config.network}") from None
+        return network.eval()
+
+    @property
+    def _manifest(self) -> manifest.Manifest:
+        path = self.path / manifest.FILE
+        return manifest.Manifest.from_json(_read_small(path), str(path))
+
+    def _static(self, name: str) -> bytes:
+        return manifest.read_static(self.path, name, self._manifest)
+
+    def _appended(self, name: str) -> bytes:
+        return manifest.read_appended(self.path, name, self._manifest)
+
+
+def open_run(path: str | Path) -> Run:
+    """A run by its directory.
+
+    Raises:
+        RunError: not a run directory, or one without its first commit.
+    """
+    run = Run(Path(path))
+    if not run.path.is_dir():
+        raise RunError(f"{run.path}: no such run directory; 'lenscope runs' lists those there are")
+    if not (run.path / manifest.FILE).exists():
+        raise RunError(f"{run.path}: lacks {manifest.FILE}; not a run directory, or its run had not begun")
+    _ = run.config
+    return run
+
+
+def list_runs(root: Path) -> list[Run | LenscopeError]:
+    """The runs under a directory by name; in the place of a broken one, the error that says what it lacks."""
+    found: list[Run | LenscopeError] = []
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        if not (path / manifest.FILE).exists():
+            continue
+        try:
+            run = open_run(path)
+            _ = run.status, run.metrics
+            found.append(run)
+        except LenscopeError as error:
+            found.append(error)
+    return found
+
+
+def _read_small(path: Path) -> bytes:
+    content = manifest.read_bytes(path, LIMIT)
+    if content is None:
+        raise RunError(f"{path.parent}: lacks {path.name}; not a run directory, or a part was deleted")
+    return content
+
+
+def _json_object(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: not a JSON object; the file is broken")
+    return value
+
+
+def _checked(kind: type[Facts], facts: object, path: Path) -> Facts:
+    """Facts from a file as a dataclass, each of its type; raises RunError naming the file and the first wrong one."""
+    try:
+        checked: Facts = _adapter(kind).validate_python(facts)  # type: ignore[arg-type]  # a type is hashable
+    except ValidationError as error:
+        part = error.errors()[0]["loc"][:1]
+        raise RunError(f"{path}: {part[0] if part else 'the data'} is missing or wrong; the run is broken") from None
+    return checked
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _alive(owner: _Owner) -> bool:
+    """Whether the process that owns a run is there, as far as this machine can tell."""
+    if owner.host != socket.gethostname() or os.name != "posix":
+        return True
+    try:
+        os.kill(owner.process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

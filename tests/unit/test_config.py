@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from lenscope.config import RECIPES, TrainConfig, resolve
+from lenscope.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another preset than the defaults, so that its turn can be seen."""
+    monkeypatch.setitem(RECIPES, "lecture", {"epochs": 3, "batch_size": 7, "learning_rate": 0.5})
+
+
+@pytest.mark.usefixtures("fast")
+def test_options_win_over_the_file_over_the_recipe_over_the_defaults(tmp_path: Path) -> None:
+    file = write(tmp_path / "c.toml", "batch_size = 8\nlearning_rate = 0.6")
+    config = resolve(file=file, learning_rate=0.7)
+    assert (config.epochs, config.batch_size, config.learning_rate) == (3, 8, 0.7)
+    assert config.momentum == TrainConfig().momentum
+
+
+@pytest.mark.parametrize("in_file", ["lr", "learning_rate"])
+@pytest.mark.parametrize("option", ["lr", "learning_rate"])
+def test_lr_is_learning_rate_in_file_and_options(tmp_path: Path, in_file: str, option: str) -> None:
+    file = write(tmp_path / "c.toml", f"{in_file} = 0.25")
+    assert resolve(file=file).learning_rate == 0.25
+    assert resolve(file=file, **{option: 0.5}).learning_rate == 0.5
+    assert TrainConfig.from_toml(f"{in_file} = 0.25").learning_rate == 0.25
+    assert TrainConfig(learning_rate=0.1).with_settings(**{option: 0.5}).learning_rate == 0.5
+
+
+def test_both_names_of_the_learning_rate_at_once_are_refused() -> None:
+    with pytest.raises(ConfigError, match="learning_rate: got it twice, once as lr"):
+        TrainConfig(lr=0.1, learning_rate=0.2)
+
+
+def test_the_defaults_are_the_lectures_recipe() -> None:
+    assert resolve() == resolve("lecture") == TrainConfig()
+
+
+def test_the_recipe_may_stand_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "c.toml", 'recipe = "lecture"\nepochs = 4')
+    assert resolve(file=file).epochs == 4
+    monkeypatch.setitem(RECIPES, "other", {})
+    with pytest.raises(ConfigError, match="recipe: got 'other'"):  # known, but no name that a config may have
+        resolve("other", file)
+
+
+@pytest.mark.parametrize(
+    "text", ['recipe = "lectur"', "recipe = []", 'recipe = ["lecture"]', 'recipe = ""', "recipe = 0"]
+)
+def test_a_recipe_that_nobody_knows_is_refused_wherever_it_stands(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match=r"unknown recipe .*known: lecture"):
+        resolve(file=write(tmp_path / "c.toml", text))
+
+
+def test_an_unknown_recipe_by_option_suggests_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown recipe 'lectur'; did you mean 'lecture'"):
+        resolve("lectur")
+
+
+BAD: list[tuple[str, Any, str]] = [
+    ("epochs", 0, "greater than or equal to 1"),
+    ("epochs", 10**7, "less than or equal to 1000000"),
+    ("epochs", "10", "a valid integer"),
+    ("epochs", True, "a valid integer"),
+    ("epochs", 1.5, "a valid integer"),
+    ("epochs", None, "a valid integer"),
+    ("epochs", 16**5000, "less than or equal to"),
+    ("batch_size", 0, "greater than or equal to 1"),
+    ("batch_size", 10**400, "less than or equal to 1000000000"),
+    ("learning_rate", -1, "greater than 0"),
+    ("learning_rate", 0, "greater than 0"),
+    ("learning_rate", float("nan"), "a finite number"),
+    ("learning_rate", float("inf"), "a finite number"),
+    ("learning_rate", 10**400, "number"),
+    ("learning_rate", "0.1", "a valid number"),
+    ("learning_rate", True, "a valid number"),
+    ("learning_rate", [0.1] * 1000, "a valid number"),
+    ("momentum", 1, "less than 1"),
+    ("momentum", float("nan"), "a finite number"),
+    ("weight_decay", -0.1, "greater than or equal to 0"),
+    ("validation", -1, "greater than or equal to 0"),
+    ("validation", "half", "a valid number"),
+    ("validation", True, "a valid number"),
+    ("validation", float("nan"), "a finite number"),
+    ("validation", 1.5, "a whole count or a fraction below 1"),
+    ("patience", 0, "greater than or equal to 1"),
+    ("seed", -1, "greater than or equal to 0"),
+    ("seed", 2**63, "less than 9223372036854775808"),
+    ("threads", 0, "greater than or equal to 1"),
+    ("threads", 2000, "less than or equal to 1024"),
+    ("network", "lenet5", "'lenet' or 'lenet1998'"),
+    ("optimizer", "Adam", "'adam'"),
+    ("schedule", 3, "'constant', 'cosine' or 'onecycle'"),
+    ("engine", "cuda", "'auto' or 'torch'"),
+    ("device", "tpu", "'auto', 'cpu', 'cuda' or 'mps'"),
+    ("data", "", "at least 1 character"),
+    ("data", "\udcff", "unicode"),
+    ("data", 3, "a valid string"),
+    ("init_from", "", "at least 1 character"),
+    ("train_accuracy", 1, "a valid boolean"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"), BAD, ids=[f"{name}-{place}" for place, (name, _, _) in enumerate(BAD)]
+)
+def test_a_bad_value_gives_one_line_with_the_setting_what_was_got_and_expected(
+    name: str, value: Any, expected: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(**{name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name}: got ")
+    assert message.count("got") == 1
+    assert expected in message
+    assert message.isprintable()
+    assert len(message) < 200
+    assert caught.value.__cause__ is None
+
+
+def test_several_bad_values_share_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"^epochs: got 0, .*; seed: got -1, [^\n]*$"):
+        TrainConfig(epochs=0, seed=-1)
+
+
+def test_patience_needs_a_validation_part() -> None:
+    with pytest.raises(ConfigError, match="patience: needs a validation part; add --validation"):
+        TrainConfig(patience=2)
+    assert TrainConfig(patience=2, validation=0.1).patience == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("epoch", "epochs"), ("batchsize", "batch_size"), ("learningrate", "learning_rate")]
+)
+def test_an_unknown_setting_suggests_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown setting '{name}'; did you mean '{near}'"):
+        TrainConfig(**{name: 1})
+
+
+@pytest.mark.parametrize("name", ["self", "cls", "settings", "model_config", '"two\\nlines"', "file"])
+def test_any_key_in_a_file_that_is_no_setting_is_an_unknown_setting(tmp_path: Path, name: str) -> None:
+    text = f"{name} = 1"
+    with pytest.raises(ConfigError, match=r"^some: unknown setting '[^\n]*$"):
+        TrainConfig.from_toml(text, "some")
+    with pytest.raises(ConfigError, match=r"^unknown setting '[^\n]*$"):
+        resolve(file=write(tmp_path / "c.toml", text))
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    config = TrainConfig(seed=np.int64(3), validation=np.int32(5), learning_rate=np.float64(0.5), epochs=np.uint8(2))
+    assert TrainConfig.from_toml(config.to_toml()) == config
+    assert (config.seed, config.validation, config.learning_rate, config.epochs) == (3, 5, 0.5, 2)
+
+
+def test_a_config_does_not_change() -> None:
+    config = TrainConfig()
+    with pytest.raises(Exception, match="frozen"):
+        config.epochs = 3  # type: ignore[misc]
+
+
+def test_with_settings_changes_a_copy_and_validates_it() -> None:
+    config = TrainConfig(seed=5)
+    assert config.with_settings(epochs=2) == TrainConfig(seed=5, epochs=2)
+    with pytest.raises(ConfigError, match="epochs: got 0"):
+        config.with_settings(epochs=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epochs 10",
+        "epochs = ",
+        "epochs = 1\nepochs = 2",
+        "seed = " + "9" * 5000,
+        "x = " + "[" * 5000,
+        "x = 1\x00",
+    ],
+)
+def test_what_is_not_toml_is_refused_with_the_name_of_the_file(tmp_path: Path, text: str) -> None:
+    file = write(tmp_path / "c.toml", text)
+    with pytest.raises(ConfigError) as caught:
+        resolve(file=file)
+    assert str(caught.value).startswith(f"{file}: not TOML: ")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("key", ["epochs", "data", "recipe", "validation", "what"])
+def test_a_table_without_end_is_refused_in_one_line(tmp_path: Path, key: str) -> None:
+    file = write(tmp_path / "c.toml", key + ".a" * 3_000 + " = 1")
+    with pytest.raises(UsageError) as caught:
+        resolve(file=file)
+    assert key in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory", "latin", "under a file"])
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "latin").write_bytes("data = 'é'".encode("latin-1"))
+    file = tmp_path / "latin" / "c.toml" if kind == "under a file" else tmp_path / kind
+    reasons = {
+        "missing": "No such file",
+        "directory": "Is a directory",
+        "latin": "not UTF-8",
+        "under a file": "Not a dir",
+    }
+    with pytest.raises(ConfigError) as caught:
+        resolve(file=file)
+    assert str(caught.value).startswith(f"{file}: cannot be read: {reasons[kind]}")
+    assert str(caught.value).endswith("; --config takes a TOML file")

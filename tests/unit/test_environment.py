@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenscope.environment import (
+    PACKAGES,
+    describe_environment,
+    package_version,
+    processor_name,
+    usable_processors,
+)
+
+
+def test_the_environment_is_json_and_names_the_versions_in_use() -> None:
+    facts = describe_environment()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["python"] == platform.python_version()
+    packages = facts["packages"]
+    assert isinstance(packages, dict)
+    assert set(packages) == set(PACKAGES)
+    assert packages["numpy"] == np.__version__
+
+
+def test_the_environment_tells_nobody_who_or_where_the_user_is() -> None:
+    text = json.dumps(describe_environment())
+    assert str(Path.home()) not in text or Path.home() == Path("/")
+    assert socket.gethostname() not in text
+
+
+def test_the_processors_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 4}, raising=False)
+    assert usable_processors() == 3
+
+
+@pytest.mark.parametrize(("count", "expected"), [(6, 6), (None, 1)])
+def test_without_affinity_all_processors_count(
+    monkeypatch: pytest.MonkeyPatch, count: int | None, expected: int
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    assert usable_processors() == expected
+
+
+def test_the_processor_is_named_as_it_names_itself(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_bytes(b"processor\t: 0\nmodel name\t: Fast: 3000 \xff\nmodel name\t: Other\n")
+    assert processor_name(cpuinfo) == "Fast: 3000 \ufffd"
+
+
+@pytest.mark.parametrize("content", [None, b"nothing of use\n"])
+def test_a_processor_without_a_name_is_the_machines_type(tmp_path: Path, content: bytes | None) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if content is not None:
+        cpuinfo.write_bytes(content)
+    assert processor_name(cpuinfo) == (platform.processor() or platform.machine())
+
+
+def test_a_version_is_told_without_importing_the_package() -> None:
+    code = "import sys; from lenscope.environment import describe_environment as d; d(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    assert package_version("torch") is not None
+    assert package_version("no-such-package-as-this") is None

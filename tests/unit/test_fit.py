@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from lenscope.config import TrainConfig
+from lenscope.errors import ConfigError, NonFiniteError
+from lenscope.nets.catalogue import build
+from lenscope.randomness import Purpose, random_order
+from lenscope.training import fit as fit_module
+from lenscope.training import torch_engine
+from lenscope.training.engine import Score
+from lenscope.training.events import EpochDone, RunFinished, RunStarted, RunStopped, Snapshot, StepsDone
+from lenscope.training.fit import fit
+from lenscope.training.torch_engine import TorchEngine
+
+
+class Spy:
+    """An engine that trains nothing: a step's loss is the mean of its indices, and it keeps what it was asked."""
+
+    name, device, failed_layer = "spy", "cpu", ""
+
+    def __init__(self, validation_losses=()):
+        self.batches, self.rates, self.calls, self.scored = [], [], [], []
+        self.validation_losses = iter(validation_losses)
+
+    def run(self, batches, learning_rates, _stop):
+        self.calls.append(len(batches))
+        self.batches += batches
+        self.rates += learning_rates
+        return np.array([batch.mean() for batch in batches], np.float32)
+
+    def evaluate(self, dataset):
+        self.scored.append(len(dataset))
+        return Score(next(self.validation_losses, 1.0) if len(dataset) == 6 else 3.0, 0.5)
+
+    def weights(self):
+        return {"w": np.array([len(self.batches)], np.float32)}
+
+    def kernels(self):
+        return {"conv1": np.array([len(self.batches)], np.float32)}
+
+
+def settings(**changes):
+    return TrainConfig(**{"device": "cpu", "batch_size": 25, "epochs": 2, **changes})
+
+
+def trained(splits, stop=lambda: False, plant=None, **changes):
+    """The events of a run on the torch engine, and the engine."""
+    config, sized = settings(**changes), splits.resized(32)
+    engine = TorchEngine(build("lenet", 1, 10, config.seed), sized.train, config)
+    if plant:
+        plant(engine)
+    return list(fit(config, sized, engine, stop)), engine
+
+
+def of(kind, events):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def losses_of(events):
+    return np.concatenate([event.losses for event in of(StepsDone, events)])
+
+
+def rows_of(events):
+    return [event.metrics for event in of(EpochDone, events)]
+
+
+def same_weights(first, second):
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def in_single_steps(monkeypatch):
+    monkeypatch.setattr(fit_module, "CALL_SECONDS", 0.0)
+
+
+def test_the_events_of_a_run_in_their_order(tiny, in_single_steps):
+    events = list(fit(settings(), tiny, Spy()))
+    epoch_1 = [StepsDone, Snapshot, StepsDone, Snapshot, StepsDone, Snapshot, EpochDone]
+    epoch_2 = [StepsDone, StepsDone, StepsDone, Snapshot, EpochDone]
+    assert [type(event) for event in events] == [
+        RunStarted, Snapshot, EpochDone, *epoch_1, *epoch_2, RunFinished
+    ]  # fmt: skip
+    assert [event.step for event in of(Snapshot, events)] == [0, 1, 2, 3, 6]
+    assert [event.kernels["conv1"][0] for event in of(Snapshot, events)] == [0, 1, 2, 3, 6]
+    assert [(event.epoch, event.step) for event in of(StepsDone, events)] == [
+        (1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (2, 6)
+    ]  # fmt: skip
+    last = events[-1]
+    assert (last.step, last.why, last.weights["w"][0]) == (6, None, 6)
+
+
+def test_the_start_tells_what_is_to_come(tiny):
+    config = settings(validation=6)
+    started = next(fit(config, tiny.hold_out(6, 0), Spy()))
+    assert started.config is config
+    assert (started.train_images, started.validation_images, started.test_images) == (54, 6, 20)
+    assert (started.classes, started.channels) == (tuple("0123456789"), 1)
+    assert (started.steps, started.steps_per_epoch, started.engine, started.device) == (6, 3, "spy", "cpu")
+    assert started.weights["w"][0] == 0
+    alone = next(fit(settings(), replace(tiny, test=None), Spy()))
+    assert (alone.validation_images, alone.test_images) == (0, 0)
+
+
+def test_row_0_is_the_untrained_network(tiny):
+    events, _ = trained(tiny)
+    row = rows_of(events)[0]
+    untrained = TorchEngine(build("lenet", 1, 10, 0), tiny.train.resized(32), settings())
+    assert (row.test_loss, row.test_accuracy) == untrained.evaluate(tiny.test.resized(32))
+    assert row.epoch == 0
+    assert row.evaluation_seconds > 0
+    assert {row.train_loss, row.train_accuracy, row.validation_loss, row.learning_rate, row.train_seconds,
+            row.images_per_second} == {None}  # fmt: skip
+
+
+def test_parts_that_are_not_there_have_empty_cells(tiny):
+    row = rows_of(list(fit(settings(), replace(tiny, test=None), Spy())))[-1]
+    assert (row.test_loss, row.test_accuracy, row.validation_loss, row.train_accuracy) == (None,) * 4
+    row = rows_of(list(fit(settings(train_accuracy=True), tiny.hold_out(6, 0), Spy())))[-1]
+    assert (row.test_loss, row.validation_loss, row.train_accuracy, row.validation_accuracy) == (3.0, 1.0, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 25, 59, 60])
+def test_the_epochs_loss_is_the_mean_over_images(tiny, batch_size):
+    """A loss that is the mean of indices must come out as the mean of 0 … 59, whatever the batches."""
+    events = list(fit(settings(batch_size=batch_size), tiny, Spy()))
+    assert [row.train_loss for row in rows_of(events)[1:]] == pytest.approx([29.5, 29.5], rel=1e-6)
+
+
+def test_the_epochs_loss_weighs_the_smaller_last_batch_by_its_size(tiny):
+    events, _ = trained(tiny, epochs=1)
+    by_hand = np.dot(losses_of(events).astype(float), [25, 25, 10]) / 60
+    assert rows_of(events)[1].train_loss == pytest.approx(by_hand, rel=1e-12)
+    assert abs(by_hand - losses_of(events).mean()) > 1e-4
+
+
+def test_every_image_is_seen_once_an_epoch_in_the_seeds_order(tiny):
+    engine = Spy()
+    list(fit(settings(seed=5, epochs=3), tiny, engine))
+    assert [len(batch) for batch in engine.batches] == [25, 25, 10] * 3
+    for epoch in range(3):
+        seen = np.concatenate(engine.batches[3 * epoch : 3 * epoch + 3])
+        np.testing.assert_array_equal(np.sort(seen), np.arange(60))
+        np.testing.assert_array_equal(seen, random_order(5, Purpose.ORDER, epoch + 1, 60))
+
+
+def test_gd_is_one_step_an_epoch_on_all_images_whatever_the_batch_size(tiny):
+    engine = Spy()
+    events = list(fit(settings(optimizer="gd", batch_size=1000, epochs=3), tiny, engine))
+    assert [sorted(batch) for batch in engine.batches] == [list(range(60))] * 3
+    assert events[0].steps == 3
+    assert [event.step for event in of(Snapshot, events)] == [0, 1, 2, 3]
+
+
+def test_snapshots_are_dense_at_the_start_and_then_one_an_epoch(mnist, monkeypatch):
+    monkeypatch.setattr(fit_module, "CALL_SECONDS", 1e9)
+    small = replace(mnist, train=mnist.train.take(np.arange(1010)))
+    engine = Spy()
+    events = list(fit(settings(batch_size=2), small, engine))
+    steps = [event.step for event in of(Snapshot, events)]
+    assert steps == [0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 505, 1010]
+    assert [event.kernels["conv1"][0] for event in of(Snapshot, events)] == steps
+    assert engine.calls[-2:] == [1, 504]  # of the second epoch one to measure the speed, then all
+
+
+def test_a_call_takes_about_as_long_as_it_may(mnist):
+    """The bar moves: after the first step of an epoch a call's length follows the speed of the one before."""
+    engine = TorchEngine(build("lenet", 1, 10, 0), mnist.train.take(np.arange(60)).resized(32), settings())
+    splits = replace(mnist, train=mnist.train.take(np.arange(60)), test=None).resized(32)
+    calls = []
+    run = engine.run
+    engine.run = lambda batches, rates, stop: calls.append(len(batches)) or run(batches, rates, stop)
+    list(fit(settings(batch_size=1, epochs=1), splits, engine))
+    assert calls[0] == 1
+    assert sum(calls) == 60
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "onecycle"])
+def test_the_rates_run_through_the_whole_run(tiny, schedule, in_single_steps):
+    from lenscope.training.schedules import learning_rates
+
+    engine = Spy()
+    events = list(fit(settings(schedule=schedule, epochs=4), tiny, engine))
+    expected = learning_rates(schedule, 1e-4, 12, 0, 12)
+    np.testing.assert_array_equal(engine.rates, expected)
+    np.testing.assert_array_equal(np.concatenate([e.learning_rates for e in of(StepsDone, events)]), expected)
+    assert [row.learning_rate for row in rows_of(events)] == [None, *expected[2::3]]
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(tiny):
+    first, again, other = (trained(tiny, seed=seed)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(losses_of(first), losses_of(again))
+    assert same_weights(first[-1].weights, again[-1].weights)
+    assert not np.array_equal(losses_of(first), losses_of(other))
+    assert not same_weights(first[-1].weights, other[-1].weights)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 1e9])
+def test_any_chunking_of_the_calls_gives_the_same_numbers(tiny, monkeypatch, seconds):
+    expected, _ = trained(tiny, batch_size=3, schedule="onecycle", learning_rate=1e-3)
+    monkeypatch.setattr(fit_module, "CALL_SECONDS", seconds)
+    events, _ = trained(tiny, batch_size=3, schedule="onecycle", learning_rate=1e-3)
+    np.testing.assert_array_equal(losses_of(events), losses_of(expected))
+    assert same_weights(events[-1].weights, expected[-1].weights)
+    assert [row.train_loss for row in rows_of(events)] == [row.train_loss for row in rows_of(expected)]
+    assert [event.step for event in of(Snapshot, events)] == [event.step for event in of(Snapshot, expected)]
+
+
+def test_test_data_steer_nothing(tiny):
+    changes = {"validation": 10, "patience": 1, "epochs": 3}
+    held = tiny.hold_out(10, 0)
+    noise = np.random.default_rng(0).permuted(held.test.images, axis=0)
+    replaced = replace(held, test=replace(held.test, images=noise, labels=9 - held.test.labels, _resized={}))
+    runs = [trained(splits, **changes)[0] for splits in (held, replaced, replace(held, test=None))]
+    for events in runs[1:]:
+        np.testing.assert_array_equal(losses_of(events), losses_of(runs[0]))
+        assert same_weights(events[-1].weights, runs[0][-1].weights)
+        for row, own in zip(rows_of(runs[0]), rows_of(events), strict=True):
+            assert (own.train_loss, own.validation_loss, own.learning_rate) == (
+                row.train_loss, row.validation_loss, row.learning_rate
+            )  # fmt: skip
+            assert own.test_loss != row.test_loss
+
+
+def test_patience_looks_at_the_validation_loss_alone(tiny):
+    splits = tiny.hold_out(6, 0)
+    losses = [9.0, 5.0, 4.0, 4.5, 4.0, 4.2, 1.0]  # of the untrained network, then of each epoch
+    events = list(fit(settings(validation=6, patience=3, epochs=9), splits, Spy(losses)))
+    assert [row.validation_loss for row in rows_of(events)] == losses[:6]
+    assert isinstance(events[-1], RunFinished)
+    assert (events[-1].step, events[-1].why) == (15, "no lower validation loss for 3 epochs")
+    assert events[-1].weights["w"][0] == 15
+
+
+def test_without_patience_a_rising_validation_loss_ends_nothing(tiny):
+    events = list(fit(settings(validation=6, epochs=5), tiny.hold_out(6, 0), Spy([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])))
+    assert (events[-1].step, events[-1].why) == (15, None)
+
+
+def test_a_validation_loss_that_goes_on_falling_is_waited_for(tiny):
+    events = list(
+        fit(settings(validation=6, patience=1, epochs=4), tiny.hold_out(6, 0), Spy([5.0, 4.0, 3.0, 2.0, 1.0]))
+    )
+    assert (events[-1].step, events[-1].why) == (12, None)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 4, 5])
+def test_a_stop_ends_between_steps(tiny, at):
+    asked = iter([False] * at)
+    events, engine = trained(tiny, stop=lambda: next(asked, True))
+    stopped = events[-1]
+    assert isinstance(stopped, RunStopped)
+    assert (stopped.step, stopped.why, stopped.error) == (at, "interrupted", None)
+    assert sum(len(event.losses) for event in of(StepsDone, events)) == at
+    assert len(rows_of(events)) == 1 + at // 3
+    straight, _ = trained(tiny)
+    np.testing.assert_array_equal(losses_of(events) if at else [], losses_of(straight)[:at])
+    assert same_weights(stopped.weights, engine.weights())
+
+
+def test_an_interrupted_gd_step_is_as_if_it_had_not_begun(tiny, monkeypatch):
+    monkeypatch.setattr(torch_engine, "PART", 7)
+    asked = iter([False] * 9 + [False] * 4)  # nine parts a step; stop within the second
+    events, _ = trained(tiny, stop=lambda: next(asked, True), optimizer="gd", learning_rate=0.1)
+    straight, _ = trained(tiny, optimizer="gd", learning_rate=0.1, epochs=1)
+    assert events[-1].step == 1
+    assert same_weights(events[-1].weights, straight[-1].weights)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_a_batch_larger_than_the_set_is_refused(tiny, optimizer):
+    with pytest.raises(ConfigError, match=r"^batch_size: got 61, expected at most the 60 training images$"):
+        next(fit(settings(batch_size=61, optimizer=optimizer), tiny, Spy()))
+    assert isinstance(next(fit(settings(batch_size=60), tiny, Spy())), RunStarted)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2", "fc3"])
+def test_a_planted_weight_stops_the_run_and_is_named(tiny, in_single_steps, layer, value):
+    """Planted after the second step of the second epoch."""
+    config, sized = settings(), tiny.resized(32)
+    engine = TorchEngine(build("lenet", 1, 10, 0), sized.train, config)
+    events = []
+    for event in fit(config, sized, engine):
+        events.append(event)
+        if isinstance(event, StepsDone) and event.step == 5:
+            getattr(engine.network, layer).weight.data.view(-1)[3] = value
+    error = events[-1].error
+    assert isinstance(error, NonFiniteError)
+    assert (error.epoch, error.step, error.layer) == (2, 6, f"{layer}.weight")
+    assert events[-1].why == str(error)
+    assert events[-1].step == 5
+    assert all(np.isfinite(values).all() for values in events[-1].weights.values())
+    assert np.isfinite(losses_of(events)).all()
+    assert len(rows_of(events)) == 2
+
+
+def test_a_planted_gradient_stops_the_run_and_is_named(tiny):
+    def plant(engine):
+        engine.network.fc2.weight.register_hook(lambda gradient: gradient * math.nan)
+
+    events, _ = trained(tiny, plant=plant)
+    error = events[-1].error
+    assert (error.epoch, error.step, error.layer) == (1, 1, "the gradient of fc2.weight")
+    assert of(StepsDone, events) == []
+    assert same_weights(events[-1].weights, events[0].weights)
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "sgd", "momentum", "adam", "adamw"])
+def test_far_too_high_a_rate_stops_the_run_with_finite_weights(tiny, optimizer):
+    events, _ = trained(tiny, optimizer=optimizer, learning_rate=1e30)
+    stopped = events[-1]
+    assert isinstance(stopped, RunStopped)
+    assert isinstance(stopped.error, NonFiniteError)
+    assert "try a lower --lr" in stopped.why
+    assert "\n" not in stopped.why
+    assert stopped.error.layer.split(".")[0] in {"conv1", "conv2", "fc1", "fc2", "fc3"}
+    assert all(np.isfinite(values).all() for values in stopped.weights.values())
+    assert same_weights(stopped.weights, events[0].weights)
+
+
+def test_steps_run_on_from_call_to_call(tiny):
+    events, _ = trained(tiny, batch_size=4)
+    ends = [0] + [event.step for event in of(StepsDone, events)]
+    assert [len(event.losses) for event in of(StepsDone, events)] == [
+        after - before for before, after in pairwise(ends)
+    ]
+    assert ends[-1] == 30
+
+
+def test_an_epochs_speed_is_told(tiny):
+    row = rows_of(trained(tiny)[0])[-1]
+    assert row.images_per_second == pytest.approx(60 / row.train_seconds)

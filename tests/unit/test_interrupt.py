@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from lenscope.training.interrupt import Interrupted, listen_for_stop
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture
+def heard():
+    """What reaches the handlers that were there before."""
+    numbers = []
+    before = {number: signal.signal(number, lambda got, _frame: numbers.append(got)) for number in SIGNALS}
+    yield numbers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_raises_the_flag_and_the_second_acts_as_before(number, heard):
+    with listen_for_stop() as flag:
+        assert not flag()
+        assert flag.signal is None
+        signal.raise_signal(number)
+        assert flag()
+        assert flag.signal == number
+        assert heard == []
+        signal.raise_signal(number)
+        assert heard == [number]
+
+
+def test_ctrl_c_twice_is_a_keyboard_interrupt():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt), listen_for_stop():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_the_handlers_come_back(times, heard):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with listen_for_stop():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+        for _ in range(times):
+            signal.raise_signal(signal.SIGTERM)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_the_handlers_come_back_after_an_error(heard):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with pytest.raises(ZeroDivisionError), listen_for_stop():
+        raise ZeroDivisionError
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_off_the_main_thread_the_flag_stays_down_and_no_handler_changes(heard):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    seen = []
+
+    def listen():
+        with listen_for_stop() as flag:
+            seen.append((flag(), [signal.getsignal(number) for number in SIGNALS]))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]
+
+
+def test_interrupted_tells_the_step_and_the_directory():
+    error = Interrupted(7, Path("runs/a"), signal.SIGTERM)
+    assert isinstance(error, KeyboardInterrupt)
+    assert str(error) == f"interrupted after step 7; what was done is in {Path('runs/a')}"
+    assert (error.path, error.signal) == (Path("runs/a"), signal.SIGTERM)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lenscope.errors import RunError
+from lenscope.runs.manifest import Entry, Manifest, entry_of, read_appended, read_bytes, read_static
+
+STATIC = Manifest(static={"a.json": entry_of(b"hello")})
+APPENDED = Manifest(appended={"a.csv": entry_of(b"hello")})
+
+
+def test_an_entry_is_the_size_and_the_sha256() -> None:
+    assert entry_of(b"abc") == Entry(3, hashlib.sha256(b"abc").hexdigest())
+
+
+def test_a_manifest_reads_back_whatever_the_order_of_its_files() -> None:
+    manifest = Manifest({"b": entry_of(b"1"), "a/c": entry_of(b"")}, {"é": entry_of(b"2")})
+    text = manifest.to_json()
+    assert Manifest.from_json(text, "m") == manifest
+    assert text == Manifest(dict(reversed(manifest.static.items())), manifest.appended).to_json()
+
+
+@pytest.mark.parametrize("got", ["2", "null", '"two\\nlines"', '"' + "x" * 1000 + '"'])
+def test_a_manifest_of_another_format_is_refused(got: str) -> None:
+    with pytest.raises(RunError, match=r"^m: format .*, expected 1; use a newer Lenscope$") as caught:
+        Manifest.from_json(f'{{"format": {got}, "static": {{}}, "appended": {{}}}}'.encode(), "m")
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"\xff", b"[]", b"null", b"3", b"{}", b'{"format": 1}', b"[" * 100_000, b'{"format":' + b"[" * 100_000,
+     b'{"format": 1, "static": [], "appended": {}}', b'{"format": 1, "static": {}, "appended": {"a": 3}}',
+     *(b'{"format": 1, "static": {"a": {"sha256": "", "size": %s}}, "appended": {}}' % size
+       for size in (b"-1", b"1e999", b"NaN", b"null", b"[]", b'"x"', b"9" * 5000))],
+    ids=range(19),
+)  # fmt: skip
+def test_what_is_no_manifest_is_refused(text: bytes) -> None:
+    with pytest.raises(RunError, match=r"^m: not a manifest; the run cannot be trusted$"):
+        Manifest.from_json(text, "m")
+
+
+@pytest.mark.parametrize("content", [b"hello", b"hell", b"hello!", b"jello", b""])
+def test_a_static_file_counts_if_it_is_exactly_the_one_in_the_manifest(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    if content == b"hello":
+        assert read_static(tmp_path, "a.json", STATIC) == b"hello"
+        return
+    with pytest.raises(RunError, match=r"a\.json: differs from the manifest"):
+        read_static(tmp_path, "a.json", STATIC)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"hell", b"hello!", b"jello", b""])
+def test_an_appended_file_counts_up_to_its_committed_length(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    if content.startswith(b"hello"):
+        assert read_appended(tmp_path, "a.csv", APPENDED) == b"hello"
+        return
+    with pytest.raises(RunError, match=r"a\.csv: differs from the manifest"):
+        read_appended(tmp_path, "a.csv", APPENDED)
+
+
+def test_a_file_that_the_manifest_does_not_name_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    with pytest.raises(RunError, match="lacks a; the run did not get so far"):
+        read_static(tmp_path, "a", Manifest())
+    assert read_appended(tmp_path, "a", Manifest()) == b""
+    assert read_appended(tmp_path, "not there", Manifest()) == b""
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"lacks a\.json"):
+        read_static(tmp_path, "a.json", STATIC)
+    with pytest.raises(RunError, match=r"lacks a\.csv; a part was deleted"):
+        read_appended(tmp_path, "a.csv", APPENDED)
+
+
+@pytest.mark.parametrize("size", [2**40, 2**62, 10**30])
+def test_memory_is_taken_for_what_is_there_and_not_for_what_is_claimed(tmp_path: Path, size: int) -> None:
+    (tmp_path / "a").write_bytes(b"hello")
+    claim = {"a": Entry(size, entry_of(b"hello").sha256)}
+    with pytest.raises(RunError, match="a: differs from the manifest"):
+        read_static(tmp_path, "a", Manifest(static=claim))
+    with pytest.raises(RunError, match="a: differs from the manifest"):
+        read_appended(tmp_path, "a", Manifest(appended=claim))
+
+
+def test_what_is_no_plain_file_is_not_read_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)  # so that to read it by mistake fails here and does not hang
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to("loop")
+    assert [read_bytes(tmp_path / name, 10) for name in ("pipe", "endless", "loop", ".", "gone")] == [None] * 5
+    os.close(writer)
+
+
+def test_a_file_that_cannot_be_opened_is_as_if_it_were_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"hello")
+    monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(PermissionError("no")))
+    assert read_bytes(tmp_path / "a", 5) is None
+
+
+def test_the_manifest_on_disk_is_plain_json() -> None:
+    assert json.loads(STATIC.to_json())["static"]["a.json"]["size"] == 5

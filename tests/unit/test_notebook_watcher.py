@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import IPython.display
+import numpy as np
+import pytest
+
+from lenscope.config import TrainConfig
+from lenscope.training.events import EpochDone, EpochMetrics, RunFinished, RunStarted, StepsDone
+from lenscope.watch.notebook import NotebookWatcher, in_notebook
+
+
+class Page:
+    """Keeps what a notebook would show, output by output."""
+
+    def __init__(self):
+        self.outputs = []
+
+    def display(self, shown, *, raw, display_id):
+        assert raw is True
+        assert display_id is True
+        self.outputs.append([shown])
+        place = self.outputs[-1]
+        return SimpleNamespace(update=lambda shown, *, raw: place.append(shown) if raw else None)
+
+
+@pytest.fixture
+def page(monkeypatch):
+    page = Page()
+    monkeypatch.setattr(IPython.display, "display", page.display)
+    return page
+
+
+def started():
+    config = TrainConfig(device="cpu", epochs=2)
+    return RunStarted(config, 60, 0, 20, tuple("0123456789"), 1, 6, 3, "torch", "cpu", {})
+
+
+def test_one_display_is_made_and_then_updated_for_each_epoch(page):
+    watcher = NotebookWatcher()
+    watcher(started())
+    assert page.outputs == []
+    watcher(EpochDone(EpochMetrics(0, test_loss=2.3, test_accuracy=0.1)))
+    watcher(StepsDone(1, 3, np.ones(3, np.float32), np.ones(3)))
+    watcher(EpochDone(EpochMetrics(1, 1.0, test_loss=0.8, test_accuracy=0.75)))
+    watcher(EpochDone(EpochMetrics(2, 0.9)))
+    watcher(RunFinished(6, {}))
+    watcher.close()
+    (pictures,) = page.outputs
+    assert [shown["text/plain"] for shown in pictures] == [
+        "epoch 0 of 2: 10.00 % of the test images right",
+        "epoch 1 of 2: 75.00 % of the test images right",
+        "epoch 2 of 2",
+    ]
+    assert all(shown["image/png"].startswith(b"\x89PNG\r\n\x1a\n") for shown in pictures)
+    assert len({shown["image/png"] for shown in pictures}) == 3
+
+
+def test_rows_before_the_start_are_not_drawn(page):
+    watcher = NotebookWatcher()
+    watcher(EpochDone(EpochMetrics(0, test_loss=2.3)))
+    assert page.outputs == []
+
+
+def test_a_script_is_no_notebook(monkeypatch):
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    assert in_notebook() is False
+
+
+@pytest.mark.parametrize(("shell", "expected"), [("ZMQInteractiveShell", True), ("TerminalInteractiveShell", False)])
+def test_only_the_kernels_shell_is_a_notebook(monkeypatch, shell, expected):
+    kind = type(shell, (), {})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=kind))
+    assert in_notebook() is expected
+
+
+def test_ipython_that_was_only_imported_is_no_notebook(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    assert in_notebook() is False

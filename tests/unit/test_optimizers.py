@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lenscope.config import TrainConfig
+from lenscope.nets.catalogue import build
+from lenscope.training import torch_engine
+from lenscope.training.torch_engine import TorchEngine
+
+RATES = [0.01, 0.003, 0.02, 0.0, 0.01]
+
+PLAIN = {
+    "sgd": lambda p, decay: torch.optim.SGD(p, lr=1.0, weight_decay=decay, foreach=False),
+    "momentum": lambda p, decay: torch.optim.SGD(p, lr=1.0, momentum=0.8, weight_decay=decay, foreach=False),
+    "nesterov": lambda p, decay: torch.optim.SGD(
+        p, lr=1.0, momentum=0.8, nesterov=True, weight_decay=decay, foreach=False
+    ),
+    "adam": lambda p, decay: torch.optim.Adam(p, lr=1.0, weight_decay=decay, foreach=False),
+    "adamw": lambda p, decay: torch.optim.AdamW(p, lr=1.0, weight_decay=decay, foreach=False),
+}
+
+
+def engine_of(train, **settings):
+    config = TrainConfig(device="cpu", **settings)
+    return TorchEngine(build("lenet", 1, 10, config.seed), train.resized(32), config)
+
+
+def never():
+    return False
+
+
+def plain_steps(train, make, batches, rates, decay):
+    """The same updates by the network's own forward, in the plainest way; losses and weights."""
+    network = build("lenet", 1, 10, 0)
+    optimizer = make(network.parameters(), decay)
+    images = torch.from_numpy(train.resized(32).images).float() / 255
+    labels = torch.from_numpy(train.labels.astype(np.int64))
+    losses = []
+    for batch, rate in zip(batches, rates, strict=True):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        loss = F.nll_loss(network(images[batch]), labels[batch])
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", PLAIN)
+def test_updates_are_those_of_torch_on_the_plain_gradients(tiny, name, decay):
+    batches = [np.arange(start, start + 12) for start in range(0, 60, 12)]
+    engine = engine_of(tiny.train, optimizer=name, momentum=0.8, weight_decay=decay)
+    initial = engine.weights()
+    losses = engine.run(batches, RATES, never)
+    expected, weights = plain_steps(tiny.train, PLAIN[name], batches, RATES, decay)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    for layer, values in engine.weights().items():
+        # Adam divides by the gradient's size: where that is rounding alone, a single weight may go another way.
+        way = np.abs(weights[layer] - initial[layer]).mean()
+        assert np.abs(values - weights[layer]).mean() < (1e-3 if "adam" in name else 1e-4) * way, layer
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "sgd"])
+def test_gd_and_sgd_step_along_the_gradient_of_their_batch(tiny, optimizer):
+    engine = engine_of(tiny.train, optimizer=optimizer)
+    batch = np.arange(60)[::-1].copy()
+    losses = engine.run([batch], [0.5], never)
+    expected, weights = plain_steps(tiny.train, PLAIN["sgd"], [batch], [0.5], 0.0)
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
+    for layer, values in engine.weights().items():
+        np.testing.assert_allclose(values, weights[layer], atol=1e-6)
+
+
+@pytest.mark.parametrize("part", [7, 13, 59])
+def test_a_batch_in_parts_is_the_same_step(tiny, monkeypatch, part):
+    batches, rates = [np.arange(60)] * 3, [0.5, 0.4, 0.3]
+    whole = engine_of(tiny.train, optimizer="gd")
+    losses = whole.run(batches, rates, never)
+    monkeypatch.setattr(torch_engine, "PART", part)
+    parted = engine_of(tiny.train, optimizer="gd")
+    np.testing.assert_allclose(parted.run(batches, rates, never), losses, atol=1e-6)
+    for layer, values in parted.weights().items():
+        np.testing.assert_allclose(values, whole.weights()[layer], atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "nesterov"])
+def test_momentum_keeps_the_rate_outside_the_velocity(tiny, optimizer):
+    """By hand: v ← 0.5 v + g, w ← w − rate·v (with Nesterov − rate·(g + 0.5 v)), on one bias."""
+    engine = engine_of(tiny.train, optimizer=optimizer, momentum=0.5)
+    bias = engine.network.fc3.bias
+    velocity, expected = np.zeros(10, np.float32), engine.weights()["fc3.bias"]
+    for rate in (0.3, 0.1, 0.2):
+        engine.run([np.arange(20)], [rate], never)
+        gradient = bias.grad.numpy()
+        velocity = 0.5 * velocity + gradient
+        expected = expected - rate * (velocity if optimizer == "momentum" else gradient + 0.5 * velocity)
+        np.testing.assert_allclose(engine.weights()["fc3.bias"], expected, atol=1e-6)

@@ -1,0 +1,330 @@
+"""Every picture: no warning, the same bytes twice, no text cut off or upon another, and what it shows."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from lenscope.config import resolve
+from lenscope.data.dataset import Dataset
+from lenscope.data.digit import prepare_digit
+from lenscope.errors import StorageError
+from lenscope.insight.answers import Prediction
+from lenscope.insight.curves import curves_of
+from lenscope.insight.kernels import Kernels
+from lenscope.insight.mistakes import Evaluation
+from lenscope.plots.curves import CurvesDisplay
+from lenscope.plots.digit import PreparationDisplay
+from lenscope.plots.display import DPI, STYLE, short
+from lenscope.plots.kernels import KernelsDisplay
+from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
+from lenscope.runs.metrics import Metrics
+from lenscope.training.events import EpochMetrics
+
+DIGITS = tuple("0123456789")
+FASHION = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+)  # fmt: skip
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+BALANCED = (*DIGITS, *LETTERS, *"abdefghnqrt")
+LONG = ("Yorkshire terrier with a bow", "Bernese mountain dog", "x")
+LONG_47 = tuple(f"a class with a rather long name {number}" for number in range(47))
+
+
+def curves(epochs, *, validation=False, title="mnist-lenet-001", **settings):
+    rows = [EpochMetrics(0, test_loss=2.304, test_accuracy=0.0913, validation_loss=2.31 if validation else None)]
+    for epoch in range(1, epochs + 1):
+        loss, accuracy = 0.9 / epoch**0.8 + 0.02, 1 - 0.118 / epoch**0.7
+        row = EpochMetrics(epoch, 1.0 / epoch**0.9, test_loss=loss, test_accuracy=accuracy)
+        rows.append(
+            replace(row, validation_loss=loss + 0.05, validation_accuracy=accuracy - 0.01) if validation else row
+        )
+    config = resolve(epochs=max(epochs, 1), validation=5000 if validation else 0, **settings)
+    return CurvesDisplay(curves_of(Metrics.of(rows), config, title))
+
+
+def kernels(style, layer="conv1", tiles=6):
+    random = np.random.default_rng(1)
+    initial = random.uniform(-0.2, 0.2, (tiles, 5, 5)).astype(np.float32)
+    trained = initial + random.normal(0, 0.08, initial.shape).astype(np.float32)
+    scale = float(max(np.abs(values).max() for values in (initial, trained, trained - initial)))
+    title = "each kernel" if layer == "conv1" and tiles == 6 else f"kernel 15 of {tiles}, its input channels"
+    labels = tuple(f"kernel {number}" for number in range(tiles))
+    return KernelsDisplay(Kernels(layer, title, labels, initial, trained, scale), style)
+
+
+def evaluation(classes, images=2000, wrong=0.2, name="mnist"):
+    random = np.random.default_rng(2)
+    labels = random.integers(0, len(classes), images)
+    other = (labels + random.integers(1, len(classes), images)) % len(classes)
+    predicted = np.where(random.random(images) < wrong, other, labels)
+    return Evaluation(name, classes, labels, predicted, random.uniform(0.3, 1, images).astype(np.float32), 0.1)
+
+
+def with_mistakes(count, classes=DIGITS, channels=1, name="mnist"):
+    answers = evaluation(classes, 60, 0, name)
+    predicted = answers.predicted.copy()
+    predicted[:count] = (predicted[:count] + 1) % len(classes)
+    images = np.random.default_rng(3).integers(0, 256, (60, channels, 28, 28), np.uint8)
+    return MistakesDisplay(replace(answers, predicted=predicted), Dataset(images, answers.labels, classes, name))
+
+
+def preparation(kind, classes=DIGITS, source="pictures/seven.png"):
+    paper = np.full((680, 530), 255, np.uint8)
+    paper[200:400, 100:260], paper[230:370, 130:230] = 20, 255
+    pixels = {"upright": paper, "wide": paper[150:450].repeat(3, 1), "none": paper}[kind]
+    steps = prepare_digit(pixels)
+    probabilities = np.random.default_rng(4).dirichlet([0.3] * len(classes)).astype(np.float32)
+    best = int(probabilities.argmax())
+    return PreparationDisplay(
+        Prediction(
+            source,
+            classes[best],
+            float(probabilities[best]),
+            probabilities,
+            classes,
+            None if kind == "none" else steps,
+            steps.resized(32)[0],
+        )
+    )
+
+
+DISPLAYS = {
+    "curves of 10 epochs with the lecture's": lambda: curves(10),
+    "curves of 1 epoch": lambda: curves(1),
+    "curves of no epoch yet": lambda: curves(0),
+    "curves of 500 epochs": lambda: curves(500, learning_rate=1e-3),
+    "curves with validation": lambda: curves(20, validation=True),
+    "curves of a long name": lambda: curves(3, title="runs/a-very-long-name-of-a-run-" * 6),
+    "conv1": lambda: kernels("lenscope"),
+    "conv1 as the lecture": lambda: kernels("lecture"),
+    "conv2": lambda: kernels("lenscope", "conv2"),
+    "conv2 as the lecture": lambda: kernels("lecture", "conv2"),
+    "conv1 of colour": lambda: kernels("lenscope", tiles=3),
+    "conv1 of colour as the lecture": lambda: kernels("lecture", tiles=3),
+    "confusion of 2": lambda: ConfusionDisplay(evaluation(("cat", "dog"))),
+    "confusion of 2 long": lambda: ConfusionDisplay(evaluation(LONG[:2], name="a-folder-of-dogs-with-a-long-name")),
+    "confusion of 10": lambda: ConfusionDisplay(evaluation(DIGITS, 10_000, 0.02)),
+    "confusion of 10 named": lambda: ConfusionDisplay(evaluation(FASHION, 10_000)),
+    "confusion of 10 hopeless": lambda: ConfusionDisplay(evaluation(DIGITS, 200_000, 0.9)),
+    "confusion of 26": lambda: ConfusionDisplay(evaluation(LETTERS, 20_800)),
+    "confusion of 47": lambda: ConfusionDisplay(evaluation(BALANCED, 18_800)),
+    "confusion of 47 long": lambda: ConfusionDisplay(evaluation(LONG_47, 18_800)),
+    "confusion without a mistake": lambda: ConfusionDisplay(evaluation(DIGITS, 100, 0)),
+    "no mistakes": lambda: with_mistakes(0),
+    "1 mistake": lambda: with_mistakes(1),
+    "7 mistakes": lambda: with_mistakes(7),
+    "24 mistakes": lambda: with_mistakes(30),
+    "24 mistakes long": lambda: with_mistakes(30, LONG, 3, "a-folder-of-dogs-with-a-long-name"),
+    "preparation": lambda: preparation("upright"),
+    "preparation wide": lambda: preparation("wide", source="a/" + "long-name-" * 30 + ".png"),
+    "preparation of other data": lambda: preparation("none", FASHION),
+    "preparation of long names": lambda: preparation("none", LONG_47),
+}
+
+
+@pytest.fixture(params=DISPLAYS)
+def display(request):
+    return DISPLAYS[request.param]()
+
+
+def drawn_texts(figure):
+    """The texts that are really drawn, each with its box in pixels, at the size that the file has."""
+    texts, draw = [], Text.draw
+
+    def keep(text, renderer, *args, **kwargs):
+        if text.get_visible() and text.get_text().strip():
+            texts.append(text)
+        return draw(text, renderer, *args, **kwargs)
+
+    figure.set_dpi(DPI)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "draw", keep)
+        figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    return [(text.get_text(), text.get_window_extent(renderer)) for text in dict.fromkeys(texts)]
+
+
+def test_no_text_is_cut_off_or_upon_another(display):
+    figure = display.figure()
+    texts = drawn_texts(figure)
+    width, height = figure.canvas.get_width_height()
+    cut_off = [text for text, box in texts if box.x0 < -1 or box.y0 < -1 or box.x1 > width + 1 or box.y1 > height + 1]
+    assert cut_off == []
+    boxes = np.array([box.padded(-1).extents for _, box in texts])
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    pairs = np.argwhere(np.triu((high > low).all(2), 1))
+    assert [(texts[a][0], texts[b][0]) for a, b in pairs] == []
+    assert len(texts) >= 1
+
+
+@pytest.mark.parametrize(
+    "name", ["curves with validation", "conv1", "conv1 as the lecture", "confusion of 10", "7 mistakes", "preparation"]
+)
+def test_the_same_bytes_twice_and_a_png(name):
+    first = DISPLAYS[name]().png()
+    assert first == DISPLAYS[name]()._repr_png_()
+    with Image.open(io.BytesIO(first)) as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert picture.width <= 2400
+        assert picture.height <= 2400
+
+
+def test_a_picture_is_saved_whole_or_not_at_all(tmp_path):
+    display = curves(2)
+    display.save(tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes() == display.png()
+    with pytest.raises(StorageError):
+        display.save(tmp_path / "nowhere" / "curves.png")
+
+
+def test_matplotlibs_settings_are_left_alone():
+    before = dict(mpl.rcParams)
+    curves(2).png()
+    curves(2).figure()
+    assert dict(mpl.rcParams) == before
+    assert mpl.rcParams["font.size"] != STYLE["font.size"] or mpl.rcParams["axes.grid"] != STYLE["axes.grid"]
+
+
+def test_names_are_drawn_as_they_are_and_not_as_formulas():
+    classes = ("$x", "y$", "$\\frac{$", "犬")
+    assert ConfusionDisplay(evaluation(classes)).png().startswith(b"\x89PNG")
+    assert curves(1, title="costs $5 or $6").png().startswith(b"\x89PNG")
+
+
+def test_curves_have_units_names_and_the_lectures_points_in_grey():
+    figure = curves(10).figure()
+    loss, accuracy = figure.axes
+    assert loss.get_ylabel() == "negative log-likelihood (nats an image)"
+    assert accuracy.get_ylabel() == "images right (%)"
+    assert loss.get_xlabel() == accuracy.get_xlabel() == "epoch"
+    lines = {line.get_label(): line for line in loss.lines}
+    assert list(lines) == ["training (mean over the epoch)", "test", "Lecture 29"]
+    assert lines["Lecture 29"].get_color() == "#8a8a8a"
+    assert lines["Lecture 29"].get_linestyle() == "None"
+    assert len({line.get_marker() for line in list(lines.values())[:2]}) == 2
+    np.testing.assert_array_equal(lines["test"].get_xdata(), np.arange(11))
+    np.testing.assert_array_equal(accuracy.lines[0].get_xdata(), np.arange(1, 11))
+    assert loss.get_ylim()[0] == 0
+    figure.canvas.draw()
+    assert all(float(tick.get_text()) >= 80 for tick in accuracy.get_yticklabels())
+
+
+def test_the_untrained_accuracy_is_shown_while_it_is_the_only_one():
+    assert curves(0).figure().axes[1].lines[0].get_xdata().tolist() == [0]
+
+
+def test_many_epochs_have_no_markers_and_few_have():
+    assert curves(500).figure().axes[0].lines[0].get_marker() == ""
+    assert curves(5).figure().axes[0].lines[0].get_marker() == "o"
+
+
+def test_no_curves_are_two_empty_pictures():
+    empty = CurvesDisplay(curves_of(Metrics.of([]), resolve(data="other"), "nothing yet"))
+    assert empty.figure().axes[0].get_legend() is None
+    assert empty.png().startswith(b"\x89PNG")
+
+
+def tiles_of(display):
+    """Each tile's numbers, and its scale."""
+    images = [axes.images[0] for axes in display.figure().axes if axes.images]
+    return [np.asarray(image.get_array()) for image in images], [
+        (i.norm.vmin, i.norm.vmax, i.cmap.name) for i in images
+    ]
+
+
+def test_our_kernels_are_trained_minus_initial_on_one_zero_centred_scale():
+    display = kernels("lenscope")
+    tiles, scales = tiles_of(display)
+    own = display.kernels
+    np.testing.assert_array_equal(tiles, np.concatenate([own.initial, own.trained, own.trained - own.initial]))
+    assert set(scales) == {(-own.scale, own.scale, "RdBu_r")}
+
+
+def test_the_lectures_kernels_are_initial_minus_trained_each_row_stretched():
+    display = kernels("lecture")
+    tiles, scales = tiles_of(display)
+    own = display.kernels
+    rows = (own.initial, own.trained, own.initial - own.trained)
+    np.testing.assert_array_equal(tiles, np.concatenate(rows))
+    assert [scales[6 * row] for row in range(3)] == [(row.min(), row.max(), "gray") for row in rows]
+    assert all(len(set(scales[6 * row : 6 * row + 6])) == 1 for row in range(3))
+
+
+def test_a_confusion_matrix_shows_each_count_where_it_belongs():
+    answers = evaluation(DIGITS, 5000)
+    (axes,) = ConfusionDisplay(answers).figure().axes
+    shown = np.zeros((10, 10), int)
+    for text in axes.texts:
+        column, row = text.get_position()
+        shown[row, column] = int(text.get_text())
+    np.testing.assert_array_equal(shown, answers.confusion)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("answer", "label")
+    shades = axes.images[1].get_array()
+    assert np.isnan(np.diag(np.ma.filled(shades, np.nan))).all()
+    title = axes.get_figure().get_suptitle()
+    assert title == f"mnist: {answers.right:,} of 5,000 right, {5000 - answers.right:,} wrong"
+
+
+def test_dark_numbers_are_legible_on_every_shade():
+    """Contrast of at least 4.5 to 1, as WCAG 2.2 asks of text (success criterion 1.4.3)."""
+
+    def luminance(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+        return np.dot(linear, [0.2126, 0.7152, 0.0722])
+
+    for name in ("confusion of 2", "confusion of 10", "confusion of 10 hopeless", "confusion of 26"):
+        (axes,) = DISPLAYS[name]().figure().axes
+        grey, shades = axes.images
+        ink = luminance(mpl.colors.to_rgb(axes.texts[0].get_color()))
+        darkest = min(luminance(shades.to_rgba(np.nanmax(shades.get_array()))), luminance(grey.to_rgba(1.0)))
+        assert (darkest + 0.05) / (ink + 0.05) >= 4.5, name
+
+
+def test_many_classes_have_a_colour_scale_and_no_numbers():
+    (axes,) = ConfusionDisplay(evaluation(BALANCED, 18_800)).figure().axes
+    (bar,) = axes.child_axes
+    assert len(axes.texts) == 0
+    assert bar.get_ylabel() == "wrong answers (images)"
+
+
+def test_mistakes_tell_label_answer_probability_and_number():
+    display = with_mistakes(30)
+    shown = [axes for axes in display.figure().axes if axes.images]
+    assert len(shown) == 24
+    for axes, index in zip(shown, display.evaluation.worst(24), strict=True):
+        label, answer = display.evaluation.labels[index], display.evaluation.predicted[index]
+        assert axes.get_title() == f"{label} called {answer}"
+        assert axes.get_xlabel() == f"p = {display.evaluation.confidence[index]:.3f}, no. {index}"
+        np.testing.assert_array_equal(np.squeeze(axes.images[0].get_array()), display.dataset.images[index, 0])
+
+
+def test_a_preparation_shows_each_step_and_the_probabilities():
+    display = preparation("upright")
+    *steps, bars = display.figure().axes
+    sizes = [axes.get_xlabel() for axes in steps]
+    assert sizes[0] == sizes[1] == "530×680 pixels"
+    assert sizes[3:] == ["20×20 pixels", "28×28 pixels", "32×32 pixels"]
+    assert steps[-1].get_title() == "what the network sees"
+    lengths = [bar.get_width() for bar in bars.patches]
+    assert lengths == sorted(lengths)
+    assert sum(lengths) == pytest.approx(100, abs=1e-3)
+    assert bars.get_yticklabels()[-1].get_text() == display.prediction.answer
+    assert display.figure().get_suptitle().startswith("seven.png: ")
+
+
+def test_at_most_ten_probabilities_are_shown():
+    assert len(preparation("none", LONG_47).figure().axes[-1].patches) == 10
+
+
+@pytest.mark.parametrize(("name", "expected"), [("abcde", "abcde"), ("abcdef", "abcd…"), ("", "")])
+def test_names_are_cut(name, expected):
+    assert short(name, 5) == expected

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from lenscope.config import TrainConfig
+from lenscope.errors import ConfigError, NonFiniteError, RunError, StorageError, UsageError
+from lenscope.runs.manifest import Manifest, entry_of
+from lenscope.runs.record import record_run
+from lenscope.runs.run import Run, open_run
+from lenscope.training.events import EpochDone, Event, RunFinished, RunStarted, RunStopped
+from lenscope.training.interrupt import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+QUICK = TrainConfig(epochs=1, batch_size=20)
+
+
+class Watch:
+    """Keeps the events, counts the closings, and does something at each event."""
+
+    def __init__(self, act: Callable[[Event], None] = lambda _: None) -> None:
+        self.act, self.events, self.closed = act, list[Event](), 0
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self.act(event)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def at_epoch(number: int, act: Callable[[], None]) -> Watch:
+    return Watch(lambda event: act() if isinstance(event, EpochDone) and event.metrics.epoch == number else None)
+
+
+def copy_with_weights(run: Run, path: Path, weights: dict[str, Any]) -> Path:
+    """A run directory that holds nothing but settings and final weights."""
+    (path / "weights").mkdir(parents=True)
+    files = {"config.toml": run.config.to_toml().encode(), "weights/final.safetensors": save(weights)}
+    for name, content in files.items():
+        (path / name).write_bytes(content)
+    manifest = Manifest({name: entry_of(content) for name, content in files.items()})
+    (path / "manifest.json").write_bytes(manifest.to_json())
+    return path
+
+
+def test_the_watcher_sees_all_and_is_closed_once(tiny, out: Path) -> None:
+    watch = Watch()
+    run = record_run(QUICK, tiny, out, watch)
+    assert run.path == out
+    assert isinstance(watch.events[0], RunStarted)
+    assert isinstance(watch.events[-1], RunFinished)
+    assert [event.metrics for event in watch.events if isinstance(event, EpochDone)] == run.metrics.rows()
+    assert watch.closed == 1
+
+
+def test_without_out_the_run_numbers_itself_under_runs(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert record_run(QUICK, tiny, None).path == Path("runs/mnist-lenet-001")
+
+
+def test_the_data_of_a_run_are_described_without_the_test_part_if_there_is_none(tiny, out: Path) -> None:
+    run = record_run(QUICK, replace(tiny, test=None), out)
+    assert (run.data.train_images, run.data.test_images) == (60, 0)
+    assert run.data.sha256 == tiny.train.sha256
+    assert np.isnan(run.metrics.test_accuracy).all()
+
+
+def test_validation_is_held_out_of_the_training_images(tiny, out: Path) -> None:
+    run = record_run(QUICK.with_settings(validation=0.25), tiny, out)
+    assert (run.data.train_images, run.data.validation_images) == (45, 15)
+    assert np.isfinite(run.metrics.validation_loss).all()
+    assert len(run.losses) == 3
+
+
+def test_patience_ends_a_run_that_gets_no_better_and_says_so(tiny, out: Path) -> None:
+    config = QUICK.with_settings(epochs=9, validation=20, patience=2, learning_rate=1e-30)
+    run = record_run(config, tiny, out)
+    losses = run.metrics.validation_loss
+    assert len(losses) - 1 - np.argmin(losses[1:]) - 1 == 2
+    assert len(losses) < 10
+    assert run.status.state == "finished"
+    assert run.status.why == "no lower validation loss for 2 epochs"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 61}, "batch_size: got 61, expected at most the 60"),
+        ({"validation": 60}, "validation: got 60 of 60"),
+        ({"device": "mps"}, "--device mps: not available"),
+        ({"init_from": "no/such"}, "no/such: no such run directory"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    tiny, out: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ConfigError, UsageError, RunError), match=message):
+        record_run(QUICK.with_settings(**settings), tiny, out)
+    assert not out.exists()
+
+
+def test_an_out_that_exists_is_left_alone(tiny, out: Path) -> None:
+    out.mkdir()
+    (out / "mine").touch()
+    with pytest.raises(UsageError, match="exists already"):
+        record_run(QUICK, tiny, out)
+    assert [file.name for file in out.iterdir()] == ["mine"]
+
+
+def test_a_run_may_start_from_the_final_weights_of_another(tiny, tiny_run, out: Path) -> None:
+    run = record_run(QUICK.with_settings(init_from=str(tiny_run.path), seed=3), tiny, out)
+    final, start = tiny_run.weights("final"), run.weights("initial")
+    assert start.keys() == final.keys()
+    assert all(np.array_equal(start[name], final[name]) for name in final)
+    assert run.metrics.test_loss[0] == tiny_run.metrics.test_loss[-1]
+
+
+def test_a_run_of_another_network_or_other_classes_is_no_start(tiny, tiny_run, out: Path) -> None:
+    settings = {"init_from": str(tiny_run.path)}
+    with pytest.raises(
+        UsageError, match=rf"--init-from {tiny_run.path}: \S+ is .*, expected .*; choose a run of the same"
+    ):
+        record_run(QUICK.with_settings(network="lenet1998", **settings), tiny, out)
+    fewer = replace(tiny.train, labels=tiny.train.labels % 3, classes=("a", "b", "c"))
+    with pytest.raises(UsageError, match=r"fc3\.bias is \(10,\), expected \(3,\)"):
+        record_run(QUICK.with_settings(**settings), replace(tiny, train=fewer, test=None), out)
+    assert not out.exists()
+
+
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def handled(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    """A signal with a handler of somebody's own."""
+    before = signal.signal(request.param, not_called)
+    yield request.param
+    signal.signal(request.param, before)
+
+
+def not_called(_number: int, _frame: object) -> None:
+    raise AssertionError("the handler of before was called while a run was listening")
+
+
+def test_a_signal_ends_the_run_after_the_step_in_hand_with_all_that_was_done(
+    tiny, out: Path, handled: signal.Signals
+) -> None:
+    watch = at_epoch(1, lambda: os.kill(os.getpid(), handled))
+    with pytest.raises(Interrupted, match=f"interrupted after step 3; what was done is in {out}") as caught:
+        record_run(QUICK.with_settings(epochs=5), tiny, out, watch)
+    assert (caught.value.path, caught.value.signal) == (out, handled)
+    assert signal.getsignal(handled) is not_called
+    assert watch.closed == 1
+    stopped = watch.events[-1]
+    assert isinstance(stopped, RunStopped)
+    run = open_run(out)
+    assert (run.status.state, run.status.why) == ("interrupted", "interrupted")
+    assert run.metrics.epoch.tolist() == [0, 1]
+    assert all(np.array_equal(array, stopped.weights[name]) for name, array in run.weights().items())
+
+
+def test_a_keyboard_interrupt_in_between_leaves_a_run_that_opens(tiny, out: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    watch = at_epoch(1, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        record_run(QUICK.with_settings(epochs=5), tiny, out, watch)
+    assert watch.closed == 1
+    run = open_run(out)
+    assert run.status.state == "interrupted"
+    assert run.metrics.epoch.tolist() == [0, 1]
+
+
+def test_a_watcher_that_fails_ends_the_run_as_failed(tiny, out: Path) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("a watcher's own fault")
+
+    watch = at_epoch(0, fail)
+    with pytest.raises(ZeroDivisionError):
+        record_run(QUICK, tiny, out, watch)
+    assert watch.closed == 1
+    assert (open_run(out).status.state, open_run(out).status.why) == ("failed", "a watcher's own fault")
+
+
+@pytest.mark.parametrize("rate", [1e10, 1e30])
+def test_a_rate_too_high_keeps_the_last_weights_that_gave_a_finite_loss(tiny, out: Path, rate: float) -> None:
+    watch = Watch()
+    with pytest.raises(NonFiniteError) as caught:
+        record_run(QUICK.with_settings(optimizer="sgd", learning_rate=rate), tiny, out, watch)
+    assert watch.closed == 1
+    run = open_run(out)
+    assert (run.status.state, run.status.why) == ("failed", str(caught.value))
+    assert len(run.losses) == caught.value.step - 1 <= 1
+    initial = run.weights("initial")  # what step 1 makes of them gives no finite loss any more
+    assert all(np.isfinite(array).all() for array in initial.values())
+    assert all(np.array_equal(array, initial[name]) for name, array in run.weights("final").items())
+
+
+def test_a_nan_in_the_weights_stops_the_run_at_its_first_step_and_names_the_layer(
+    tiny, tiny_run, tmp_path: Path, out: Path
+) -> None:
+    weights = {name: array.copy() for name, array in tiny_run.weights().items()}
+    weights["conv2.bias"][3] = np.nan
+    source = copy_with_weights(tiny_run, tmp_path / "poisoned", weights)
+    with pytest.raises(NonFiniteError, match=r"epoch 1, step 1: conv2\.bias is not finite"):
+        record_run(QUICK.with_settings(init_from=str(source)), tiny, out)
+    assert open_run(out).status.state == "failed"
+    assert len(open_run(out).losses) == 0
+
+
+@pytest.mark.parametrize("refused", [1, 12])
+def test_a_full_disk_ends_the_run_with_a_storage_error_and_closes_the_watcher(
+    tiny, out: Path, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    calls: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == refused:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    watch = Watch()
+    with pytest.raises(StorageError, match="No space left on device"):
+        record_run(QUICK, tiny, out, watch)
+    assert watch.closed == 1
+    assert not list(out.rglob("*.part"))
+    if refused > 1:
+        assert open_run(out).status.state == "failed"

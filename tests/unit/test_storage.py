@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from lenscope.errors import StorageError
+from lenscope.runs import storage
+from lenscope.runs.storage import append_file, make_directory, write_file
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def fail(*_args: object, **_options: object) -> None:
+    raise FULL
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "some.json"
+    file.write_bytes(b"old")
+    return file
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def refused(path: Path, caught: pytest.ExceptionInfo[StorageError]) -> bool:
+    """Whether the message is one line with the path and the cause."""
+    message = str(caught.value)
+    return message.startswith(f"{path}: cannot be written: No space left on device; ") and message.isprintable()
+
+
+def test_a_written_file_holds_the_content_and_nothing_lies_beside(path: Path) -> None:
+    write_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert names(path.parent) == [path.name]
+
+
+def test_the_bytes_are_synced_before_the_rename_and_the_directory_after(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bytes]] = []
+
+    def look(descriptor: int) -> None:
+        beside = f"/proc/self/fd/{descriptor}"
+        seen.append(("directory" if Path(beside).is_dir() else "file", path.read_bytes()))
+        if seen[-1][0] == "file":
+            assert Path(beside).read_bytes() == b"new"  # nothing is left in a buffer
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_file(path, b"new")
+    assert seen == [("file", b"old"), ("directory", b"new")]
+
+
+@pytest.mark.parametrize("operation", ["write", "fsync", "rename"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside(
+    path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    if operation == "write":  # a real full device in the place of the file beside
+        path.with_name(f".{path.name}.{os.getpid()}.part").symlink_to("/dev/full")
+    else:
+        monkeypatch.setattr(*{"fsync": (os, "fsync", fail), "rename": (Path, "replace", fail)}[operation])
+    with pytest.raises(StorageError) as caught:
+        write_file(path, b"new" * 100_000)
+    assert refused(path, caught)
+    assert path.read_bytes() == b"old"
+    assert names(path.parent) == [path.name]
+
+
+def test_an_interrupt_within_a_write_leaves_nothing_beside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(path.parent) == [path.name]
+
+
+def test_a_temporary_that_cannot_be_removed_hides_no_cause(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError("no")))
+    with pytest.raises(StorageError) as caught:
+        write_file(path, b"new")
+    assert refused(path, caught)
+
+
+def test_appending_adds_to_the_end(path: Path) -> None:
+    append_file(path, b" and new")
+    assert path.read_bytes() == b"old and new"
+
+
+@pytest.mark.parametrize("operation", ["write", "fsync"])
+def test_a_failed_append_names_path_and_cause(path: Path, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
+    if operation == "write":
+        path.unlink()
+        path.symlink_to("/dev/full")
+    else:
+        monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError) as caught:
+        append_file(path, b"new")
+    assert refused(path, caught)
+
+
+@pytest.mark.parametrize("write", [write_file, append_file])
+def test_a_path_under_a_file_or_a_directory_cannot_be_written(path: Path, write) -> None:
+    with pytest.raises(StorageError, match="Not a directory"):
+        write(path / "below", b"x")
+    (path.parent / "folder").mkdir()
+    with pytest.raises(StorageError, match="folder: cannot be written: Is a directory"):
+        write(path.parent / "folder", b"x")
+    assert names(path.parent) == ["folder", "some.json"]
+
+
+def test_an_error_without_a_text_of_the_system_is_told_in_its_own_words(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("the cable is out")))
+    with pytest.raises(StorageError, match="cannot be written: the cable is out"):
+        append_file(path, b"x")
+
+
+def test_a_directory_is_made_with_those_above_it(tmp_path: Path) -> None:
+    make_directory(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    make_directory(tmp_path / "a" / "b", exist_ok=True)
+    with pytest.raises(FileExistsError):
+        make_directory(tmp_path / "a" / "b")
+
+
+def test_a_directory_that_is_a_file_cannot_be_made(path: Path) -> None:
+    with pytest.raises(StorageError, match=r"some\.json: cannot be written: File exists"):
+        make_directory(path, exist_ok=True)
+    with pytest.raises(StorageError, match="Not a directory"):
+        make_directory(path / "below")
+
+
+def test_where_directories_cannot_be_opened_they_are_not_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        patch.setattr(os, "open", fail)
+        storage._sync_directory(path.parent)
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(OSError, match="No space"):
+        storage._sync_directory(path.parent)
