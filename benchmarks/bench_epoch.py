@@ -86,7 +86,7 @@ def lecture_script(data: lenscope.Splits, workers: int) -> Callable[[], float]:
         for inputs, labels in loader:
             optimizer.zero_grad()
             loss = criterion(network(inputs), labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             running += loss.item()
         return running / len(loader)
@@ -103,10 +103,10 @@ def eager_in_memory(data: lenscope.Splits) -> Callable[[], float]:
 
     def epoch() -> float:
         running = 0.0
-        for batch in torch.randperm(len(labels)).split(100):
+        for batch in torch.split(torch.randperm(len(labels)), 100):
             optimizer.zero_grad()
             loss = F.nll_loss(network(images[batch].float().mul_(1 / 255)), labels[batch])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             running += loss.item()
         return running / 600

@@ -39,7 +39,7 @@ def train_seeds(seeds: range) -> list[dict[str, float]]:
 def tables(rows: list[dict[str, float]]) -> str:
     """Means with 95 % t intervals beside the lecture's values, and whether they are within the bounds."""
     lines = [
-        "| Epoch | Loss, lecture | Loss, ours (mean ± 95 %) | Accuracy, lecture | Accuracy, ours (mean ± 95 %) | Within |",
+        "| Epoch | Loss, lecture | Loss, ours (± 95 %) | Accuracy %, lecture | Accuracy %, ours (± 95 %) | Within |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for place, epoch in enumerate(lecture.EPOCHS):

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import lenscope
-from lenscope.data.dataset import Splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lenscope.data.dataset import Splits
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -60,3 +61,16 @@ def tiny_run(tiny, tmp_path_factory) -> lenscope.Run:
     """A finished run of two epochs on `tiny`; not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     return lenscope.train(tiny, out=out, epochs=2, batch_size=20, progress=False)
+
+
+def plant_gradient(engine, name, change):
+    """Let an engine find another gradient of one parameter than its own from now on."""
+    parameter = dict(engine.network.named_parameters())[name]
+    honest = engine._add_gradients
+
+    def planted(*arguments):
+        loss = honest(*arguments)
+        parameter.grad.copy_(change(parameter.grad))
+        return loss
+
+    engine._add_gradients = planted

@@ -35,6 +35,13 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures(request, monkeypatch):
+    """Drawing takes seconds; the tests that look at pictures say so."""
+    if "pictures" not in request.keywords:
+        monkeypatch.setattr("lenscope.api.plot", lambda *_, **__: {})
+
+
 def plain(text, digits=None):
     """A transcript without what differs from one time or machine to the next."""
     text = text.replace(str(digits), "DIGITS") if digits else text
@@ -49,6 +56,7 @@ def run_cli(capsys, *arguments):
     return code, out, err
 
 
+@pytest.mark.pictures
 def test_transcript_of_a_first_session(here, digits, capsys, golden):
     commands = [
         ("train", "--data", digits, "--epochs", 2, "--batch-size", 20, "--lr", "1e-3"),
@@ -303,7 +311,8 @@ def test_sparkline_is_short_and_ends_with_the_last_value():
 
 
 def test_help_needs_neither_torch_nor_matplotlib():
-    code = "import sys, lenscope.cli; lenscope.cli.main(['--help']); print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
+    heavy = "sorted({'torch', 'matplotlib', 'numpy', 'tyro'} & set(sys.modules))"
+    code = f"import sys, lenscope.cli; lenscope.cli.main(['--help']); print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -313,6 +322,7 @@ def test_python_m_lenscope_is_the_same_command():
     assert "lenscope train" in done.stdout
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_opens_and_says_so(number, code, here, digits, capsys, monkeypatch):
     from lenscope.watch.terminal import TerminalWatcher

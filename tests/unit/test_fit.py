@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from conftest import plant_gradient
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, NonFiniteError
 from lenscope.nets.catalogue import build
@@ -302,7 +303,7 @@ def test_a_planted_weight_stops_the_run_and_is_named(tiny, in_single_steps, laye
 
 def test_a_planted_gradient_stops_the_run_and_is_named(tiny):
     def plant(engine):
-        engine.network.fc2.weight.register_hook(lambda gradient: gradient * math.nan)
+        plant_gradient(engine, "fc2.weight", lambda gradient: gradient * math.nan)
 
     events, _ = trained(tiny, plant=plant)
     error = events[-1].error

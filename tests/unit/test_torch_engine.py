@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from conftest import plant_gradient
 from lenscope.config import TrainConfig
 from lenscope.data.dataset import Dataset
 from lenscope.errors import UsageError
 from lenscope.nets.catalogue import build
+from lenscope.nets.lenet import LeNet
 from lenscope.training import torch_engine
 from lenscope.training.torch_engine import TorchEngine, choose_device, predict_log_probabilities
 
@@ -64,12 +66,23 @@ def test_log_probabilities_are_the_networks_own(tiny, network, monkeypatch):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_the_fast_forward_is_the_forward(mnist):
-    network = build("lenet", 1, 10, 1)
-    images = torch.from_numpy(mnist.test.take(np.arange(200)).resized(32).images).float() / 255
-    with torch.no_grad():
-        difference = (network.fast_forward(images) - network(images)).abs().max()
-    assert difference < 1e-6
+class AutogradLeNet(LeNet):
+    """The same network, which the engine trains through autograd because it is not the LeNet itself."""
+
+
+@pytest.mark.parametrize("batch", [7, 60])
+def test_the_quick_pass_and_autograd_train_alike(tiny, monkeypatch, batch):
+    monkeypatch.setattr(torch_engine, "PART", 23)
+    config = TrainConfig(device="cpu", optimizer="adam", learning_rate=1e-3)
+    networks = [build("lenet", 1, 10, 1), AutogradLeNet()]
+    networks[1].load_state_dict(networks[0].state_dict())
+    engines = [TorchEngine(network, tiny.train.resized(32), config) for network in networks]
+    order = [np.arange(start, min(start + batch, 60)) for start in range(0, 60, batch)]
+    quick, plain = (engine.run(order, [1e-3] * len(order), never) for engine in engines)
+    np.testing.assert_allclose(quick, plain, rtol=1e-5)
+    scores = [engine.evaluate(tiny.test.resized(32)) for engine in engines]
+    assert scores[0].accuracy == scores[1].accuracy
+    assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-5)
 
 
 def test_weights_and_kernels_are_copies(engine):
@@ -158,7 +171,7 @@ def test_a_broken_weight_is_named(engine, name, value):
 def test_a_broken_gradient_is_named_and_the_weights_stay(engine, name):
     engine.run([np.arange(60)], [0.1], never)
     before = engine.weights()
-    dict(engine.network.named_parameters())[name].register_hook(lambda gradient: gradient * math.inf)
+    plant_gradient(engine, name, lambda gradient: gradient * math.inf)
     losses = engine.run([np.arange(60)], [0.1], never)
     assert np.isnan(losses).all()
     assert engine.failed_layer == f"the gradient of {name}"
@@ -176,7 +189,7 @@ def test_finite_weights_whose_output_is_not_are_named_by_their_layer(engine):
 
 
 def test_gradients_too_large_to_sum_up_are_refused_too(engine):
-    engine.network.fc3.bias.register_hook(lambda gradient: torch.full_like(gradient, 1e25))
+    plant_gradient(engine, "fc3.bias", lambda gradient: torch.full_like(gradient, 1e25))
     assert np.isnan(engine.run([np.arange(60)], [0.1], never)).all()
     assert engine.failed_layer == "the loss or its gradient"
 

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import tyro
 from pydantic import BaseModel
@@ -41,7 +41,7 @@ def parse(model: type[M], program: str, arguments: list[str], default: M | None 
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(model, prog=program, args=arguments, config=NO_PAIRS, **options)
+            return cast("M", tyro.cli(model, prog=program, args=arguments, config=NO_PAIRS, **options))
     except SystemExit as end:
         if end.code in (0, None):
             raise

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 import torch.nn.functional as F
 from torch import nn
 
-from lenscope.nets.conv_relu_pool import conv_relu_pool
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -40,15 +38,6 @@ class LeNet(nn.Module):
         """Log-probabilities, float of shape (N, classes), of images in [0, 1], float of shape (N, C, 32, 32)."""
         x = self.pool1(F.relu(self.conv1(images)))  # (N, 6, 14, 14)
         x = self.pool2(F.relu(self.conv2(x)))  # (N, 16, 5, 5)
-        return self._classify(x)
-
-    def fast_forward(self, images: Tensor) -> Tensor:
-        """What `forward` returns, up to rounding, in less time on a CPU; hooks on its layers are not called."""
-        x = conv_relu_pool(images, self.conv1.weight, self.conv1.bias)  # (N, 6, 14, 14)
-        x = conv_relu_pool(x, self.conv2.weight, self.conv2.bias)  # (N, 16, 5, 5)
-        return self._classify(x)
-
-    def _classify(self, x: Tensor) -> Tensor:
         x = x.flatten(1)  # (N, 400)
         x = F.relu(self.fc1(x))  # (N, 120)
         x = F.relu(self.fc2(x))  # (N, 84)
