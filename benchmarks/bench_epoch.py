@@ -86,7 +86,7 @@ def lecture_script(data: lenscope.Splits, workers: int) -> Callable[[], float]:
         for inputs, labels in loader:
             optimizer.zero_grad()
             loss = criterion(network(inputs), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             running += loss.item()
         return running / len(loader)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, GREY, FAINT = "#222222", "#8a8a8a", "#dddddd"
-BLUE, ORANGE, GREEN, VERMILLION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
-PARTS = {"train": VERMILLION, "validation": PURPLE, "test": GREEN, "lecture": GREY}  # loss red, accuracy green there
+BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
+PARTS = {"train": VERMILION, "validation": PURPLE, "test": GREEN, "lecture": GREY}  # loss red, accuracy green there
 DIVERGING = "RdBu_r"
 DPI = 144
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import ListedColormap, LogNorm
 
-from lenscope.plots.display import FAINT, INK, VERMILLION, Display, bare, new_figure, short
+from lenscope.plots.display import FAINT, INK, VERMILION, Display, bare, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,5 +98,5 @@ class MistakesDisplay(Display):
         axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
         label, answer = (short(evaluation.classes[of[index]], 10) for of in (evaluation.labels, evaluation.predicted))
         between = " " if len(label + answer) <= 8 else "\n"
-        axes.set_title(f"{label}{between}called {answer}", fontsize=9.5, loc="center", color=VERMILLION)
+        axes.set_title(f"{label}{between}called {answer}", fontsize=9.5, loc="center", color=VERMILION)
         axes.set_xlabel(f"p = {evaluation.confidence[index]:.3f}, no. {index}", fontsize=8)
