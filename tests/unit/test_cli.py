@@ -210,7 +210,7 @@ def test_quiet_prints_the_last_line_alone(here, digits, capsys):
     code, out, err = run_cli(capsys, "train", "--data", digits, "--epochs", 1, "--batch-size", 20, "--quiet")
     assert code == 0
     assert not err
-    assert re.fullmatch(r"runs/digits-lenet-001: [\d.]+ % of 20 test images right, 95 % interval .* training\n", out)
+    assert re.fullmatch(r"runs/digits-lenet-001: [\d.]+ % of 20 test images right, 95 % Wilson interval .* training\n", out)
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(here, digits, capsys):

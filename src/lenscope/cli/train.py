@@ -135,5 +135,5 @@ def result_line(result: dict[str, Any]) -> str:
     images = f"{result['images']:,} {result['accuracy_part']} images"
     return (
         f"{result['run']}: {percent(result['accuracy'])} of {images} right, "
-        f"95 % interval {percent_range(result['accuracy_interval'])}; {time}{early}"
+        f"95 % Wilson interval {percent_range(result['accuracy_interval'])}; {time}{early}"
     )

@@ -55,7 +55,7 @@ class Evaluate(Command):
         print_table([header, *rows])
         print_line(
             f"{evaluation.dataset}: {percent(evaluation.accuracy)} of {len(evaluation.labels):,} images right, "
-            f"95 % interval {percent_range(interval)}; loss {evaluation.loss:.4f} nats an image"
+            f"95 % Wilson interval {percent_range(interval)}; loss {evaluation.loss:.4f} nats an image"
         )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lenscope.config import RECIPES
 from lenscope.nets.catalogue import build
 from lenscope.nets.summary import summarise
 from lenscope.training.events import EpochDone, RunFinished, RunStarted, RunStopped, StepsDone
@@ -102,8 +103,9 @@ def describe_start(event: RunStarted) -> Iterator[str]:
     where = {"cuda": "on the GPU", "mps": "on the GPU"}.get(event.device, "on the CPU (no GPU in use)")
     yield f"engine    {event.engine}, {where}"
     size = event.train_images if config.optimizer == "gd" else config.batch_size
+    changed = any(getattr(config, name) != value for name, value in RECIPES[config.recipe].items())
     yield (
-        f"recipe    {config.recipe}: {config.optimizer}, learning rate {config.learning_rate:g} ({config.schedule}), "
+        f"recipe    {config.recipe}{' with changes' if changed else ''}: {config.optimizer}, learning rate {config.learning_rate:g} ({config.schedule}), "
         f"batches of {size:,}, {config.epochs} epochs of {event.steps_per_epoch:,} steps, seed {config.seed}"
     )
     network = build(config.network, event.channels, len(event.classes), config.seed)
