@@ -44,6 +44,15 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch):
+    """The tests are of the CPU, also on a machine that has more."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def mnist() -> Splits:
     """The bundled MNIST, whole."""

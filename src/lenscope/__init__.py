@@ -31,32 +31,51 @@ if TYPE_CHECKING:
     )
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Dataset, Splits
-    from lenscope.errors import LenscopeError
+    from lenscope.errors import (
+        DataError,
+        Interrupted,
+        LenscopeError,
+        NonFiniteError,
+        RunError,
+        SizeMismatchError,
+        StorageError,
+        UsageError,
+    )
     from lenscope.nets.catalogue import build
     from lenscope.nets.lenet import LeNet
     from lenscope.nets.lenet1998 import LeNet1998
     from lenscope.runs.run import Run, list_runs, open_run
     from lenscope.training.fit import fit
+    from lenscope.training.torch_engine import TorchEngine
 
 _HOMES = {
     "compare": "api", "confusion": "api", "curves": "api", "evaluate": "api", "kernels": "api", "load": "api",
     "mistakes": "api", "plot": "api", "predict": "api", "show_preparation": "api", "summary": "api", "train": "api",
     "TrainConfig": "config",
     "Dataset": "data.dataset", "Splits": "data.dataset",
-    "LenscopeError": "errors",
+    "DataError": "errors", "Interrupted": "errors", "LenscopeError": "errors", "NonFiniteError": "errors",
+    "RunError": "errors", "SizeMismatchError": "errors", "StorageError": "errors", "UsageError": "errors",
     "build": "nets.catalogue", "LeNet": "nets.lenet", "LeNet1998": "nets.lenet1998",
     "Run": "runs.run", "list_runs": "runs.run", "open_run": "runs.run",
-    "fit": "training.fit",
+    "TorchEngine": "training.torch_engine", "fit": "training.fit",
 }  # fmt: skip
 
 __all__ = [
+    "DataError",
     "Dataset",
+    "Interrupted",
     "LeNet",
     "LeNet1998",
     "LenscopeError",
+    "NonFiniteError",
     "Run",
+    "RunError",
+    "SizeMismatchError",
     "Splits",
+    "StorageError",
+    "TorchEngine",
     "TrainConfig",
+    "UsageError",
     "build",
     "compare",
     "confusion",

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from lenscope.config import TrainConfig, resolve
 from lenscope.data.dataset import Dataset, Splits
+from lenscope.errors import DataError
 from lenscope.runs.run import Run, open_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import torch
 
     from lenscope.insight.answers import Prediction
     from lenscope.insight.mistakes import Evaluation
@@ -43,7 +46,7 @@ def load(data: str | Path = "mnist", *, data_dir: str | Path | None = None) -> S
 
 
 def train(
-    data: str | Path | Splits = "mnist",
+    data: str | Path | Splits | None = None,
     *,
     out: str | Path | None = None,
     progress: bool | Watcher = True,
@@ -54,12 +57,12 @@ def train(
     """Train a network and keep everything about it in a run directory.
 
     Args:
-        data: parts from `load`, or what `load` takes.
+        data: parts from `load`, or what `load` takes; by default what the config says, MNIST without one.
         out: the run's directory, which must not exist yet; by default the next free one under `runs/`.
         progress: show a bar and a line an epoch on stderr, or in a notebook the two growing curves; or any callable
             that takes events and can be closed.
         data_dir: as for `load`.
-        config: every setting at once, with its own word for the data; by default the lecture's recipe.
+        config: every setting at once; by default the lecture's recipe.
         settings: fields of `TrainConfig`, over the config: `epochs=10, lr=1e-3`.
 
     Returns:
@@ -74,30 +77,36 @@ def train(
     """
     from lenscope.runs.record import record_run
 
-    if config is None:
-        config = resolve(**{"data": _spelled(data), **settings})
-    elif settings:
-        config = config.with_settings(**settings)
-    splits = data if isinstance(data, Splits) else load(data, data_dir=data_dir)
-    return record_run(config, splits, Path(out) if out else None, _watcher(progress))
+    config = (config or resolve()).with_settings(**settings)
+    splits = data if isinstance(data, Splits) else load(data or config.data, data_dir=data_dir)
+    return record_run(
+        config.with_settings(data=_spelled(splits)), splits, Path(out) if out else None, _watcher(progress)
+    )
 
 
-def evaluate(run: Run | str | Path, data: Dataset | Splits | str | Path | None = None) -> Evaluation:
+def evaluate(
+    run: Run | str | Path,
+    data: Dataset | Splits | str | Path | None = None,
+    *,
+    data_dir: str | Path | None = None,
+) -> Evaluation:
     """Measure a run's trained network on a labelled set.
 
     Args:
         run: the run or its directory.
         data: a data set, or what `load` takes (its test part, or training images where it has none); by default the
-            test part of the run's own data.
+            test part of the run's own data, else its validation part, else its training images.
+        data_dir: as for `load`.
 
     Raises:
         RunError: a run without trained weights.
-        DataError: data that cannot be used, or with other classes than the network's.
+        UsageError: data with other classes or channels than the network's.
+        DataError: data that cannot be used, or that are no longer those that the run was trained on.
     """
     from lenscope.insight.answers import evaluate_run
 
     run = _opened(run)
-    return evaluate_run(run, _part_to_measure(run, data))
+    return evaluate_run(run, _part_to_measure(run, data, data_dir))
 
 
 def predict(run: Run | str | Path, files: Sequence[str | Path]) -> list[Prediction]:
@@ -115,12 +124,21 @@ def predict(run: Run | str | Path, files: Sequence[str | Path]) -> list[Predicti
     return predict_pictures(_opened(run), [Path(file) for file in files])
 
 
-def show_preparation(prediction: Prediction, directory: str | Path) -> Path:
-    """Draw each step of a picture's preparation into `directory/<name>-steps.png` and return its path."""
+def show_preparation(prediction: Prediction, directory: str | Path, name: str | None = None) -> Path:
+    """Draw each step of a picture's preparation into `directory/NAME-steps.png` and return that path.
+
+    Args:
+        prediction: from `predict`.
+        directory: made if it is not there.
+        name: by default that of the picture's file.
+
+    Raises:
+        StorageError: it could not be written.
+    """
     from lenscope.plots.digit import PreparationDisplay
     from lenscope.runs.storage import make_directory
 
-    path = Path(directory) / f"{Path(prediction.source).stem}-steps.png"
+    path = Path(directory) / f"{name or Path(prediction.source).stem}-steps.png"
     make_directory(path.parent, exist_ok=True)
     PreparationDisplay(prediction).save(path)
     return path
@@ -165,12 +183,16 @@ def mistakes(run: Run | str | Path, data: Dataset | Splits | str | Path | None =
     """The most confident mistakes of a run, as a picture that a notebook shows; `data` and errors as for `evaluate`."""
     from lenscope.plots.mistakes import MistakesDisplay
 
-    part = _part_to_measure(_opened(run), data)
+    part = _part_to_measure(_opened(run), data, None)
     return MistakesDisplay(evaluate(run, part), part)
 
 
 def plot(
-    run: Run | str | Path, *, kernel: int = 0, data: Dataset | Splits | str | Path | None = None
+    run: Run | str | Path,
+    *,
+    kernel: int = 0,
+    data: Dataset | Splits | str | Path | None = None,
+    data_dir: str | Path | None = None,
 ) -> dict[Path, Display]:
     """Draw a run's pictures into its `plots/`, anew where they exist.
 
@@ -178,6 +200,7 @@ def plot(
         run: the run or its directory.
         kernel: which kernel of conv2 is shown, from 0.
         data: as for `evaluate`; for the confusion matrix and the mistakes, left out while the run is being written.
+        data_dir: as for `load`.
 
     Returns:
         The pictures by their paths.
@@ -196,7 +219,7 @@ def plot(
         displays[f"kernels-{layer}"] = kernels(run, layer, kernel=chosen)
         displays[f"kernels-{layer}-lecture"] = kernels(run, layer, kernel=chosen, style="lecture")
     if run.status.state != "running":
-        part = _part_to_measure(run, data)
+        part = _part_to_measure(run, data, data_dir)
         evaluation = evaluate(run, part)
         displays |= {"confusion": ConfusionDisplay(evaluation), "mistakes": MistakesDisplay(evaluation, part)}
     make_directory(run.path / "plots", exist_ok=True)
@@ -207,7 +230,7 @@ def plot(
 
 
 def summary(
-    network: str = "lenet",
+    network: str | torch.nn.Module = "lenet",
     *,
     input_shape: Sequence[int] = (1, 32, 32),
     classes: int = 10,
@@ -216,9 +239,9 @@ def summary(
     """Each layer's output size, kernel, parameters, multiply-adds and bytes.
 
     Args:
-        network: its name.
+        network: the name of one of ours, or any network that takes one tensor.
         input_shape: channels, height and width of an image.
-        classes: how many classes it tells apart.
+        classes: how many classes one of ours tells apart.
         batch_size: images a batch, shown as the first index of each output.
 
     Raises:
@@ -228,7 +251,8 @@ def summary(
     from lenscope.nets.catalogue import build
     from lenscope.nets.summary import summarise
 
-    return summarise(build(network, input_shape[0], classes, seed=0), input_shape, batch_size)
+    net = build(network, input_shape[0], classes, seed=0) if isinstance(network, str) else network
+    return summarise(net, input_shape, batch_size)
 
 
 def compare(runs: Sequence[Run | str | Path]) -> dict[str, list[str]]:
@@ -254,24 +278,28 @@ def _watcher(progress: Watcher | bool) -> Watcher | None:  # noqa: FBT001 - as `
     return TerminalWatcher(Console(file=sys.stderr))
 
 
-def _spelled(data: str | Path | Splits) -> str:
+def _spelled(splits: Splits) -> str:
     """How `load` finds these data again: by a known name, else by the path that they came from."""
     from lenscope.data.catalogue import CATALOGUE
 
-    if not isinstance(data, Splits):
-        return str(data)
-    return data.name if data.name in CATALOGUE else data.train.source or data.name
+    return splits.name if splits.name in CATALOGUE else splits.train.source or splits.name
 
 
 def _opened(run: Run | str | Path) -> Run:
     return run if isinstance(run, Run) else open_run(run)
 
 
-def _part_to_measure(run: Run, data: Dataset | Splits | str | Path | None) -> Dataset:
-    """The labelled images to measure a run on: test, else what was held out, else the training images."""
+def _part_to_measure(run: Run, data: Dataset | Splits | str | Path | None, data_dir: str | Path | None) -> Dataset:
+    """The labelled images to measure a run on; its own must be those that it was trained and measured on."""
     if isinstance(data, Dataset):
         return data
-    splits = data if isinstance(data, Splits) else load(data or run.config.data)
-    if data is None:
-        splits = splits.hold_out(run.config.validation, run.config.seed)
-    return splits.test or splits.validation or splits.train
+    if data is not None:
+        return (data if isinstance(data, Splits) else load(data, data_dir=data_dir)).to_measure()
+    own = load(run.config.data, data_dir=data_dir)
+    found = (own.train.sha256, own.test and own.test.sha256)
+    expected = (run.data.train_sha256, run.data.test_sha256)
+    if found != expected:
+        raise DataError(
+            f"{run.config.data}: the images are not those of {run.name}; give the right ones, or name them with --data"
+        )
+    return own.to_measure(run.config.validation, run.config.seed)

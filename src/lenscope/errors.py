@@ -10,6 +10,8 @@
     ├── RunError                a run directory that lacks a part or holds a broken one
     └── StorageError            a file that could not be written
 
+Interrupted stands apart: it is a KeyboardInterrupt, so that a loop over seeds stops, too.
+
 Every message is one line: what was got, what was expected, what to do.
 """
 
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 
 class LenscopeError(Exception):
@@ -73,6 +76,20 @@ class RunError(LenscopeError):
 
 class StorageError(LenscopeError):
     """A file that could not be written."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run ended early because it was asked to, with all that was done in its directory.
+
+    Attributes:
+        path: the run's directory.
+        signal: SIGINT or SIGTERM.
+    """
+
+    def __init__(self, path: Path, number: int | None) -> None:
+        """Say where the run is."""
+        super().__init__(f"interrupted; what was done is in {path}")
+        self.path, self.signal = path, number
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> UsageError:

@@ -41,7 +41,8 @@ def test_it_prints_what_the_lecture_prints(cells):
 
 
 def test_training_updates_one_display_with_the_curves(cells):
-    [output] = cell_with(cells, "lenscope.train").outputs
+    start, output = cell_with(cells, "lenscope.train").outputs
+    assert "60,000 training images" in start.data["text/plain"]
     assert output.output_type == "display_data"
     assert output.data["text/plain"].startswith("epoch 10 of 10: 97.")
     assert len(output.data["image/png"]) > 10_000

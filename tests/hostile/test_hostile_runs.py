@@ -220,7 +220,7 @@ def test_what_is_no_json_object_is_refused_with_the_name_of_the_file(path: Path,
         {"image_size": "28"},
         {"train_images": {}},
         {"name": None},
-        {"sha256": 5},
+        {"train_sha256": 5},
     ],
     ids=lambda facts: str(facts)[:40],
 )

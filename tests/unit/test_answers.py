@@ -46,9 +46,10 @@ def test_images_of_other_classes_or_channels_are_refused(tiny_run, classes, chan
     part = Dataset(np.zeros((2, channels, 28, 28), np.uint8), np.zeros(2, np.uint8), tuple("abcdefghij"[:classes]), "x")
     with pytest.raises(UsageError) as caught:
         evaluate_run(tiny_run, part)
+    plural = "" if channels == 1 else "s"
     assert str(caught.value) == (
-        f"x: got {classes} classes and {channels} channels, expected the 10 classes and 1 channels that tiny was "
-        "trained on"
+        f"x: got {classes} classes (a, b, c, …) and {channels} channel{plural}, expected those that tiny was trained "
+        "on, 10 classes (0, 1, 2, …) and 1 channel"
     )
 
 

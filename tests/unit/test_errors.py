@@ -19,7 +19,7 @@ def test_wrong_use_ends_with_2_and_every_other_failure_with_1(name: str, code: i
 def test_the_drawing_names_every_error() -> None:
     drawn = {line.split("─ ")[1].split()[0] for line in (errors.__doc__ or "").splitlines() if "─ " in line}
     defined = {name for name, value in vars(errors).items() if isinstance(value, type)}
-    assert drawn | {"LenscopeError"} == defined
+    assert drawn | {"LenscopeError", "Interrupted"} == defined
 
 
 def test_a_loss_that_is_not_finite_says_where() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lenscope.training.interrupt import Interrupted, listen_for_stop
+from lenscope.errors import Interrupted
+from lenscope.training.interrupt import listen_for_stop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -73,8 +74,8 @@ def test_off_the_main_thread_the_flag_stays_down_and_no_handler_changes(heard):
     assert seen == [(False, before)]
 
 
-def test_interrupted_tells_the_step_and_the_directory():
-    error = Interrupted(7, Path("runs/a"), signal.SIGTERM)
+def test_interrupted_tells_the_directory():
+    error = Interrupted(Path("runs/a"), signal.SIGTERM)
     assert isinstance(error, KeyboardInterrupt)
-    assert str(error) == f"interrupted after step 7; what was done is in {Path('runs/a')}"
+    assert str(error) == f"interrupted; what was done is in {Path('runs/a')}"
     assert (error.path, error.signal) == (Path("runs/a"), signal.SIGTERM)

@@ -271,7 +271,7 @@ def test_a_confusion_matrix_shows_each_count_where_it_belongs():
     shades = axes.images[1].get_array()
     assert np.isnan(np.diag(np.ma.filled(shades, np.nan))).all()
     title = axes.get_figure().get_suptitle()
-    assert title == f"mnist: {answers.right:,} of 5,000 right, {5000 - answers.right:,} wrong"
+    assert title == f"mnist images: {answers.right:,} of 5,000 right, {5000 - answers.right:,} wrong"
 
 
 def test_dark_numbers_are_legible_on_every_shade():

@@ -11,12 +11,11 @@ import pytest
 from safetensors.numpy import save
 
 from lenscope.config import TrainConfig
-from lenscope.errors import ConfigError, NonFiniteError, RunError, StorageError, UsageError
+from lenscope.errors import ConfigError, Interrupted, NonFiniteError, RunError, StorageError, UsageError
 from lenscope.runs.manifest import Manifest, entry_of
 from lenscope.runs.record import record_run
 from lenscope.runs.run import Run, open_run
 from lenscope.training.events import EpochDone, Event, RunFinished, RunStarted, RunStopped
-from lenscope.training.interrupt import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +75,7 @@ def test_without_out_the_run_numbers_itself_under_runs(tiny, tmp_path: Path, mon
 def test_the_data_of_a_run_are_described_without_the_test_part_if_there_is_none(tiny, out: Path) -> None:
     run = record_run(QUICK, replace(tiny, test=None), out)
     assert (run.data.train_images, run.data.test_images) == (60, 0)
-    assert run.data.sha256 == tiny.train.sha256
+    assert (run.data.train_sha256, run.data.test_sha256) == (tiny.train.sha256, None)
     assert np.isnan(run.metrics.test_accuracy).all()
 
 
@@ -158,7 +157,7 @@ def test_a_signal_ends_the_run_after_the_step_in_hand_with_all_that_was_done(
     tiny, out: Path, handled: signal.Signals
 ) -> None:
     watch = at_epoch(1, lambda: os.kill(os.getpid(), handled))
-    with pytest.raises(Interrupted, match=f"interrupted after step 3; what was done is in {out}") as caught:
+    with pytest.raises(Interrupted, match=f"interrupted; what was done is in {out}") as caught:
         record_run(QUICK.with_settings(epochs=5), tiny, out, watch)
     assert (caught.value.path, caught.value.signal) == (out, handled)
     assert signal.getsignal(handled) is not_called

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
 import tyro
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from lenscope.config import Settings
 from lenscope.errors import UsageError, unknown_name
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 M = TypeVar("M", bound=BaseModel)
+JsonFlag = Annotated[bool, tyro.conf.arg(name="json"), Field(description="print one JSON document")]
+DataDir = Annotated[
+    Path | None,
+    tyro.conf.arg(metavar="DIR"),
+    Field(description="where else to look for the files of a named data set"),
+]
 NO_PAIRS = (tyro.conf.FlagCreatePairsOff,)  # --quiet, without --no-quiet
 
 
@@ -46,6 +54,12 @@ def parse(model: type[M], program: str, arguments: list[str], default: M | None 
         if end.code in (0, None):
             raise
         raise UsageError(_one_line(said.getvalue())) from None
+
+
+def program() -> str:
+    """How this command was called, to say how to call it again."""
+    name = sys.argv[0]
+    return name if Path(name).name == "lenscope" and os.sep in name else "lenscope"
 
 
 def print_line(text: str) -> None:

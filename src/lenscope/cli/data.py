@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, print_json, print_line, print_note, print_table
+from lenscope.cli.command import Command, DataDir, JsonFlag, print_json, print_line, print_note, print_table
 from lenscope.errors import IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Data(Command):
@@ -22,12 +24,8 @@ class Data(Command):
 
     action: tyro.conf.Positional[Literal["list", "fetch", "verify", "locate"]] = Field(description="what to do")
     name: tyro.conf.Positional[str] = Field("", description="data set")
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
-        None, description="where else to look for the files"
-    )
-    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(
-        default=False, description="print one JSON document"
-    )
+    data_dir: DataDir = None
+    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Do it and print."""

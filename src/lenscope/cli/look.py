@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from pydantic import Field, field_validator
 
-from lenscope.cli.command import Command, percent, print_json, print_line, print_table
+from lenscope.cli.command import Command, JsonFlag, percent, print_json, print_line, print_table
 from lenscope.config import NetworkName
 from lenscope.errors import LenscopeError, UsageError
 
 if TYPE_CHECKING:
     from lenscope.runs.run import Run
 
-JsonFlag = Annotated[bool, tyro.conf.arg(name="json")]
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -24,7 +23,7 @@ class Runs(Command):
     """List the runs in a directory with state, accuracy and the course of the accuracy."""
 
     directory: tyro.conf.Positional[Path] = Field(Path("runs"), description="where the runs are")
-    json_output: JsonFlag = Field(default=False, description="print one JSON document")
+    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """List them."""
@@ -50,7 +49,7 @@ class Compare(Command):
     """Print the settings in which runs differ, and their results."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description="run directories, two or more")
-    json_output: JsonFlag = Field(default=False, description="print one JSON document")
+    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Compare and print."""
@@ -76,7 +75,7 @@ class ShowSummary(Command):
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT")] = Field(
         None, ge=1, description="images a batch, shown as the first index of each output"
     )
-    json_output: JsonFlag = Field(default=False, description="print one JSON document")
+    json_output: JsonFlag = False
 
     @field_validator("input")
     @classmethod
@@ -100,7 +99,7 @@ class ShowSummary(Command):
 class Doctor(Command):
     """Print versions, processor, engines, devices and the data sets found here."""
 
-    json_output: JsonFlag = Field(default=False, description="print one JSON document")
+    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Look around and print."""
@@ -131,8 +130,7 @@ def sparkline(values: list[float]) -> str:
 
 def _facts(run: Run) -> dict[str, Any]:
     rows = run.metrics.rows()
-    found = [row.validation_accuracy if row.test_accuracy is None else row.test_accuracy for row in rows]
-    accuracies = [accuracy for accuracy in found if accuracy is not None]
+    accuracies = [accuracy for _, accuracy in (row.measured for row in rows) if accuracy is not None]
     return {
         "run": str(run.path),
         "state": run.status.state,

@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, parse, percent, percent_range, print_json, print_line, print_note
+from lenscope.cli.command import (
+    Command,
+    DataDir,
+    JsonFlag,
+    parse,
+    percent,
+    percent_range,
+    print_json,
+    print_line,
+    print_note,
+    program,
+)
 from lenscope.config import TrainConfig, resolve
 
 if TYPE_CHECKING:
+    from lenscope.data.dataset import Dataset
     from lenscope.runs.run import Run
 
+_FIELDS: dict[str, Any] = {**TrainConfig.model_fields}
 OWN = ("out", "config", "data_dir", "quiet", "json_output")
 
 
@@ -24,31 +37,19 @@ class Train(TrainConfig):
     Settings count in this order: defaults, --recipe, --config, other options.
     """
 
-    learning_rate: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = Field(
-        1e-4, gt=0, description="peak learning rate; 1e-4 is the lecture's for adam, sgd wants about 0.1"
-    )
-    patience: Annotated[int | None, tyro.conf.arg(metavar="INT")] = Field(
-        None, ge=1, description="stop after this many epochs without a lower validation loss; needs --validation"
-    )
-    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = Field(
-        None, ge=1, le=1024, description="processor threads; all by default"
-    )
-    init_from: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = Field(
-        None, description="run whose trained weights this one starts from"
-    )
+    learning_rate: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = _FIELDS["learning_rate"]
+    patience: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["patience"]
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["threads"]
+    init_from: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = _FIELDS["init_from"]
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
         None, description="TOML file of settings, such as a run's config.toml"
     )
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
         None, description="the run's directory, which must not exist; by default the next free one under runs/"
     )
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
-        None, description="where else to look for the files of a named data set"
-    )
+    data_dir: DataDir = None
     quiet: bool = Field(default=False, description="print the last line only")
-    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(
-        default=False, description="print the result as one JSON document"
-    )
+    json_output: JsonFlag = False
 
     @classmethod
     def parse(cls, program: str, arguments: list[str]) -> Self:
@@ -67,16 +68,27 @@ class Train(TrainConfig):
         settings = TrainConfig(**self.model_dump(exclude=set(OWN)))
         data = api.load(settings.data, data_dir=self.data_dir)
         run = api.train(data, out=self.out, progress=not self.quiet, config=settings)
+        try:
+            self._draw(run, data.to_measure(settings.validation, settings.seed))
+        finally:  # the run is there even if a picture fails
+            self._tell(run)
+
+    def _draw(self, run: Run, part: Dataset) -> None:
+        from lenscope import api
+
         if not self.quiet:
             print_note("drawing the pictures …")
-        api.plot(run, data=data.hold_out(settings.validation, settings.seed))
+        pictures = [path.name for path in api.plot(run, data=part)]
+        if pictures and not self.quiet:
+            print_note(f"look at {run.path / 'plots'}: {', '.join(pictures)}")
+            print_note(f"with another kernel of conv2: {program()} plot {run.path} --kernel 7")
+
+    def _tell(self, run: Run) -> None:
         result = describe_result(run)
         if self.json_output:
             print_json(result)
-            return
-        if not self.quiet:
-            print_line(f"look: open {run.path / 'plots'}; again: lenscope plot {run.path}")
-        print_line(result_line(result))
+        else:
+            print_line(result_line(result))
 
 
 class Plot(Command):
@@ -84,15 +96,14 @@ class Plot(Command):
 
     run: tyro.conf.Positional[Path] = Field(description="run directory")
     kernel: int = Field(0, ge=0, description="which kernel of conv2 is shown, from 0")
-    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(
-        default=False, description="print the paths as one JSON document"
-    )
+    data_dir: DataDir = None
+    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Draw, and print the paths."""
         from lenscope import api
 
-        paths = [str(path) for path in api.plot(self.run, kernel=self.kernel)]
+        paths = [str(path) for path in api.plot(self.run, kernel=self.kernel, data_dir=self.data_dir)]
         if self.json_output:
             print_json(paths)
         else:
@@ -106,17 +117,16 @@ def describe_result(run: Run) -> dict[str, Any]:
     from lenscope.insight.intervals import wilson_interval
 
     last = run.metrics.rows()[-1]
-    part, accuracy, images = "test", last.test_accuracy, run.data.test_images
-    if accuracy is None:
-        part, accuracy, images = "validation", last.validation_accuracy, run.data.validation_images
+    part, accuracy = last.measured
+    images = {"test": run.data.test_images, "validation": run.data.validation_images}.get(part or "", 0)
     interval = None if accuracy is None else wilson_interval(round(accuracy * images), images)
     return {
         "run": str(run.path),
         "epochs": last.epoch,
         "accuracy": accuracy,
         "accuracy_interval": interval,
-        "accuracy_part": part if accuracy is not None else None,
-        "images": images if accuracy is not None else None,
+        "accuracy_part": part,
+        "images": images,
         "train_loss": last.train_loss,
         "train_seconds": float(np.nansum(run.metrics.train_seconds)),
         "evaluation_seconds": float(np.nansum(run.metrics.evaluation_seconds)),

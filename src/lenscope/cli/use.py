@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, percent, percent_range, print_json, print_line, print_table
+from lenscope.cli.command import Command, DataDir, JsonFlag, percent, percent_range, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from lenscope.insight.answers import Prediction
 
 
 class Evaluate(Command):
@@ -19,12 +22,8 @@ class Evaluate(Command):
     data: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")] = Field(
         None, description="data set; by default the run's own, its test part"
     )
-    data_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
-        None, description="where else to look for the files of a named data set"
-    )
-    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(
-        default=False, description="print one JSON document"
-    )
+    data_dir: DataDir = None
+    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Measure and print."""
@@ -32,12 +31,16 @@ class Evaluate(Command):
         from lenscope.runs.run import open_run
 
         run = open_run(self.run)
-        data = self.data and api.load(self.data, data_dir=self.data_dir)
-        evaluation = api.evaluate(run, data)
+        evaluation = api.evaluate(run, self.data, data_dir=self.data_dir)
         interval = evaluation.accuracy_interval
         if self.json_output:
             classes = [asdict(score) for score in evaluation.by_class]
-            facts = {"run": str(run.path), "data": evaluation.dataset, "images": len(evaluation.labels)}
+            facts = {
+                "run": str(run.path),
+                "data": evaluation.dataset,
+                "part": evaluation.part,
+                "images": len(evaluation.labels),
+            }
             measured = {"accuracy": evaluation.accuracy, "accuracy_interval": interval, "loss": evaluation.loss}
             print_json({**facts, **measured, "classes": classes})
             return
@@ -54,7 +57,8 @@ class Evaluate(Command):
         ]
         print_table([header, *rows])
         print_line(
-            f"{evaluation.dataset}: {percent(evaluation.accuracy)} of {len(evaluation.labels):,} images right, "
+            f"{evaluation.dataset}: {percent(evaluation.accuracy)} of {len(evaluation.labels):,} {evaluation.part} "
+            "images right, "
             f"95 % Wilson interval {percent_range(interval)}; loss {evaluation.loss:.4f} nats an image"
         )
 
@@ -67,9 +71,7 @@ class Predict(Command):
     show: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
         None, description="write each step of the preparation as a picture into this directory"
     )
-    json_output: Annotated[bool, tyro.conf.arg(name="json")] = Field(
-        default=False, description="print one JSON document"
-    )
+    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Predict and print."""
@@ -79,7 +81,7 @@ class Predict(Command):
         if not self.files:
             raise UsageError("got no picture, expected at least one; lenscope predict RUN FILE…")
         predictions = api.predict(self.run, self.files)
-        shown = [api.show_preparation(prediction, self.show) for prediction in predictions] if self.show else []
+        shown = [api.show_preparation(one, self.show, name) for one, name in self._named(predictions) if self.show]
         if self.json_output:
             print_json(
                 [
@@ -99,3 +101,10 @@ class Predict(Command):
             print_line(f"{one.source}: {one.answer}  {percent(one.probability)}  (then {rest})")
         for path in shown:
             print_line(f"steps: {path}")
+
+    @staticmethod
+    def _named(predictions: list[Prediction]) -> list[tuple[Prediction, str]]:
+        """Each with a name of its own for a file: its picture's, numbered where two pictures share one."""
+        stems = [Path(one.source).stem for one in predictions]
+        numbered = [stem if stems.count(stem) == 1 else f"{place}-{stem}" for place, stem in enumerate(stems, start=1)]
+        return list(zip(predictions, numbered, strict=True))

@@ -27,6 +27,7 @@ class Dataset:
         name: what the set is called, such as `mnist`.
         source: where it came from: an address or a path.
         licence: the licence of the data, or an empty string where it is not known.
+        part: `training`, `validation` or `test`, once it is a part of `Splits`.
     """
 
     images: NDArray[np.uint8]
@@ -35,6 +36,7 @@ class Dataset:
     name: str
     source: str = ""
     licence: str = ""
+    part: str = ""
     _resized: dict[int, Dataset] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -80,6 +82,12 @@ class Splits:
     validation: Dataset | None = None
     test: Dataset | None = None
 
+    def __post_init__(self) -> None:
+        for name, part in (("train", "training"), ("validation", "validation"), ("test", "test")):
+            dataset: Dataset | None = getattr(self, name)
+            if dataset is not None and dataset.part != part:
+                object.__setattr__(self, name, replace(dataset, part=part))
+
     @property
     def name(self) -> str:
         """What the data set is called."""
@@ -114,6 +122,13 @@ class Splits:
         order = random_order(seed, Purpose.SPLIT, 0, total)
         held_out, rest = np.sort(order[:count]), np.sort(order[count:])
         return replace(self, train=self.train.take(rest), validation=self.train.take(held_out))
+
+    def to_measure(self, validation: float = 0, seed: int = 0) -> Dataset:
+        """The images to measure a network on: test, else what `hold_out` keeps apart, else training."""
+        if self.test is not None:
+            return self.test
+        parts = self.hold_out(validation, seed)
+        return parts.validation or parts.train
 
 
 def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -174,7 +174,7 @@ def _stack(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 def _part(stack: NDArray[np.uint8], images: list[_Image], part: str, classes: tuple[str, ...], root: Path) -> Dataset:
     chosen = np.array([image.part == part for image in images])
     labels = np.array([image.label for image in images], dtype=np.int64)
-    return Dataset(stack[chosen], labels[chosen], classes, name=root.resolve().name, source=str(root))
+    return Dataset(stack[chosen], labels[chosen], classes, name=root.resolve().name, source=str(root.resolve()))
 
 
 def _summary(root: Path, defects: list[_Defect]) -> str:

@@ -85,7 +85,7 @@ def _idx_part(folder: Path, part: str, classes: tuple[str, ...]) -> Dataset:
     images, labels = _images(read_bytes(images_path), images_path), read_idx(labels_path)
     classes = classes or tuple(str(number) for number in range(int(labels.max()) + 1))
     check_labels(labels, images, len(classes), str(labels_path))
-    return Dataset(images[:, None], labels, classes, folder.resolve().name, source=str(folder))
+    return Dataset(images[:, None], labels, classes, folder.resolve().name, source=str(folder.resolve()))
 
 
 def _images(raw: bytes, path: Path) -> NDArray[Any]:

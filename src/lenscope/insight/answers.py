@@ -54,14 +54,14 @@ def evaluate_run(run: Run, part: Dataset) -> Evaluation:
     """A run's trained network on labelled images.
 
     Raises:
-        UsageError: images with other classes or channels than those it was trained on.
+        UsageError: images of other classes or channels than those it was trained on.
         RunError: a run without trained weights.
     """
     own = run.data
-    if len(part.classes) != len(own.classes) or part.channels != own.channels:
+    if part.classes != own.classes or part.channels != own.channels:
         raise UsageError(
-            f"{part.name}: got {len(part.classes)} classes and {part.channels} channels, expected the "
-            f"{len(own.classes)} classes and {own.channels} channels that {run.name} was trained on"
+            f"{part.name}: got {_described(part.classes, part.channels)}, expected those that {run.name} was trained "
+            f"on, {_described(own.classes, own.channels)}"
         )
     network = run.network()
     return evaluate_answers(predict_log_probabilities(network, part.resized(network.image_size)), part)
@@ -105,3 +105,8 @@ def _with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8
     if channels == 3:
         return pixels.transpose(2, 0, 1)
     return to_grey(pixels)[None]
+
+
+def _described(classes: tuple[str, ...], channels: int) -> str:
+    names = ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")
+    return f"{len(classes)} classes ({names}) and {channels} channel{'' if channels == 1 else 's'}"

@@ -38,8 +38,9 @@ def describe_results(run: Run) -> dict[str, str]:
 
 def _settings(run: Run) -> dict[str, str]:
     own = {name: str(value) for name, value in run.config.model_dump().items()}
-    environment = {name: str(run.environment.get(name)) for name in ("device", "processor", "packages")}
-    return own | environment | {"training data": run.data.sha256[:12]}
+    environment = {name: str(run.environment.get(name)) for name in ("engine", "device", "threads", "processor")}
+    packages = {f"{name} version": str(version) for name, version in run.environment["packages"].items()}
+    return own | environment | packages | {"training data": run.data.train_sha256[:12]}
 
 
 def _shown(value: float | None, form: str, of: int = 1) -> str:

@@ -40,6 +40,7 @@ class Evaluation:
 
     Attributes:
         dataset: the name of the set.
+        part: which part of it: `training`, `validation`, `test`, or an empty string.
         classes: the name of each class.
         labels: int64, shape (N,).
         predicted: int64, shape (N,), the most probable class.
@@ -53,6 +54,12 @@ class Evaluation:
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float32]
     loss: float
+    part: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What the images are called, such as `mnist test images`."""
+        return " ".join(filter(None, (self.dataset, self.part, "images")))
 
     @property
     def right(self) -> int:
@@ -99,4 +106,4 @@ def evaluate_answers(log_probabilities: NDArray[np.float32], dataset: Dataset) -
     own = np.take_along_axis(log_probabilities, labels[:, None], 1)
     confidence = np.exp(np.take_along_axis(log_probabilities, predicted[:, None], 1))[:, 0]
     loss = float(-own.mean(dtype=np.float64))
-    return Evaluation(dataset.name, dataset.classes, labels, predicted, confidence, loss)
+    return Evaluation(dataset.name, dataset.classes, labels, predicted, confidence, loss, dataset.part)

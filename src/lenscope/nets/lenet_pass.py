@@ -9,10 +9,9 @@ contiguous runs, and a row of a convolution's output is one matrix product:
     filters  (2 × out, kernel height × in × (kernel width + 1))   for the left and the right column of each pool
     values   (out height, 2 × out, out width / 2 × N)             = filters @ rows of columns, overlapping, never copied
 
-A training step takes 0.42 of the time that autograd over torch's layers needs (4.2 against 10 ms for 100 images, two
-cores of a Xeon at 2.5 GHz, PyTorch 2.13, 2026-11-22). Tried and left: the same block as an autograd function (0.6), all
-four places of a pool as filters (more arithmetic than it saves), oneDNN with channels last, torch's max-pool on
-batch-last memory, other allocator settings.
+`benchmarks/results/epoch.csv` tells what that saves. Tried and left: the same block as an autograd function (which
+allocates anew each step), all four places of a pool as filters (more arithmetic than it saves), oneDNN with channels
+last, torch's max-pool on batch-last memory, other allocator settings.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class ConfusionDisplay(Display):
         evaluation = self.evaluation
         size = min(14.0, max(5.2, 0.52 * len(evaluation.classes) + 1.5))
         right, total = evaluation.right, len(evaluation.labels)
-        title = f"{evaluation.dataset}: {right:,} of {total:,} right, {total - right:,} wrong"
+        title = f"{evaluation.shown}: {right:,} of {total:,} right, {total - right:,} wrong"
         figure = new_figure(size + (1 if len(evaluation.classes) > MANY else 0), size + 0.3, title)
         self.plot(figure.subplots())
         return figure
@@ -81,10 +81,10 @@ class MistakesDisplay(Display):
         """A new figure."""
         worst = self.evaluation.worst(COLUMNS * ROWS)
         if not len(worst):
-            return new_figure(4.8, 0.5, f"{self.evaluation.dataset}: no mistakes")
+            return new_figure(4.8, 0.5, f"{self.evaluation.shown}: no mistakes")
         columns = min(COLUMNS, max(3, len(worst)))
         rows = -(-len(worst) // columns)
-        figure = new_figure(1.6 * columns, 2.15 * rows + 0.5, f"{self.evaluation.dataset}: the most confident mistakes")
+        figure = new_figure(1.6 * columns, 2.15 * rows + 0.5, f"{self.evaluation.shown}: the most confident mistakes")
         places = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in places:
             bare(axes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from lenscope.environment import describe_environment
-from lenscope.errors import UsageError
+from lenscope.errors import Interrupted, StorageError, UsageError
 from lenscope.nets.catalogue import build
 from lenscope.runs.recorder import Recorder, claim_directory
 from lenscope.runs.run import DataFacts, Run, open_run
 from lenscope.training.events import RunStopped
 from lenscope.training.fit import check_batch_size, fit
-from lenscope.training.interrupt import Interrupted, StopFlag, listen_for_stop
+from lenscope.training.interrupt import StopFlag, listen_for_stop
 from lenscope.training.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Splits
@@ -55,18 +55,38 @@ def record_run(config: TrainConfig, splits: Splits, out: Path | None, watcher: W
         StorageError: a file could not be written.
         Interrupted: asked to stop; the directory opens with all that was done.
     """
-    splits = splits.hold_out(config.validation, config.seed)
+    whole, splits = splits, splits.hold_out(config.validation, config.seed)
     check_batch_size(config, len(splits.train))
     network = build(config.network, splits.train.channels, len(splits.classes), config.seed)
     _start_from(config.init_from, network)
     sized = splits.resized(network.image_size)
-    engine = TorchEngine(network, sized.train, config)
-    path = claim_directory(out, f"{Path(splits.name).name}-{config.network}")
-    facts = {"engine": engine.name, "device": engine.device, "threads": engine.threads}
-    environment = describe_environment() | facts | {"data": asdict(_facts(splits))}
-    with listen_for_stop() as flag, closing(watcher) if watcher else nullcontext():
-        _drive(fit(config, sized, engine, flag), Recorder(path, environment), watcher, flag)
+    with _threads_kept():
+        engine = TorchEngine(network, sized.train, config)
+        path = claim_directory(out, f"{Path(splits.name).name}-{config.network}")
+        facts = {"engine": engine.name, "device": engine.device, "threads": engine.threads}
+        environment = describe_environment() | facts | {"data": asdict(_facts(whole, splits))}
+        with listen_for_stop() as flag, closing(watcher) if watcher else nullcontext():
+            _drive(fit(config, sized, engine, flag), _recorder(path, environment), watcher, flag)
     return open_run(path)
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Give PyTorch back the number of threads that it had."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _recorder(path: Path, environment: dict[str, object]) -> Recorder:
+    """A recorder; where nothing can be written the directory goes again, so that its name is free."""
+    try:
+        return Recorder(path, environment)
+    except StorageError:
+        path.rmdir()
+        raise
 
 
 def _drive(events: Iterable[Event], recorder: Recorder, watcher: Watcher | None, flag: StopFlag) -> None:
@@ -79,21 +99,24 @@ def _drive(events: Iterable[Event], recorder: Recorder, watcher: Watcher | None,
     except BaseException as error:
         recorder.give_up(error)
         raise
-    if isinstance(event, RunStopped):
-        raise event.error or Interrupted(event.step, recorder.path, flag.signal)
+    if isinstance(event, RunStopped) and event.error:
+        raise event.error
+    if isinstance(event, RunStopped) or flag():  # the flag alone: it was raised when all was done
+        raise Interrupted(recorder.path, flag.signal)
 
 
-def _facts(splits: Splits) -> DataFacts:
-    train = splits.train
+def _facts(whole: Splits, splits: Splits) -> DataFacts:
+    train = whole.train
     return DataFacts(
         name=train.name,
         source=train.source,
         licence=train.licence,
-        sha256=train.sha256,
+        train_sha256=train.sha256,
+        test_sha256=whole.test.sha256 if whole.test else None,
         classes=train.classes,
         channels=train.channels,
         image_size=(train.images.shape[2], train.images.shape[3]),
-        train_images=len(train),
+        train_images=len(splits.train),
         validation_images=len(splits.validation or ()),
         test_images=len(splits.test or ()),
     )

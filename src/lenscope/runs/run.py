@@ -57,12 +57,13 @@ class _Owner:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a run knows of its data: names, counts and the SHA-256 of the training images as loaded."""
+    """What a run knows of its data: names, counts, and the SHA-256 of images and labels as loaded, of each part."""
 
     name: str
     source: str
     licence: str
-    sha256: str
+    train_sha256: str
+    test_sha256: str | None
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100_000)]
     channels: Annotated[int, Field(ge=1, le=1024)]
     image_size: tuple[int, int]
@@ -193,7 +194,7 @@ def list_runs(root: Path) -> list[Run | LenscopeError]:
     """The runs under a directory by name; in the place of a broken one, the error that says what it lacks."""
     found: list[Run | LenscopeError] = []
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        if not (path / manifest.FILE).exists():
+        if not any((path / name).exists() for name in (manifest.FILE, "environment.json")):
             continue
         try:
             run = open_run(path)

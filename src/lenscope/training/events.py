@@ -34,6 +34,15 @@ class EpochMetrics:
     evaluation_seconds: float | None = None
     images_per_second: float | None = None
 
+    @property
+    def measured(self) -> tuple[str | None, float | None]:
+        """The part that the accuracy to show is of, and it: test, else validation; None where there is neither."""
+        if self.test_accuracy is not None:
+            return "test", self.test_accuracy
+        if self.validation_accuracy is not None:
+            return "validation", self.validation_accuracy
+        return None, None
+
 
 @dataclass(frozen=True, eq=False)
 class RunStarted:

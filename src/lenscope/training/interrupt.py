@@ -9,20 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-
-class Interrupted(KeyboardInterrupt):
-    """A run ended early because it was asked to, with what it has saved.
-
-    Attributes:
-        path: the run's directory.
-        signal: SIGINT or SIGTERM.
-    """
-
-    def __init__(self, step: int, path: Path, number: int | None) -> None:
-        super().__init__(f"interrupted after step {step}; what was done is in {path}")
-        self.path, self.signal = path, number
 
 
 class StopFlag:

@@ -31,6 +31,8 @@ PART = 1_000  # images at a time through the network: 60 MB of activations for a
 class TorchEngine:
     """Takes updates with PyTorch's autograd and fused optimisers.
 
+    A `LeNet` on a CPU goes through `LeNetPass` instead of autograd, for speed: hooks on its layers are not called.
+
     Args:
         network: its parameters are trained in place.
         train: images at the network's size; kept on the device as bytes and scaled to [0, 1] a batch at a time.
@@ -76,7 +78,8 @@ class TorchEngine:
         """Loss and accuracy over all images, each counted once."""
         loss, correct = 0.0, 0
         for log_probabilities, labels in _predictions(self.network, dataset, self._device):
-            loss += float(F.nll_loss(log_probabilities.double(), labels, reduction="sum"))
+            own = log_probabilities.gather(1, labels[:, None])
+            loss -= float(own.cpu().double().sum())  # not every GPU has float64
             correct += int((log_probabilities.argmax(1) == labels).sum())
         return Score(loss / len(dataset), correct / len(dataset))
 
@@ -216,7 +219,7 @@ def _finite(values: torch.Tensor) -> bool:
 def _flattened(network: torch.nn.Module) -> torch.nn.Parameter:
     """All parameters in one flat tensor with one flat gradient, of which the network's own become views.
 
-    An update then is one call and not one a tensor: 0.5 ms of a LeNet's 6 ms a step (Xeon at 2.5 GHz, 2026-11-22).
+    An update, a check and a copy are then one call each, and not one a tensor.
     """
     parameters = list(network.parameters())
     flat = torch.nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in parameters]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lenscope.insight.curves import curves_of
 from lenscope.runs.metrics import Metrics
 from lenscope.training.events import EpochDone, RunStarted
+from lenscope.watch.start import describe_start
 
 if TYPE_CHECKING:
     from lenscope.config import TrainConfig
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def in_notebook() -> bool:
     """Whether this process is a notebook's kernel."""
     shell = sys.modules.get("IPython")
-    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+    return shell is not None and hasattr(shell.get_ipython(), "kernel")
 
 
 class NotebookWatcher:
@@ -33,6 +34,7 @@ class NotebookWatcher:
         match event:
             case RunStarted(config=config):
                 self._config = config
+                _show({"text/plain": "\n".join(describe_start(event))})
             case EpochDone(metrics=metrics):
                 self._rows.append(metrics)
                 self._draw()
@@ -43,8 +45,6 @@ class NotebookWatcher:
         """Nothing to close; the last picture stays."""
 
     def _draw(self) -> None:
-        import IPython.display
-
         from lenscope.plots.curves import CurvesDisplay
 
         if self._config is None:
@@ -53,12 +53,20 @@ class NotebookWatcher:
         title = f"epoch {last.epoch} of {self._config.epochs}"
         if last.test_accuracy is not None:
             title += f": {100 * last.test_accuracy:.2f} % of the test images right"
+        if last.train_seconds is not None:
+            title += f", {last.train_seconds + (last.evaluation_seconds or 0):.1f} s"
         shown = {
             "image/png": CurvesDisplay(curves_of(Metrics.of(self._rows), self._config, title)).png(),
             "text/plain": title,
         }
         if self._display is None:
-            show: Any = IPython.display.display
-            self._display = show(shown, raw=True, display_id=True)
+            self._display = _show(shown, display_id=True)
         else:
             self._display.update(shown, raw=True)
+
+
+def _show(content: dict[str, Any], **options: Any) -> Any:
+    import IPython.display
+
+    display: Any = IPython.display.display
+    return display(content, raw=True, **options)

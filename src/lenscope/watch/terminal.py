@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from lenscope.config import RECIPES
-from lenscope.nets.catalogue import build
-from lenscope.nets.summary import summarise
 from lenscope.training.events import EpochDone, RunFinished, RunStarted, RunStopped, StepsDone
+from lenscope.watch.start import describe_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
     from lenscope.training.events import EpochMetrics, Event
@@ -74,7 +70,7 @@ class TerminalWatcher:
             self._progress.update(self._task, completed=done, description=f"epoch {epoch}", loss=f"{loss:.4f}")
 
     def _row(self, metrics: EpochMetrics) -> str:
-        accuracy = metrics.test_accuracy if metrics.test_accuracy is not None else metrics.validation_accuracy
+        _, accuracy = metrics.measured
         seconds = (metrics.train_seconds or 0.0) + (metrics.evaluation_seconds or 0.0)
         cells = (
             str(metrics.epoch),
@@ -92,24 +88,6 @@ class TerminalWatcher:
             cell for name, cell in zip(COLUMNS, cells, strict=True) if name != "validation" or self._has_validation
         ]
         return "".join(f"{cell:>{5 if place == 0 else 12}}" for place, cell in enumerate(shown)).rstrip()
-
-
-def describe_start(event: RunStarted) -> Iterator[str]:
-    """What the lecture prints before it trains: counts, the device, and the recap of the network."""
-    config, images = event.config, f"{event.train_images:,} training images"
-    if event.validation_images:
-        images += f", {event.validation_images:,} held out for validation"
-    yield f"data      {config.data}: {images}, {event.test_images:,} test images, {len(event.classes)} classes"
-    where = {"cuda": "on the GPU", "mps": "on the GPU"}.get(event.device, "on the CPU (no GPU in use)")
-    yield f"engine    {event.engine}, {where}"
-    size = event.train_images if config.optimizer == "gd" else config.batch_size
-    changed = any(getattr(config, name) != value for name, value in RECIPES[config.recipe].items())
-    yield (
-        f"recipe    {config.recipe}{' with changes' if changed else ''}: {config.optimizer}, learning rate {config.learning_rate:g} ({config.schedule}), "
-        f"batches of {size:,}, {config.epochs} epochs of {event.steps_per_epoch:,} steps, seed {config.seed}"
-    )
-    network = build(config.network, event.channels, len(event.classes), config.seed)
-    yield f"\n{summarise(network, (event.channels, network.image_size, network.image_size), size)}\n"
 
 
 def _number(value: float | None) -> str:

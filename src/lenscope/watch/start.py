@@ -1,0 +1,33 @@
+"""What is said before training begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lenscope.config import RECIPES
+from lenscope.nets.catalogue import build
+from lenscope.nets.summary import summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lenscope.training.events import RunStarted
+
+
+def describe_start(event: RunStarted) -> Iterator[str]:
+    """What the lecture prints before it trains: counts, the device, and the recap of the network."""
+    config, images = event.config, f"{event.train_images:,} training images"
+    if event.validation_images:
+        images += f", {event.validation_images:,} held out for validation"
+    yield f"data      {config.data}: {images}, {event.test_images:,} test images, {len(event.classes)} classes"
+    where = {"cuda": "on the GPU", "mps": "on the GPU"}.get(event.device, "on the CPU (no GPU in use)")
+    yield f"engine    {event.engine}, {where}"
+    size = event.train_images if config.optimizer == "gd" else config.batch_size
+    changed = any(getattr(config, name) != value for name, value in RECIPES[config.recipe].items())
+    yield (
+        f"recipe    {config.recipe}{' with changes' if changed else ''}: {config.optimizer}, "
+        f"learning rate {config.learning_rate:g} ({config.schedule}), batches of {size:,}, "
+        f"{config.epochs} epochs of {event.steps_per_epoch:,} steps, seed {config.seed}"
+    )
+    network = build(config.network, event.channels, len(event.classes), config.seed)
+    yield f"\n{summarise(network, (event.channels, network.image_size, network.image_size), size)}\n"
