@@ -105,10 +105,9 @@ def short(name: str, letters: int) -> str:
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
-def bare(axes: Axes) -> None:
-    """Take away ticks, grid and frame: for pictures within a picture."""
+def bare(axes: Axes, *, frame: bool = False) -> None:
+    """Take away ticks and grid, and all but a faint frame where asked: for pictures within a picture."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set(visible=frame, color=FAINT, linewidth=0.8)

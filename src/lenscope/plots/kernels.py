@@ -44,7 +44,7 @@ class KernelsDisplay(Display):
         for axes_row, (label, tiles, scale) in zip(grid, rows, strict=True):
             for axes, tile in zip(axes_row, tiles, strict=True):
                 image = axes.imshow(tile, interpolation="nearest", **scale)
-                bare(axes)
+                bare(axes, frame=True)
             axes_row[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
             if self.style == "lecture":
                 self._bar(figure, image, list(axes_row), "weight")
