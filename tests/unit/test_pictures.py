@@ -93,3 +93,12 @@ def test_a_long_file_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MAX_FILE_BYTES", 10)
     with pytest.raises(DataError, match="x: more than 10 bytes"):
         decode_picture(picture(GREY), "x")
+
+
+@pytest.mark.parametrize(("ink", "contrast", "expected"), [(255, True, 0), (0, True, 255), (255, False, 255)])
+def test_ink_on_a_transparent_ground_is_laid_over_what_shows_it(ink, contrast, expected):
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[2:6, 3:5] = (ink, ink, ink, 255)
+    decoded = decode_picture(picture(pixels), "x", contrast=contrast)
+    assert decoded[0, 0] == expected
+    assert decoded[3, 3] == ink

@@ -25,21 +25,21 @@ MAX_FILE_BYTES = 2**26
 _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "GIF": b";"}
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
+def read_picture(path: Path, *, contrast: bool = False) -> NDArray[np.uint8]:
     """A picture file as bytes: grey, or colour where its channels differ.
 
-    See `decode_picture`, which takes the file's content.
+    See `decode_picture`, which takes the file's content and the same option.
     """
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not an ordinary file; expected a picture: {', '.join(FORMATS)}")
     try:
         with path.open("rb") as file:
-            return decode_picture(file.read(MAX_FILE_BYTES + 1), str(path))
+            return decode_picture(file.read(MAX_FILE_BYTES + 1), str(path), contrast=contrast)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; expected a picture: {', '.join(FORMATS)}") from None
 
 
-def decode_picture(content: bytes, source: str) -> NDArray[np.uint8]:
+def decode_picture(content: bytes, source: str, *, contrast: bool = False) -> NDArray[np.uint8]:
     """A picture's file content as an array of bytes.
 
     Formats are those of FORMATS, told by content; the size is checked on the header, before anything is decoded. The
@@ -49,6 +49,7 @@ def decode_picture(content: bytes, source: str) -> NDArray[np.uint8]:
     Args:
         content: the file's bytes, at most MAX_FILE_BYTES.
         source: what to call the file in an error.
+        contrast: whether light ink on a transparent ground is laid over black instead of white, where it would vanish.
 
     Returns:
         uint8, shape (H, W) if the picture is grey (also where all channels agree), else (H, W, 3), RGB.
@@ -63,7 +64,7 @@ def decode_picture(content: bytes, source: str) -> NDArray[np.uint8]:
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_header(image, content, source)
-                return _to_bytes(ImageOps.exif_transpose(image))
+                return _to_bytes(ImageOps.exif_transpose(image), contrast=contrast)
         except DataError:
             raise
         except UnidentifiedImageError:
@@ -83,15 +84,23 @@ def _check_header(image: Image.Image, content: bytes, source: str) -> None:
         raise DataError(f"{source}: broken picture: its end is missing; replace or remove it")
 
 
-def _to_bytes(image: Image.Image) -> NDArray[np.uint8]:
+def _to_bytes(image: Image.Image, *, contrast: bool) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
         return _rounded(np.asarray(image).astype(np.int64))
     if image.mode in {"LA", "PA", "RGBA"} or "transparency" in image.info:
-        over = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(over, image.convert("RGBA"))
+        ink = image.convert("RGBA")
+        ground = "black" if contrast and _is_light(ink) else "white"
+        image = Image.alpha_composite(Image.new("RGBA", ink.size, ground), ink)
     colour: NDArray[Any] = np.array(image.convert("RGB"))
     grey = colour[..., 0]
     return np.ascontiguousarray(grey) if (colour == grey[..., None]).all() else colour
+
+
+def _is_light(ink: Image.Image) -> bool:
+    """Whether what can be seen of an RGBA picture is nearer to white than to black."""
+    pixels = np.asarray(ink).astype(np.int64)
+    alpha = pixels[..., 3]
+    return bool((pixels[..., :3].sum(-1) * alpha).sum() > 3 * 127 * alpha.sum())
 
 
 def _rounded(words: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -91,8 +91,9 @@ def _predict(network: Network, facts: DataFacts, file: Path) -> Prediction:
 
 def _prepare(facts: DataFacts, file: Path) -> tuple[DigitSteps | None, NDArray[np.uint8]]:
     """A picture as the images of its data set are: uint8, shape (C, H, W)."""
-    pixels = read_picture(file)
-    if facts.channels == 1 and facts.name.split("-")[0] in CENTRED_SETS:
+    centred = facts.channels == 1 and facts.name.split("-")[0] in CENTRED_SETS
+    pixels = read_picture(file, contrast=centred)
+    if centred:
         steps = prepare_digit(pixels, str(file))
         return steps, steps.centred[None]
     return None, _with_channels(pixels, facts.channels)
