@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Compiling every module of PyTorch at once takes longer than compiling those that are used when they are.
 INPUTS := pyproject.toml constraints.txt
 
 .PHONY: train test test-slow check clean
@@ -34,10 +35,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	@echo "installing lenscope into $(VENV)"
-	@$(BIN)/python -m pip install -q -e .
+	@$(BIN)/python -m pip install -q --no-compile -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/bin/python $(INPUTS)
 	@echo "installing lenscope and what its tests need into $(VENV)"
-	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@$(BIN)/python -m pip install -q --no-compile -e '.[dev]'
 	@touch $@ $(VENV)/.installed

@@ -44,7 +44,8 @@ class LeNetPass:
         channels, size = weights["conv1.weight"].shape[1], network.image_size
         self._pixels = self._zeros(size, channels, size, count)
         self._block1 = _ConvReluPool(self._pixels, weights["conv1.weight"], weights["conv1.bias"])
-        self._block2 = _ConvReluPool(self._block1.out, weights["conv2.weight"], weights["conv2.bias"])
+        pad = weights["conv2.weight"].shape[2] - 1 if gradients else 0
+        self._block2 = _ConvReluPool(self._block1.out, weights["conv2.weight"], weights["conv2.bias"], pad)
         self._features = self._block2.out.permute(3, 1, 0, 2)  # (N, 16, 5, 5), batch last in memory
         self._dense = [(weights[f"{name}.weight"], weights[f"{name}.bias"]) for name in ("fc1", "fc2", "fc3")]
         self._inputs = self._zeros(self._features.shape)
@@ -115,7 +116,7 @@ class _ConvReluPool:
         out_gradient: what `backward` reads, of the same shape; overwritten.
     """
 
-    def __init__(self, source: Tensor, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, source: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> None:
         (height, channels, width, count), (maps, _, rows, taps) = source.shape, weight.shape
         self.weight, self.bias, self.source = weight, bias[:, None], source
         self.wide, self.half = taps + 1, (width - taps + 1) // 2  # a window of the pool sees one column more
@@ -128,7 +129,8 @@ class _ConvReluPool:
         filters = zeros(2, maps, rows, channels, self.wide)  # the gap of each stays zero
         self.filters_left, self.filters_right = filters[0, ..., :taps], filters[1, ..., 1:]
         self.filters = filters.view(2 * maps, inner).expand(out_height, -1, -1)
-        self.values = zeros(out_height, 2 * maps, span)
+        self.padded = zeros(out_height + 2 * pad, 2 * maps, span)  # what stays zero is around the values
+        self.values = self.padded[pad : pad + out_height]
         self.left, self.right = self.values[:, :maps], self.values[:, maps:]
         self.rows = zeros(out_height, maps, span)
         self.top, self.bottom = self.rows[0::2], self.rows[1::2]
@@ -149,31 +151,25 @@ class _ConvReluPool:
     def prepare_backward(self, into_weight: Tensor, into_bias: Tensor, into_source: Tensor | None = None) -> None:
         """Make the buffers of `backward`, which adds to the first two and overwrites the third."""
         (maps, channels, rows, taps), zeros = self.weight.shape, self.weight.new_zeros
-        out_height, both, span = self.values.shape
         self.into_weight, self.into_bias, self.into_source = into_weight.permute(0, 2, 1, 3), into_bias, into_source
-        self.row_gradient = torch.zeros_like(self.rows)
-        self.top_gradient, self.bottom_gradient = self.row_gradient[0::2], self.row_gradient[1::2]
-        pad = rows - 1 if into_source is not None else 0
-        padded = zeros(out_height + 2 * pad, both, span)
-        gradient = padded[pad : pad + out_height]
-        self.left_gradient, self.right_gradient = gradient[:, :maps], gradient[:, maps:]
+        gradient = self.values  # in place: a pass is as fast as its memory
         many = self.windows.shape[1] > MANY
         self.factors = (self.windows, gradient.transpose(1, 2)) if many else (gradient, self.windows.transpose(1, 2))
-        self.products = zeros(out_height, self.factors[0].shape[1], self.factors[1].shape[2])
+        self.products = zeros(len(self.values), self.factors[0].shape[1], self.factors[1].shape[2])
         self.product = zeros(self.products.shape[1:])
         by_filter: Any = self.product.t() if many else self.product
         sides = by_filter.unflatten(0, (2, maps)).unflatten(2, (rows, channels, self.wide))
         self.side_left, self.side_right = sides[0, ..., :taps], sides[1, ..., 1:]
         if into_source is not None:
-            self._prepare_source_gradient(padded, into_source)
+            self._prepare_source_gradient(into_source)
 
-    def _prepare_source_gradient(self, padded: Tensor, into_source: Tensor) -> None:
+    def _prepare_source_gradient(self, into_source: Tensor) -> None:
         (maps, channels, rows, taps), zeros = self.weight.shape, self.weight.new_zeros
-        (height, _, width, count), (_, both, span) = into_source.shape, padded.shape
+        (height, _, width, count), (_, both, span) = into_source.shape, self.padded.shape
         turned = zeros(channels, self.wide, rows, 2, maps)
         self.turned_left, self.turned_right = turned[:, :taps, :, 0], turned[:, 1:, :, 1]
         self.turned = turned.view(channels * self.wide, rows * both).expand(height, -1, -1)
-        self.gradient_windows = padded.as_strided((height, rows * both, span), (both * span, span, 1))
+        self.gradient_windows = self.padded.as_strided((height, rows * both, span), (both * span, span, 1))
         self.column_gradient = zeros(height, channels * self.wide, span)
         parts = self.column_gradient.view(height, channels, self.wide // 2, 2, self.half, count)
         pairs = into_source.view(height, channels, width // 2, 2, count)
@@ -183,14 +179,15 @@ class _ConvReluPool:
         ]
 
     def backward(self) -> None:
+        """Once after each `forward`: what that left becomes its own gradient, in place."""
         alive = self.out_gradient.view_as(self.pooled)
         _mask_into(alive, self.pooled, 0, grad_input=alive)
         self.into_bias.add_(alive.sum((0, 2)))
         # Strictly greater: the first of equals wins, as in torch's max-pool.
-        torch.gt(self.bottom, self.top, out=self.bottom_gradient).mul_(alive)
-        torch.sub(alive, self.bottom_gradient, out=self.top_gradient)
-        torch.gt(self.right, self.left, out=self.right_gradient).mul_(self.row_gradient)
-        torch.sub(self.row_gradient, self.right_gradient, out=self.left_gradient)
+        torch.gt(self.bottom, self.top, out=self.bottom).mul_(alive)
+        torch.sub(alive, self.bottom, out=self.top)
+        torch.gt(self.right, self.left, out=self.right).mul_(self.rows)
+        torch.sub(self.rows, self.right, out=self.left)
         torch.bmm(*self.factors, out=self.products)
         torch.sum(self.products, 0, out=self.product)
         self.into_weight.add_(self.side_left).add_(self.side_right)

@@ -98,7 +98,7 @@ class TorchEngine:
         for part in torch.split(batch, PART):
             if stop():
                 return None
-            total += self._add_gradients(self._images[part], self._labels[part], 1 / len(batch))
+            total += self._add_gradients(self._images.index_select(0, part), self._labels[part], 1 / len(batch))
         if not math.isfinite(total) or not _finite(self._gradient):
             return self._refuse(batch, keep=math.isfinite(total))
         self._update(rate)
