@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
@@ -38,9 +39,9 @@ class Command(Settings):
         """The command with its options; raises UsageError."""
         return parse(cls, program, arguments)
 
+    @abstractmethod
     def execute(self) -> None:
         """Do it."""
-        raise NotImplementedError
 
 
 def parse(model: type[M], program: str, arguments: list[str], default: M | None = None) -> M:
