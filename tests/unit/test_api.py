@@ -126,3 +126,9 @@ def test_evaluation_is_what_training_measured(tiny, tiny_run):
     evaluation = lenscope.evaluate(tiny_run, tiny)
     assert evaluation.accuracy == tiny_run.metrics.test_accuracy[-1]
     assert np.all(evaluation.confidence > 0)
+
+
+def test_mistakes_are_those_of_the_evaluation(tiny, tiny_run):
+    display = lenscope.mistakes(tiny_run, tiny)
+    assert display.evaluation.part == "test"
+    assert np.array_equal(display.dataset.labels, tiny.test.labels)

@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = arguments[0] if arguments else "--help"
     try:
-        return _dispatch(verb, arguments[1:])
+        code = _dispatch(verb, arguments[1:])
+        sys.stdout.flush()  # here, where a reader that has gone can still be told from a failure
     except LenscopeError as error:
         print(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    return code
 
 
 def _dispatch(verb: str, arguments: list[str]) -> int:
