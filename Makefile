@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Compiling every module of PyTorch at once takes longer than compiling those that are used when they are.
-INPUTS := pyproject.toml constraints.txt
+# What an installation is made of: a changed kernel is compiled.
+INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/lenscope/native/*.cpp src/lenscope/native/*.hpp)
 
 .PHONY: train test test-slow check clean
 
@@ -33,6 +33,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 15) else f"{sys.executable} is Python {v[0]}.{v[1]}, expected 3.11 to 3.14; run: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
 
+# --no-compile: compiling every module of PyTorch at once takes longer than compiling those that are used when they are.
 $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	@echo "installing lenscope into $(VENV)"
 	@$(BIN)/python -m pip install -q --no-compile -e .

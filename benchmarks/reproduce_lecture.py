@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench_epoch import LectureNet, eager_in_memory
 
 import lenscope
+from lenscope.bench.torch_peers import LectureNet, eager_epoch
 from lenscope.insight import lecture
 
 RESULTS = Path(__file__).parent / "results" / "lecture.csv"
@@ -41,7 +41,7 @@ def train_plain(data: lenscope.Splits, seed: int) -> list[Row]:
     """A row an epoch of plain PyTorch."""
     torch.manual_seed(seed)
     network = LectureNet()
-    epoch = eager_in_memory(data, network)
+    epoch = eager_epoch(data.train, network, lecture.BATCH_SIZE)
     pairs = [(epoch(), _accuracy(network, data)) for _ in lecture.EPOCHS]
     return _rows("plain PyTorch", seed, pairs)
 

@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lenscope.errors import ConfigError, unknown_name
 
@@ -19,7 +19,7 @@ NetworkName = Literal["lenet", "lenet1998"]
 OptimizerName = Literal["gd", "sgd", "momentum", "nesterov", "adam", "adamw"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-EngineName = Literal["auto", "torch"]
+EngineName = Literal["auto", "fused", "torch"]
 RecipeName = Literal["lecture"]
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -56,6 +56,36 @@ class Settings(BaseModel):
             raise ConfigError("; ".join(problems.values())) from None
 
 
+class Augmentation(Settings):
+    """How far training images are distorted at most; `lenscope.data.augment` says how. All zero is not at all.
+
+    >>> print(Augmentation(shift=2, rotation=7.5))
+    shift=2,rotation=7.5
+
+    Raises:
+        ConfigError: a setting outside its range, in one line.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    shift: float = Field(0.0, ge=0, le=16, description="pixels, along either axis and either way")
+    rotation: float = Field(0.0, ge=0, le=180, description="degrees, either way")
+    scale: float = Field(0.0, ge=0, le=0.9, description="a fraction of the size, larger or smaller")
+    shear: float = Field(0.0, ge=0, le=60, description="degrees that upright lines lean over, either way")
+    elastic: float = Field(0.0, ge=0, le=8, description="root mean square pixels of an elastic field, along each axis")
+    smoothness: float = Field(4.0, ge=1, le=16, description="pixels: standard deviation of that field's Gaussian")
+
+    def __str__(self) -> str:
+        fields = type(self).model_fields
+        given = [f"{name}={value!r}".removesuffix(".0") for name, value in self if value != fields[name].default]
+        return ",".join(given) or "none"
+
+    @property
+    def distorts(self) -> bool:
+        """Whether images are changed at all."""
+        return any((self.shift, self.rotation, self.scale, self.shear, self.elastic))
+
+
 class TrainConfig(Settings):
     """Every setting that decides a run's result.
 
@@ -77,6 +107,11 @@ class TrainConfig(Settings):
     momentum: float = Field(0.9, ge=0, lt=1, description="for momentum and nesterov")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty; decoupled for adamw")
     schedule: ScheduleName = Field("constant", description="course of the learning rate over the run")
+    augment: Augmentation = Field(
+        Augmentation(),
+        description="distort training images anew each epoch: none, or at most so far as rotation=10,shift=2 and such; "
+        "rotation and shear are degrees, shift, elastic and smoothness pixels, scale is a fraction",
+    )
     validation: int | float = Field(
         0, ge=0, le=1_000_000_000, description="training images held out: a count, or a fraction below 1; 0 for none"
     )
@@ -88,8 +123,12 @@ class TrainConfig(Settings):
     )
     train_accuracy: bool = Field(default=False, description="measure accuracy on the training images as well")
     seed: int = Field(0, ge=0, lt=2**63, description="decides the initial weights, the order and the held-out part")
-    engine: EngineName = Field("auto", description="what takes the updates")
-    threads: int | None = Field(None, ge=1, le=1024, description="processor threads; all by default")
+    engine: EngineName = Field(
+        "auto", description="what takes the updates; auto is fused for a LeNet on the CPU, else torch"
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="processor threads; by default all that this process may use"
+    )
     device: DeviceName = Field("auto", description="where: the GPU where there is one, else the CPU")
     init_from: str | None = Field(None, min_length=1, description="run whose trained weights this one starts from")
 
@@ -98,6 +137,14 @@ class TrainConfig(Settings):
     def _spell_out(cls, settings: Any) -> Any:
         """Take `lr` for `learning_rate`, as everywhere, and numpy's integers for Python's."""
         return {name: _plain(value) for name, value in _renamed(settings).items()}
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _take_text_for_a_table(cls, value: Any) -> Augmentation:
+        try:
+            return parse_augmentation(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -145,12 +192,49 @@ def resolve(recipe: str | None = None, file: Path | None = None, **options: Any)
     return TrainConfig(**{**RECIPES[name], **_renamed(from_file), **_renamed(options), "recipe": name})
 
 
+def parse_augmentation(value: Any) -> Augmentation:
+    """An augmentation from a table of its settings, or from text such as `rotation=10,shift=2` or `none`.
+
+    Raises:
+        ConfigError: an unknown setting, or one outside its range.
+    """
+    try:
+        table = _table(value) if isinstance(value, str) else value
+        if isinstance(table, dict):
+            return Augmentation(**{str(name): setting for name, setting in table.items()})
+    except ConfigError as error:
+        raise ConfigError(f"augment: {error}") from None
+    if not isinstance(table, Augmentation):
+        raise ConfigError(f"augment: got {_shown(value)}, expected a table, 'rotation=10,shift=2' or such, or 'none'")
+    return table
+
+
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """The top-level table of a TOML text; raises ConfigError naming `source`."""
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a plain ValueError: an integer of thousands of digits
         raise ConfigError(f"{source}: not TOML: {error}; expected lines such as 'epochs = 10'") from None
+
+
+def _table(text: str) -> dict[str, Any] | None:
+    """The names and numbers in a text such as `rotation=10,shift=2`, or None where it is no such text."""
+    if text.strip() == "none":
+        return {}
+    pairs = [[part.strip() for part in pair.split("=")] for pair in text.split(",")]
+    if any(len(pair) != 2 for pair in pairs):
+        return None
+    if len(dict(pairs)) < len(pairs):
+        raise ConfigError(f"got {_shown(text)}, expected each setting once")
+    return {name: _number(value) for name, value in pairs}
+
+
+def _number(text: str) -> float | str:
+    """The number in a text, or the text itself, which validation then refuses by name."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _read(file: Path) -> str:

@@ -26,22 +26,23 @@ class Purpose(IntEnum):
     CODES = 5
 
 
-def random_words(seed: int, purpose: Purpose, epoch: int, count: int) -> NDArray[np.uint64]:
-    """The first `count` 64-bit words of the stream of (seed, purpose, epoch); word i belongs to index i.
+def random_words(seed: int, purpose: Purpose, epoch: int, count: int, index: int = 0) -> NDArray[np.uint64]:
+    """The first `count` 64-bit words of the stream of (seed, purpose, epoch, index).
 
-    The key is (seed, purpose). Word i is word i mod 4 of the block of counter (1 + i div 4, epoch, 0, 0).
+    The key is (seed, purpose). Word j is word j mod 4 of the block of counter (1 + j div 4, epoch, index, 0).
 
     Args:
         seed: 0 ≤ seed < 2⁶⁴.
         purpose: what the words are for.
         epoch: the epoch, or any other number that tells streams of one purpose apart.
         count: how many words.
+        index: tells streams of one epoch apart, where one does not do: 0 ≤ index < 2⁶⁴.
 
     Returns:
         uint64, shape (count,).
     """
     key = np.array([seed, purpose], dtype=np.uint64)
-    counter = np.array([0, epoch, 0, 0], dtype=np.uint64)
+    counter = np.array([0, epoch, index, 0], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter).random_raw(count)
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenscope.config import (
+    Augmentation,
     DeviceName,
     EngineName,
     NetworkName,
@@ -38,6 +39,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "momentum": st.floats(0, 1, exclude_max=True),
     "weight_decay": st.just(0.0) | POSITIVE,
     "schedule": st.sampled_from(get_args(ScheduleName)),
+    "augment": st.builds(Augmentation, shift=st.floats(0, 16), elastic=st.floats(0, 8), smoothness=st.floats(1, 16)),
     "validation": COUNT | COUNT.map(float) | st.floats(0, 1, exclude_min=True, exclude_max=True),
     "patience": st.none() | COUNT,
     "train_accuracy": st.booleans(),

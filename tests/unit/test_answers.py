@@ -10,7 +10,7 @@ import lenscope
 from lenscope.data.dataset import Dataset, Splits
 from lenscope.errors import DataError, UsageError
 from lenscope.insight.answers import evaluate_run, predict_pictures
-from lenscope.training.torch_engine import predict_log_probabilities
+from lenscope.training.choice import predict_log_probabilities
 
 
 @pytest.fixture(scope="module")

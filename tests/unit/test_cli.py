@@ -46,6 +46,7 @@ def plain(text, digits=None):
     """A transcript without what differs from one time or machine to the next."""
     text = text.replace(str(digits), "DIGITS") if digits else text
     text = re.sub(r"\d+\.\d+ s\b", "0.0 s", text)
+    text = re.sub(r"on the CPU, \d+ threads?", "on the CPU, N threads", text)
     text = re.sub(r"( +)\d+\.\d\d( +[\d,]+)?$", r" TIME", text, flags=re.MULTILINE)
     text = re.sub(r"^seconds .*", "seconds TIME", text, flags=re.MULTILINE)
     return re.sub(r"( finished .*? %) +\d+\.\d ", r"\1 TIME ", text)
@@ -107,6 +108,7 @@ WRONG = [
     (("train", "--lr", "nan"), "learning_rate: got nan, expected a finite number"),
     (("train", "--batch-size", "60001"), "batch_size: got 60001, expected at most the 60000 training images"),
     (("train", "--network", "lenett"), "did you mean 'lenet'?"),
+    (("train", "--network", "lenet1998", "--engine", "fused"), "--engine fused: trains a LeNet, got LeNet1998"),
     (("train", "--optimizer", "adm"), "did you mean 'adam'?"),
     (("train", "--recipe", "lectur"), "did you mean 'lecture'?"),
     (("train", "--data", "mnits"), "did you mean 'mnist'?"),
@@ -289,7 +291,15 @@ def test_doctor_tells_versions_engines_and_data(capsys):
     assert "mnist" in out
     facts = json.loads(run_cli(capsys, "doctor", "--json")[1])
     assert facts["engines"]["torch"].startswith("PyTorch")
+    assert re.fullmatch(r"(avx512|avx2|baseline) \(runs here: .*\bbaseline\), \d+ threads?", facts["engines"]["fused"])
     assert "cpu" in facts["devices"]
+
+
+def test_doctor_says_why_the_fused_engine_is_not_here(capsys, monkeypatch):
+    monkeypatch.setenv("LENSCOPE_ISA", "avx1024")
+    assert "\n  fused: LENSCOPE_ISA: got 'avx1024'" in run_cli(capsys, "doctor")[1]
+    monkeypatch.setitem(sys.modules, "lenscope.native._core", None)
+    assert "\n  fused: the native engine " in run_cli(capsys, "doctor")[1]
 
 
 def test_summary_as_text_and_json(capsys):
@@ -310,7 +320,7 @@ def test_sparkline_is_short_and_ends_with_the_last_value():
 
 
 def test_help_needs_neither_torch_nor_matplotlib():
-    heavy = "sorted({'torch', 'matplotlib', 'numpy', 'tyro'} & set(sys.modules))"
+    heavy = "sorted({'torch', 'matplotlib', 'numpy', 'tyro', 'lenscope.native'} & set(sys.modules))"
     code = f"import sys, lenscope.cli; lenscope.cli.main(['--help']); print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

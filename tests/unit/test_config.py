@@ -105,7 +105,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("network", "lenet5", "'lenet' or 'lenet1998'"),
     ("optimizer", "Adam", "'adam'"),
     ("schedule", 3, "'constant', 'cosine' or 'onecycle'"),
-    ("engine", "cuda", "'auto' or 'torch'"),
+    ("engine", "cuda", "'auto', 'fused' or 'torch'"),
     ("device", "tpu", "'auto', 'cpu', 'cuda' or 'mps'"),
     ("data", "", "at least 1 character"),
     ("data", "\udcff", "unicode"),

@@ -23,13 +23,14 @@ from lenscope.training.torch_engine import TorchEngine
 class Spy:
     """An engine that trains nothing: a step's loss is the mean of its indices, and it keeps what it was asked."""
 
-    name, device, failed_layer = "spy", "cpu", ""
+    name, device, threads, isa, failed_layer = "spy", "cpu", 3, None, ""
 
     def __init__(self, validation_losses=()):
-        self.batches, self.rates, self.calls, self.scored = [], [], [], []
+        self.batches, self.rates, self.calls, self.epochs, self.scored = [], [], [], [], []
         self.validation_losses = iter(validation_losses)
 
-    def run(self, batches, learning_rates, _stop):
+    def run(self, epoch, batches, learning_rates, _stop):
+        self.epochs += [epoch] * len(batches)
         self.calls.append(len(batches))
         self.batches += batches
         self.rates += learning_rates
@@ -102,7 +103,8 @@ def test_the_start_tells_what_is_to_come(tiny):
     assert started.config is config
     assert (started.train_images, started.validation_images, started.test_images) == (54, 6, 20)
     assert (started.classes, started.channels) == (tuple("0123456789"), 1)
-    assert (started.steps, started.steps_per_epoch, started.engine, started.device) == (6, 3, "spy", "cpu")
+    assert (started.steps, started.steps_per_epoch) == (6, 3)
+    assert (started.engine, started.device, started.threads) == ("spy", "cpu", 3)
     assert started.weights["w"][0] == 0
     alone = next(fit(settings(), replace(tiny, test=None), Spy()))
     assert (alone.validation_images, alone.test_images) == (0, 0)
@@ -144,6 +146,7 @@ def test_every_image_is_seen_once_an_epoch_in_the_seeds_order(tiny):
     engine = Spy()
     list(fit(settings(seed=5, epochs=3), tiny, engine))
     assert [len(batch) for batch in engine.batches] == [25, 25, 10] * 3
+    assert engine.epochs == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     for epoch in range(3):
         seen = np.concatenate(engine.batches[3 * epoch : 3 * epoch + 3])
         np.testing.assert_array_equal(np.sort(seen), np.arange(60))
@@ -175,7 +178,7 @@ def test_a_call_takes_about_as_long_as_it_may(mnist):
     splits = replace(mnist, train=mnist.train.take(np.arange(60)), test=None).resized(32)
     calls = []
     run = engine.run
-    engine.run = lambda batches, rates, stop: calls.append(len(batches)) or run(batches, rates, stop)
+    engine.run = lambda epoch, batches, *rest: calls.append(len(batches)) or run(epoch, batches, *rest)
     list(fit(settings(batch_size=1, epochs=1), splits, engine))
     assert calls[0] == 1
     assert sum(calls) == 60

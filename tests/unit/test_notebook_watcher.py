@@ -34,7 +34,7 @@ def page(monkeypatch):
 
 def started():
     config = TrainConfig(device="cpu", epochs=2)
-    return RunStarted(config, 60, 0, 20, tuple("0123456789"), 1, 6, 3, "torch", "cpu", {})
+    return RunStarted(config, 60, 0, 20, tuple("0123456789"), 1, 6, 3, "torch", "cpu", 2, {})
 
 
 def test_one_display_is_made_and_then_updated_for_each_epoch(page):

@@ -55,7 +55,7 @@ def test_updates_are_those_of_torch_on_the_plain_gradients(tiny, name, decay):
     batches = [np.arange(start, start + 12) for start in range(0, 60, 12)]
     engine = engine_of(tiny.train, optimizer=name, momentum=0.8, weight_decay=decay)
     initial = engine.weights()
-    losses = engine.run(batches, RATES, never)
+    losses = engine.run(1, batches, RATES, never)
     expected, weights = plain_steps(tiny.train, PLAIN[name], batches, RATES, decay)
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
     for layer, values in engine.weights().items():
@@ -68,7 +68,7 @@ def test_updates_are_those_of_torch_on_the_plain_gradients(tiny, name, decay):
 def test_gd_and_sgd_step_along_the_gradient_of_their_batch(tiny, optimizer):
     engine = engine_of(tiny.train, optimizer=optimizer)
     batch = np.arange(60)[::-1].copy()
-    losses = engine.run([batch], [0.5], never)
+    losses = engine.run(1, [batch], [0.5], never)
     expected, weights = plain_steps(tiny.train, PLAIN["sgd"], [batch], [0.5], 0.0)
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
     for layer, values in engine.weights().items():
@@ -79,10 +79,10 @@ def test_gd_and_sgd_step_along_the_gradient_of_their_batch(tiny, optimizer):
 def test_a_batch_in_parts_is_the_same_step(tiny, monkeypatch, part):
     batches, rates = [np.arange(60)] * 3, [0.5, 0.4, 0.3]
     whole = engine_of(tiny.train, optimizer="gd")
-    losses = whole.run(batches, rates, never)
+    losses = whole.run(1, batches, rates, never)
     monkeypatch.setattr(torch_engine, "PART", part)
     parted = engine_of(tiny.train, optimizer="gd")
-    np.testing.assert_allclose(parted.run(batches, rates, never), losses, atol=1e-6)
+    np.testing.assert_allclose(parted.run(1, batches, rates, never), losses, atol=1e-6)
     for layer, values in parted.weights().items():
         np.testing.assert_allclose(values, whole.weights()[layer], atol=1e-6)
 
@@ -94,7 +94,7 @@ def test_momentum_keeps_the_rate_outside_the_velocity(tiny, optimizer):
     bias = engine.network.fc3.bias
     velocity, expected = np.zeros(10, np.float32), engine.weights()["fc3.bias"]
     for rate in (0.3, 0.1, 0.2):
-        engine.run([np.arange(20)], [rate], never)
+        engine.run(1, [np.arange(20)], [rate], never)
         gradient = bias.grad.numpy()
         velocity = 0.5 * velocity + gradient
         expected = expected - rate * (velocity if optimizer == "momentum" else gradient + 0.5 * velocity)

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from lenscope.bench.results import Benchmark, Row
 from lenscope.config import resolve
 from lenscope.data.dataset import Dataset
 from lenscope.data.digit import prepare_digit
@@ -19,6 +20,7 @@ from lenscope.insight.answers import Prediction
 from lenscope.insight.curves import curves_of
 from lenscope.insight.kernels import Kernels
 from lenscope.insight.mistakes import Evaluation
+from lenscope.plots.bench import BenchDisplay
 from lenscope.plots.curves import CurvesDisplay
 from lenscope.plots.digit import PreparationDisplay
 from lenscope.plots.display import DPI, STYLE, short
@@ -95,6 +97,26 @@ def preparation(kind, classes=DIGITS, source="pictures/seven.png"):
     )
 
 
+def bench(engines=("fused", "torch"), threads=(2, 1), sizes=(100, 10, 1000), peaks=True, peers=True):
+    random = np.random.default_rng(5)
+
+    def row(name, kind, count, size, seconds):
+        return Row(name, kind, "training", "cpu", count, size, tuple(seconds * random.uniform(0.95, 1.2, 5)), 0.1)
+
+    slower = {10: 2.5, 100: 1.0, 1000: 0.9}
+    rows = [
+        row(name, "engine", count, size, (0.3, 3.0, 0.1, 0.4)[place] * slower[size] * 1.9 / count)
+        for place, name in enumerate(engines)
+        for count in threads
+        for size in sizes
+    ]
+    others = {"PyTorch eager": 2.6, "lecture's script, 2 workers": 6.2, "lecture's script, 4 workers": 6.4, "JAX": 5.6}
+    if peers:
+        rows += [row(name, "peer", threads[0], sizes[0], seconds) for name, seconds in others.items()]
+    machine = {"processors": 2, "processor": "AMD EPYC 9R45 Processor with a long name @ 4.50GHz"}
+    return BenchDisplay(Benchmark(machine, "avx512", {2: (250e9,)} if peaks else {}, 10_000, tuple(rows), {}))
+
+
 DISPLAYS = {
     "curves of 10 epochs with the lecture's": lambda: curves(10),
     "curves of 1 epoch": lambda: curves(1),
@@ -122,6 +144,11 @@ DISPLAYS = {
     "7 mistakes": lambda: with_mistakes(7),
     "24 mistakes": lambda: with_mistakes(30),
     "24 mistakes long": lambda: with_mistakes(30, LONG, 3, "a-folder-of-dogs-with-a-long-name"),
+    "bench": bench,
+    "bench of one engine": lambda: bench(("fused",), (1,), (100,), peaks=False, peers=False),
+    "bench of one batch size": lambda: bench(sizes=(100,)),
+    "bench of peers": lambda: bench(()),
+    "bench of many": lambda: bench(("fused", "torch", "torch-cuda", "torch-cuda-uncaptured"), (64, 8, 4, 2, 1)),
     "preparation": lambda: preparation("upright"),
     "preparation wide": lambda: preparation("wide", source="a/" + "long-name-" * 30 + ".png"),
     "preparation of other data": lambda: preparation("none", FASHION),
@@ -305,6 +332,23 @@ def test_mistakes_tell_label_answer_probability_and_number():
         assert axes.get_title() == f"{label} called {answer}"
         assert axes.get_xlabel() == f"p = {display.evaluation.confidence[index]:.3f}, no. {index}"
         np.testing.assert_array_equal(np.squeeze(axes.images[0].get_array()), display.dataset.images[index, 0])
+
+
+def test_a_benchmark_shows_medians_spread_and_floor():
+    display = bench()
+    left, right = display.figure().axes
+    rows = display._compared()
+    assert [bar.get_width() for bar in left.patches] == [row.median for row in rows]
+    assert [label.get_text() for label in left.get_yticklabels()] == [row.name for row in rows]
+    assert [text.get_text() for text in left.texts] == [f"{row.median:.2f} s" for row in rows]
+    spread, floor = left.lines[0], left.lines[-1]
+    assert list(spread.get_xdata()) == [min(rows[0].seconds), max(rows[0].seconds)]
+    assert list(floor.get_xdata()) == [display.benchmark.floor(rows[0])] * 2
+    assert [line.get_label() for line in right.lines] == [
+        "fused, 2 threads", "fused, 1 thread", "torch, 2 threads", "torch, 1 thread"
+    ]  # fmt: skip
+    assert all(list(line.get_xdata()) == [10, 100, 1000] for line in right.lines)
+    assert right.get_xscale() == right.get_yscale() == "log"
 
 
 def test_a_preparation_shows_each_step_and_the_probabilities():

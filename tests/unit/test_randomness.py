@@ -32,9 +32,17 @@ def test_the_definition_here_is_the_published_one() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2**63 - 1, 2**64 - 1])
 @pytest.mark.parametrize("purpose", Purpose)
 @pytest.mark.parametrize("epoch", [0, 7, 2**40])
-def test_word_i_is_word_i_mod_4_of_the_block_1_plus_i_div_4(seed: int, purpose: Purpose, epoch: int) -> None:
-    blocks = (philox_block([1 + number, epoch, 0, 0], [seed, int(purpose)]) for number in range(3))
-    assert random_words(seed, purpose, epoch, 11).tolist() == list(itertools.chain.from_iterable(blocks))[:11]
+@pytest.mark.parametrize("index", [0, 5, WORD])
+def test_word_i_is_word_i_mod_4_of_the_block_1_plus_i_div_4(
+    seed: int, purpose: Purpose, epoch: int, index: int
+) -> None:
+    blocks = (philox_block([1 + number, epoch, index, 0], [seed, int(purpose)]) for number in range(3))
+    assert random_words(seed, purpose, epoch, 11, index).tolist() == list(itertools.chain.from_iterable(blocks))[:11]
+
+
+def test_the_index_is_0_where_none_is_given() -> None:
+    assert np.array_equal(random_words(1, Purpose.ORDER, 2, 9), random_words(1, Purpose.ORDER, 2, 9, index=0))
+    assert not np.isin(random_words(1, Purpose.ORDER, 2, 9, index=1), random_words(1, Purpose.ORDER, 2, 9)).any()
 
 
 def test_streams_of_other_seeds_purposes_and_epochs_share_no_word() -> None:

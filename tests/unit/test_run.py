@@ -58,7 +58,8 @@ def test_a_finished_run_reads_as_a_whole(tiny_run) -> None:
     assert run.losses.dtype == np.float32
     assert run.film.steps.tolist() == [0, 1, 2, 3, 6]
     assert run.film.kernels["conv1"].shape[1:] == (6, 1, 5, 5)
-    assert run.environment["engine"] == "torch"
+    assert run.environment["engine"] == "fused"
+    assert run.environment["isa"] in {"avx512", "avx2", "baseline"}
     assert run.data.classes == tuple("0123456789")
     assert run.data.image_size == (28, 28)
     assert (run.data.train_images, run.data.validation_images, run.data.test_images) == (60, 0, 20)

@@ -101,7 +101,7 @@ def test_a_stopped_run_takes_the_bar_away():
     file = io.StringIO()
     watcher = TerminalWatcher(Console(file=file, width=100, force_terminal=True, _environ={}))
     config = TrainConfig(device="cpu")
-    watcher(RunStarted(config, 60, 0, 20, tuple("0123456789"), 1, 6, 3, "torch", "cpu", {}))
+    watcher(RunStarted(config, 60, 0, 20, tuple("0123456789"), 1, 6, 3, "torch", "cpu", 2, {}))
     watcher(RunStopped(1, {}, "interrupted"))
     assert watcher._progress.finished is False
     assert not watcher._progress.live.is_started
@@ -125,11 +125,11 @@ def test_without_test_images_the_accuracy_is_that_of_the_validation_part():
 
 
 @pytest.mark.parametrize(
-    ("device", "said"), [("cpu", "on the CPU (no GPU in use)"), ("cuda", "on the GPU"), ("mps", "on the GPU")]
+    ("device", "said"), [("cpu", "on the CPU, 2 threads"), ("cuda", "on the GPU"), ("mps", "on the GPU")]
 )
 def test_the_start_tells_where_it_runs_and_gd_its_whole_batch(device, said):
     config = TrainConfig(optimizer="gd", device="cpu", learning_rate=0.5, epochs=7)
-    started = RunStarted(config, 60_000, 0, 10_000, tuple("0123456789"), 1, 7, 1, "torch", device, {})
+    started = RunStarted(config, 60_000, 0, 10_000, tuple("0123456789"), 1, 7, 1, "torch", device, 2, {})
     data, engine, recipe, summary = describe_start(started)
     assert data == "data      mnist: 60,000 training images, 10,000 test images, 10 classes"
     assert engine == f"engine    torch, {said}"

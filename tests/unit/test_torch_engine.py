@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 
 import numpy as np
@@ -14,7 +15,12 @@ from lenscope.errors import UsageError
 from lenscope.nets.catalogue import build
 from lenscope.nets.lenet import LeNet
 from lenscope.training import torch_engine
+from lenscope.training.torch_augment import augmented
 from lenscope.training.torch_engine import TorchEngine, choose_device, predict_log_probabilities
+
+
+class AutogradLeNet(LeNet):
+    """The same network, which the engine trains through autograd because it is not the LeNet itself."""
 
 
 def never():
@@ -38,8 +44,11 @@ def plain_score(network, dataset):
 
 
 @pytest.mark.parametrize("part", [1, 7, 19, 20, 21])
-def test_evaluate_counts_each_image_once(tiny, engine, monkeypatch, part):
+@pytest.mark.parametrize("network", [LeNet, AutogradLeNet])
+def test_evaluate_counts_each_image_once(tiny, monkeypatch, part, network):
     monkeypatch.setattr(torch_engine, "PART", part)
+    monkeypatch.setattr(torch_engine, "EVALUATED", part)
+    engine = TorchEngine(network(), tiny.train.resized(32), TrainConfig(device="cpu"))
     test = tiny.test.resized(32)
     score = engine.evaluate(test)
     loss, accuracy = plain_score(engine.network, test)
@@ -57,6 +66,7 @@ def test_evaluating_changes_nothing(tiny, engine):
 @pytest.mark.parametrize("network", ["lenet", "lenet1998"])
 def test_log_probabilities_are_the_networks_own(tiny, network, monkeypatch):
     monkeypatch.setattr(torch_engine, "PART", 7)
+    monkeypatch.setattr(torch_engine, "EVALUATED", 6)
     net, test = build(network, 1, 10, 3), tiny.test.resized(32)
     got = predict_log_probabilities(net, test)
     assert got.shape == (20, 10)
@@ -64,10 +74,6 @@ def test_log_probabilities_are_the_networks_own(tiny, network, monkeypatch):
     with torch.no_grad():
         expected = net(torch.from_numpy(test.images).float() / 255)
     np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-class AutogradLeNet(LeNet):
-    """The same network, which the engine trains through autograd because it is not the LeNet itself."""
 
 
 @pytest.mark.parametrize("batch", [7, 60])
@@ -78,7 +84,7 @@ def test_the_quick_pass_and_autograd_train_alike(tiny, monkeypatch, batch):
     networks[1].load_state_dict(networks[0].state_dict())
     engines = [TorchEngine(network, tiny.train.resized(32), config) for network in networks]
     order = [np.arange(start, min(start + batch, 60)) for start in range(0, 60, batch)]
-    quick, plain = (engine.run(order, [1e-3] * len(order), never) for engine in engines)
+    quick, plain = (engine.run(1, order, [1e-3] * len(order), never) for engine in engines)
     np.testing.assert_allclose(quick, plain, rtol=1e-5)
     scores = [engine.evaluate(tiny.test.resized(32)) for engine in engines]
     assert scores[0].accuracy == scores[1].accuracy
@@ -88,7 +94,7 @@ def test_the_quick_pass_and_autograd_train_alike(tiny, monkeypatch, batch):
 def test_weights_and_kernels_are_copies(engine):
     weights, kernels = engine.weights(), engine.kernels()
     kept = {name: values.copy() for name, values in (weights | kernels).items()}
-    engine.run([np.arange(60)], [0.1], never)
+    engine.run(1, [np.arange(60)], [0.1], never)
     for name, values in (weights | kernels).items():
         np.testing.assert_array_equal(values, kept[name])
         assert values.dtype == np.float32
@@ -103,7 +109,7 @@ def test_weights_and_kernels_are_copies(engine):
 def test_torchs_generator_is_left_alone(tiny):
     before = torch.random.get_rng_state()
     engine = TorchEngine(build("lenet", 1, 10, 0), tiny.train.resized(32), TrainConfig(device="cpu"))
-    engine.run([np.arange(60)] * 2, [0.1] * 2, never)
+    engine.run(1, [np.arange(60)] * 2, [0.1] * 2, never)
     engine.evaluate(tiny.test.resized(32))
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -114,16 +120,49 @@ def test_read_only_images_are_trained_on_and_left_as_they_are(tiny):
     images.flags.writeable = False
     frozen = Dataset(images, train.labels, train.classes, train.name)
     engine = TorchEngine(build("lenet", 1, 10, 0), frozen, TrainConfig(device="cpu"))
-    assert np.isfinite(engine.run([np.arange(60)], [0.1], never)).all()
+    assert np.isfinite(engine.run(1, [np.arange(60)], [0.1], never)).all()
     assert np.isfinite(engine.evaluate(frozen).loss)
     np.testing.assert_array_equal(images, train.images)
 
 
 def test_the_losses_are_those_before_each_update(tiny, engine):
-    losses = engine.run([np.arange(60)], [0.1], never)
+    losses = engine.run(1, [np.arange(60)], [0.1], never)
     fresh = TorchEngine(build("lenet", 1, 10, 0), tiny.train.resized(32), TrainConfig(device="cpu"))
     assert losses == pytest.approx([fresh.evaluate(tiny.train.resized(32)).loss], rel=1e-6)
     assert losses.dtype == np.float32
+
+
+def test_images_are_distorted_anew_each_epoch_where_the_config_asks(tiny):
+    config = TrainConfig(device="cpu", augment="shift=3,elastic=2", seed=5)
+    train, network = tiny.train.resized(32), build("lenet", 1, 10, 0)
+    indices = torch.tensor([7, 3, 50])
+    expected = []
+    for epoch in (4, 5):
+        images = augmented(torch.from_numpy(train.images)[indices], indices, config.augment, 5, epoch)
+        labels = torch.from_numpy(train.labels)[indices].long()
+        expected.append(F.nll_loss(network(images.float() / 255), labels).item())
+    engine = TorchEngine(network, train, config)
+    got = [engine.run(epoch, [indices.numpy()], [1e-12], never)[0] for epoch in (4, 5)]
+    assert got == pytest.approx(expected, rel=1e-5)
+    assert expected[0] != pytest.approx(expected[1], rel=1e-3)
+
+
+def test_evaluation_is_of_images_as_they_are(tiny):
+    engines = [
+        TorchEngine(build("lenet", 1, 10, 0), tiny.train.resized(32), TrainConfig(device="cpu", augment=how))
+        for how in ("none", "rotation=90")
+    ]
+    assert engines[0].evaluate(tiny.train.resized(32)) == engines[1].evaluate(tiny.train.resized(32))
+
+
+def test_what_is_evaluated_is_kept_no_longer_than_its_data(tiny, engine):
+    test = tiny.test.take(np.arange(20)).resized(32)
+    first = engine.evaluate(test)
+    assert engine.evaluate(test) == first
+    assert len(engine._kept) == 2
+    del test
+    gc.collect()
+    assert len(engine._kept) == 1
 
 
 def test_threads_are_set_and_told(tiny):
@@ -137,20 +176,20 @@ def test_threads_are_set_and_told(tiny):
 
 def test_stop_between_steps_ends_the_call(engine):
     asked = iter([False, False, True])
-    losses = engine.run([np.arange(20)] * 5, [0.1] * 5, lambda: next(asked))
+    losses = engine.run(1, [np.arange(20)] * 5, [0.1] * 5, lambda: next(asked))
     assert len(losses) == 2
 
 
 def test_an_interrupted_step_in_parts_is_as_if_it_had_not_begun(tiny, engine, monkeypatch):
     monkeypatch.setattr(torch_engine, "PART", 7)
-    engine.run([np.arange(60)], [0.1], never)
+    engine.run(1, [np.arange(60)], [0.1], never)
     before, asked = engine.weights(), iter([False, False, False, True])
-    assert len(engine.run([np.arange(60)], [0.1], lambda: next(asked))) == 0
+    assert len(engine.run(1, [np.arange(60)], [0.1], lambda: next(asked))) == 0
     for name, values in engine.weights().items():
         np.testing.assert_array_equal(values, before[name])
     straight = TorchEngine(build("lenet", 1, 10, 0), tiny.train.resized(32), TrainConfig(device="cpu", optimizer="sgd"))
-    straight.run([np.arange(60)] * 2, [0.1] * 2, never)
-    engine.run([np.arange(60)], [0.1], never)
+    straight.run(1, [np.arange(60)] * 2, [0.1] * 2, never)
+    engine.run(1, [np.arange(60)], [0.1], never)
     for name, values in engine.weights().items():
         np.testing.assert_array_equal(values, straight.weights()[name])
 
@@ -158,9 +197,9 @@ def test_an_interrupted_step_in_parts_is_as_if_it_had_not_begun(tiny, engine, mo
 @pytest.mark.parametrize("name", ["conv1.weight", "conv1.bias", "conv2.weight", "fc1.bias", "fc2.weight", "fc3.bias"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_broken_weight_is_named(engine, name, value):
-    engine.run([np.arange(60)], [0.1], never)
+    engine.run(1, [np.arange(60)], [0.1], never)
     dict(engine.network.named_parameters())[name].data.view(-1)[0] = value
-    losses = engine.run([np.arange(60)] * 3, [0.1] * 3, never)
+    losses = engine.run(1, [np.arange(60)] * 3, [0.1] * 3, never)
     assert len(losses) == 1
     assert np.isnan(losses[0])
     assert engine.failed_layer == name
@@ -169,10 +208,10 @@ def test_a_broken_weight_is_named(engine, name, value):
 
 @pytest.mark.parametrize("name", ["conv1.weight", "conv2.bias", "fc1.weight", "fc3.weight"])
 def test_a_broken_gradient_is_named_and_the_weights_stay(engine, name):
-    engine.run([np.arange(60)], [0.1], never)
+    engine.run(1, [np.arange(60)], [0.1], never)
     before = engine.weights()
     plant_gradient(engine, name, lambda gradient: gradient * math.inf)
-    losses = engine.run([np.arange(60)], [0.1], never)
+    losses = engine.run(1, [np.arange(60)], [0.1], never)
     assert np.isnan(losses).all()
     assert engine.failed_layer == f"the gradient of {name}"
     for layer, values in engine.weights().items():
@@ -180,25 +219,25 @@ def test_a_broken_gradient_is_named_and_the_weights_stay(engine, name):
 
 
 def test_finite_weights_whose_output_is_not_are_named_by_their_layer(engine):
-    engine.run([np.arange(60)], [0.1], never)
+    engine.run(1, [np.arange(60)], [0.1], never)
     with torch.no_grad():
         engine.network.fc1.weight.fill_(1e30)
         engine.network.fc2.weight.fill_(1e30)
-    assert np.isnan(engine.run([np.arange(60)], [0.1], never)).all()
+    assert np.isnan(engine.run(1, [np.arange(60)], [0.1], never)).all()
     assert engine.failed_layer == "fc2"
 
 
 def test_gradients_too_large_to_sum_up_are_refused_too(engine):
     plant_gradient(engine, "fc3.bias", lambda gradient: torch.full_like(gradient, 1e25))
-    assert np.isnan(engine.run([np.arange(60)], [0.1], never)).all()
+    assert np.isnan(engine.run(1, [np.arange(60)], [0.1], never)).all()
     assert engine.failed_layer == "the loss or its gradient"
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_step_that_ruins_the_weights_is_refused_even_if_it_is_the_last(engine, steps):
-    engine.run([np.arange(60)], [0.1], never)
+    engine.run(1, [np.arange(60)], [0.1], never)
     before = engine.weights()
-    losses = engine.run([np.arange(60)] * steps, [1e30] * steps, never)
+    losses = engine.run(1, [np.arange(60)] * steps, [1e30] * steps, never)
     assert len(losses) == 1
     assert np.isnan(losses[0])
     for layer, values in engine.weights().items():
@@ -233,5 +272,5 @@ def test_a_network_without_a_quicker_way_is_called_as_it_is(tiny):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 10), torch.nn.LogSoftmax(1))
     expected = F.nll_loss(network(torch.from_numpy(train.images).float() / 255), torch.from_numpy(train.labels).long())
     engine = TorchEngine(network, train, TrainConfig(device="cpu"))
-    assert engine.run([np.arange(60)], [0.1], never) == pytest.approx([expected.item()], rel=1e-6)
+    assert engine.run(1, [np.arange(60)], [0.1], never) == pytest.approx([expected.item()], rel=1e-6)
     assert engine.kernels() == {}

@@ -25,6 +25,7 @@ VERBS = {
     "compare": ("look", "Compare", "print what differs between runs"),
     "summary": ("look", "ShowSummary", "print a network's sizes, parameters and multiply-adds"),
     "data": ("data", "Data", "list, fetch, verify and locate data sets"),
+    "bench": ("bench", "Bench", "time our engines and other ways to train the same network, side by side"),
     "doctor": ("look", "Doctor", "print versions, processor, engines and the data found"),
 }
 

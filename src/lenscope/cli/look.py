@@ -161,9 +161,21 @@ def _examine() -> dict[str, Any]:
     found = {name: locate(name) for name in CATALOGUE}
     folders = {name: str(next(iter(paths.values())).parent) for name, paths in found.items() if paths}
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    engines = {"torch": f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"}
+    engines = {"fused": _fused_engine(), "torch": f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"}
     return facts | {
         "engines": engines,
         "devices": [name for name, is_there in there.items() if is_there],
         "data": folders,
     }
+
+
+def _fused_engine() -> str:
+    """Instruction set and threads of the fused engine, or why it is not here."""
+    from lenscope import native
+    from lenscope.environment import usable_processors
+
+    try:
+        isa = native.instruction_set()
+    except UsageError as error:
+        return str(error)
+    return f"{isa} (runs here: {', '.join(native.load().instruction_sets())}), {usable_processors()} threads"

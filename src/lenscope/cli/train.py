@@ -21,7 +21,7 @@ from lenscope.cli.command import (
     print_note,
     program,
 )
-from lenscope.config import TrainConfig, resolve
+from lenscope.config import Augmentation, TrainConfig, parse_augmentation, resolve
 
 if TYPE_CHECKING:
     from lenscope.data.dataset import Dataset
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 _FIELDS: dict[str, Any] = {**TrainConfig.model_fields}
 OWN = ("out", "config", "data_dir", "quiet", "json_output")
+_AUGMENTATION = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="NAME=NUMBER,…",
+    instance_from_str=lambda words: parse_augmentation(words[0]),
+    is_instance=lambda value: isinstance(value, Augmentation),
+    str_from_instance=lambda value: [str(value)],
+)
 
 
 class Train(TrainConfig):
@@ -38,6 +45,7 @@ class Train(TrainConfig):
     """
 
     learning_rate: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = _FIELDS["learning_rate"]
+    augment: Annotated[Augmentation, _AUGMENTATION] = _FIELDS["augment"]
     patience: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["patience"]
     threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["threads"]
     init_from: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = _FIELDS["init_from"]

@@ -12,7 +12,7 @@ from lenscope.data.digit import prepare_digit, to_grey
 from lenscope.data.pictures import read_picture
 from lenscope.errors import UsageError
 from lenscope.insight.mistakes import evaluate_answers
-from lenscope.training.torch_engine import predict_log_probabilities
+from lenscope.training.choice import predict_log_probabilities
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -37,7 +37,7 @@ def describe_results(run: Run) -> dict[str, str]:
 
 
 def _settings(run: Run) -> dict[str, str]:
-    own = {name: str(value) for name, value in run.config.model_dump().items()}
+    own = {name: str(value) for name, value in run.config}
     environment = {name: str(run.environment.get(name)) for name in ("engine", "device", "threads", "processor")}
     packages = {f"{name} version": str(version) for name, version in run.environment["packages"].items()}
     return own | environment | packages | {"training data": run.data.train_sha256[:12]}

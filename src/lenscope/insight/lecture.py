@@ -27,4 +27,5 @@ def is_lecture_experiment(config: TrainConfig) -> bool:
     settings = config.model_dump()
     recipe = {name: value for name, value in RECIPES["lecture"].items() if name != "epochs"}
     same = all(settings[name] == value for name, value in recipe.items())
-    return same and config.data == "mnist" and not config.validation and config.init_from is None
+    plain = not config.augment.distorts and not config.validation
+    return same and plain and config.data == "mnist" and config.init_from is None

@@ -14,10 +14,10 @@ from lenscope.errors import Interrupted, StorageError, UsageError
 from lenscope.nets.catalogue import build
 from lenscope.runs.recorder import Recorder, claim_directory
 from lenscope.runs.run import DataFacts, Run, open_run
+from lenscope.training.choice import choose_engine
 from lenscope.training.events import RunStopped
 from lenscope.training.fit import check_batch_size, fit
 from lenscope.training.interrupt import StopFlag, listen_for_stop
-from lenscope.training.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,9 +61,9 @@ def record_run(config: TrainConfig, splits: Splits, out: Path | None, watcher: W
     _start_from(config.init_from, network)
     sized = splits.resized(network.image_size)
     with _threads_kept():
-        engine = TorchEngine(network, sized.train, config)
+        engine = choose_engine(network, sized.train, config)
         path = claim_directory(out, f"{Path(splits.name).name}-{config.network}")
-        facts = {"engine": engine.name, "device": engine.device, "threads": engine.threads}
+        facts = {"engine": engine.name, "device": engine.device, "isa": engine.isa, "threads": engine.threads}
         environment = describe_environment() | facts | {"data": asdict(_facts(whole, splits))}
         with listen_for_stop() as flag, closing(watcher) if watcher else nullcontext():
             _drive(fit(config, sized, engine, flag), _recorder(path, environment), watcher, flag)

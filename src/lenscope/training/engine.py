@@ -27,21 +27,27 @@ class Engine(Protocol):
     Attributes:
         name: such as `torch`.
         device: where it runs, such as `cpu`.
+        threads: how many threads of the processor it uses.
+        isa: the instruction set of its native code, such as `avx512`; None where it has none of its own.
         failed_layer: after a step that was refused, the first layer, output or gradient that was not finite in it.
     """
 
     name: str
     device: str
+    threads: int
+    isa: str | None
     failed_layer: str
 
     def run(
         self,
+        epoch: int,
         batches: Sequence[NDArray[np.int64]],
         learning_rates: Sequence[float],
         stop: Callable[[], bool],
     ) -> NDArray[np.float32]:
         """Take one step a batch of training-set indices and return the steps' losses.
 
+        The epoch, counted from 1, decides with the seed how each image is distorted, where the config asks for it.
         Where `stop()` turns true, fewer losses come back: a step that was interrupted is as if it had not begun.
         A step whose loss, gradient or new weights are not finite is not taken: its loss comes back as NaN, the last of
         the call, and the weights are the last that gave a finite loss.

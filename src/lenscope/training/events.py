@@ -59,6 +59,7 @@ class RunStarted:
         steps_per_epoch: updates of an epoch.
         engine: what takes the updates.
         device: where.
+        threads: on how many threads of the processor.
         weights: the initial weights, named as in the network's state_dict.
     """
 
@@ -72,6 +73,7 @@ class RunStarted:
     steps_per_epoch: int
     engine: str
     device: str
+    threads: int
     weights: Weights
 
 

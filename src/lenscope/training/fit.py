@@ -123,6 +123,7 @@ def _started(config: TrainConfig, splits: Splits, engine: Engine, course: _Cours
         steps_per_epoch=course.steps_per_epoch,
         engine=engine.name,
         device=engine.device,
+        threads=engine.threads,
         weights=engine.weights(),
     )
 
@@ -138,7 +139,7 @@ def _train_epoch(
     while done < len(batches):
         until = _next_pause(epoch, done, min(done + per_call, len(batches)))
         begun = perf_counter()
-        got = engine.run(batches[done:until], rates[done:until].tolist(), stop)
+        got = engine.run(epoch, batches[done:until], rates[done:until].tolist(), stop)
         elapsed = perf_counter() - begun
         taken = got[np.isfinite(got)]
         if len(taken):

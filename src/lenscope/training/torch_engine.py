@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from lenscope.errors import UsageError
 from lenscope.nets.catalogue import convolutions
 from lenscope.nets.lenet import LeNet
 from lenscope.nets.lenet_pass import LeNetPass
+from lenscope.training.device_steps import PART, Learner, add_gradients, capture_graph, scaled
 from lenscope.training.engine import Score
+from lenscope.training.nonfinite import first_non_finite
 from lenscope.training.optimizers import build_optimizer
 
 if TYPE_CHECKING:
@@ -23,65 +26,86 @@ if TYPE_CHECKING:
 
     from lenscope.config import DeviceName, TrainConfig
     from lenscope.data.dataset import Dataset
+    from lenscope.training.device_steps import Capture, Examples
     from lenscope.training.events import Weights
 
-PART = 1_000  # images at a time through the network: 60 MB of activations for a LeNet
+    Passes = dict[tuple[int, bool], LeNetPass]  # by images, and whether with gradients
+
+EVALUATED = 100  # images at a time through the quick pass: the activations of more leave the cache
 
 
 class TorchEngine:
     """Takes updates with PyTorch's autograd and fused optimisers.
 
     A `LeNet` on a CPU goes through `LeNetPass` instead of autograd, for speed: hooks on its layers are not called.
+    With CUDA, steps are captured as graphs (see `device_steps`), and nothing but the losses comes back.
 
     Args:
         network: its parameters are trained in place.
         train: images at the network's size; kept on the device as bytes and scaled to [0, 1] a batch at a time.
-        config: optimiser, rates, device and threads.
+        config: optimiser, rates, augmentation, device and threads.
+        capture: how steps that stay on the device are repeated; by default as graphs with CUDA, and elsewhere each step
+            is driven, and looked at, from the host.
 
     Raises:
         UsageError: a device that this machine lacks.
     """
 
     name = "torch"
+    isa: str | None = None
     failed_layer = ""
 
-    def __init__(self, network: torch.nn.Module, train: Dataset, config: TrainConfig) -> None:
+    def __init__(
+        self, network: torch.nn.Module, train: Dataset, config: TrainConfig, capture: Capture | None = None
+    ) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
         self._device = choose_device(config.device)
         self.device = self._device.type
         self.threads = torch.get_num_threads()
         self.network = network.to(self._device)
-        self._images, self._labels = _tensors(train, self._device)
+        self._config = config
+        self._kept = WeakKeyDictionary({train: _tensors(train, self._device)})
+        self._images, self._labels = self._kept[train]
         self._weights = _flattened(self.network)
         self._gradient = cast("torch.Tensor", self._weights.grad)
         self._before_update = self._weights.detach().clone()
         self._optimizer = build_optimizer(config, [self._weights])
-        self._passes: dict[int, LeNetPass] = {}
+        self._passes: Passes = {}
+        capture = capture or choose_capture(self._device)
+        learner = (self.network, self._weights, self._before_update, self._optimizer)
+        self._learner = Learner(*learner, capture) if capture else None
 
     def run(
-        self, batches: Sequence[NDArray[np.int64]], learning_rates: Sequence[float], stop: Callable[[], bool]
+        self,
+        epoch: int,
+        batches: Sequence[NDArray[np.int64]],
+        learning_rates: Sequence[float],
+        stop: Callable[[], bool],
     ) -> NDArray[np.float32]:
         """Take one step a batch; see `Engine.run`."""
         self.network.train()
-        losses = []
-        for batch, rate in zip(batches, learning_rates, strict=True):
-            loss = self._step(torch.from_numpy(batch).to(self._device), float(rate), stop)
-            if loss is None:
-                break
-            losses.append(loss)
-            if math.isnan(loss):
-                break
-        return np.array(losses, dtype=np.float32)
+        examples = partial(self._examples, epoch)
+        if self._learner:
+            losses = self._learner.run(batches, learning_rates, stop, examples)
+            if len(losses) and math.isnan(losses[-1]):
+                self._refuse_on_device(torch.from_numpy(batches[len(losses) - 1]).to(self._device), examples)
+            return losses
+        return self._run_from_host(batches, learning_rates, stop, examples)
 
     def evaluate(self, dataset: Dataset) -> Score:
         """Loss and accuracy over all images, each counted once."""
-        loss, correct = 0.0, 0
-        for log_probabilities, labels in _predictions(self.network, dataset, self._device):
-            own = log_probabilities.gather(1, labels[:, None])
-            loss -= float(own.cpu().double().sum())  # not every GPU has float64
-            correct += int((log_probabilities.argmax(1) == labels).sum())
-        return Score(loss / len(dataset), correct / len(dataset))
+        if dataset not in self._kept:
+            self._kept[dataset] = _tensors(dataset, self._device)
+        images, labels = self._kept[dataset]
+        losses, right, done = [], [], 0
+        for log_probabilities in _log_probabilities(self.network, images, self._passes):
+            own = labels[done : done + len(log_probabilities)]
+            losses.append(-log_probabilities.gather(1, own[:, None]))
+            right.append(log_probabilities.argmax(1) == own)
+            done += len(own)
+        loss = torch.cat(losses).cpu().double().mean()  # not every GPU has float64
+        return Score(float(loss), int(torch.cat(right).sum()) / len(dataset))
 
     def weights(self) -> Weights:
         """A copy of the weights, named as in the network's state_dict."""
@@ -91,35 +115,64 @@ class TorchEngine:
         """A copy of the convolution kernels, each (out, in, height, width)."""
         return {name: _copy(tensor) for name, tensor in convolutions(self.network).items()}
 
-    def _step(self, batch: torch.Tensor, rate: float, stop: Callable[[], bool]) -> float | None:
+    def _run_from_host(
+        self,
+        batches: Sequence[NDArray[np.int64]],
+        learning_rates: Sequence[float],
+        stop: Callable[[], bool],
+        examples: Examples,
+    ) -> NDArray[np.float32]:
+        losses = []
+        for batch, rate in zip(batches, learning_rates, strict=True):
+            loss = self._step(torch.from_numpy(batch).to(self._device), float(rate), stop, examples)
+            if loss is None:
+                break
+            losses.append(loss)
+            if math.isnan(loss):
+                break
+        return np.array(losses, dtype=np.float32)
+
+    def _step(self, batch: torch.Tensor, rate: float, stop: Callable[[], bool], examples: Examples) -> float | None:
         """One update; its loss, NaN where the update was refused, None where it was interrupted."""
+        loss = self._find_gradients(batch, stop, examples)
+        if loss is None:
+            return None
+        if not math.isfinite(loss) or not _finite(self._gradient):
+            return self._refuse(batch, examples, keep=math.isfinite(loss))
+        self._update(rate)
+        return loss if _finite(self._weights) else self._refuse(batch, examples, keep=False)
+
+    def _find_gradients(self, batch: torch.Tensor, stop: Callable[[], bool], examples: Examples) -> float | None:
+        """The mean loss of a batch, its gradient left in the parameters'; None where it was interrupted."""
         self._gradient.zero_()
-        total = 0.0
+        loss = 0.0
         for part in torch.split(batch, PART):
             if stop():
                 return None
-            total += self._add_gradients(self._images.index_select(0, part), self._labels[part], 1 / len(batch))
-        if not math.isfinite(total) or not _finite(self._gradient):
-            return self._refuse(batch, keep=math.isfinite(total))
-        self._update(rate)
-        return total if _finite(self._weights) else self._refuse(batch, keep=False)
+            loss += self._add_gradients(*examples(part), 1 / len(batch))
+        return loss
+
+    def _examples(self, epoch: int, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The images of some indices, distorted where the config asks, and their labels."""
+        images, how = self._images.index_select(0, indices), self._config.augment
+        if how.distorts:
+            from lenscope.training.torch_augment import augmented
+
+            images = augmented(images, indices, how, self._config.seed, epoch)
+        return images, self._labels.index_select(0, indices)
 
     def _add_gradients(self, images: torch.Tensor, labels: torch.Tensor, share: float) -> float:
         """Add the gradients of the images' summed loss times `share`; returns that share of the loss."""
-        if quick := self._pass(len(images)):
+        if _has_pass(self.network):
+            quick = _kept_pass(self.network, len(images), self._passes, gradients=True)
             quick.log_probabilities(images)
             return quick.add_gradients(labels, share)
-        loss = share * F.nll_loss(self.network(_scaled(images)), labels, reduction="sum")
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+        return add_gradients(self.network, images, labels, share).item()
 
-    def _pass(self, count: int) -> LeNetPass | None:
-        """The quicker way where there is one: for a LeNet on a CPU. Kept for the two sizes that an epoch has."""
-        if not _has_pass(self.network, self._device):
-            return None
-        if count not in self._passes:
-            self._passes[count] = LeNetPass(cast("LeNet", self.network), count, gradients=True)
-        return self._passes[count]
+    def _refuse_on_device(self, batch: torch.Tensor, examples: Examples) -> None:
+        """Look from the host at a step that was refused on the device, whose weights have not been touched since."""
+        loss = self._find_gradients(batch, lambda: False, examples)
+        self._refuse(batch, examples, keep=loss is not None and math.isfinite(loss) and _finite(self._weights))
 
     @torch.no_grad()
     def _update(self, rate: float) -> None:
@@ -129,9 +182,9 @@ class TorchEngine:
         self._optimizer.step()
 
     @torch.no_grad()
-    def _refuse(self, batch: torch.Tensor, *, keep: bool) -> float:
+    def _refuse(self, batch: torch.Tensor, examples: Examples, *, keep: bool) -> float:
         """Go back to the last weights that gave a finite loss; the present ones where `keep`."""
-        self.failed_layer = _first_non_finite(self.network, _scaled(self._images[batch[:PART]]))
+        self.failed_layer = first_non_finite(self.network, scaled(examples(batch[:PART])[0]))
         if not keep:
             self._weights.copy_(self._before_update)
         return math.nan
@@ -148,31 +201,39 @@ def choose_device(name: DeviceName) -> torch.device:
     return torch.device(name)
 
 
+def choose_capture(device: torch.device) -> Capture | None:
+    """How steps are repeated that stay on the device; None where the host drives each."""
+    return capture_graph if device.type == "cuda" else None
+
+
 def predict_log_probabilities(network: torch.nn.Module, dataset: Dataset) -> NDArray[np.float32]:
     """What a network says of each image: log-probabilities, float32, shape (N, classes)."""
-    device = next(network.parameters()).device
-    parts = [part.cpu().numpy().copy() for part, _ in _predictions(network, dataset, device)]
-    return np.concatenate(parts)
+    images, _ = _tensors(dataset, next(network.parameters()).device)
+    return np.concatenate([part.cpu().numpy().copy() for part in _log_probabilities(network, images, {})])
 
 
 @torch.no_grad()
-def _predictions(
-    network: torch.nn.Module, dataset: Dataset, device: torch.device
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Log-probabilities and labels, a part at a time; each part is overwritten by the next."""
+def _log_probabilities(network: torch.nn.Module, images: torch.Tensor, passes: Passes) -> Iterator[torch.Tensor]:
+    """Log-probabilities of images, a part at a time; each part may be overwritten by the next."""
     network.eval()
-    quick = LeNetPass(cast("LeNet", network), PART, gradients=False) if _has_pass(network, device) else None
-    for start in range(0, len(dataset), PART):
-        rows = slice(start, start + PART)
-        images = torch.from_numpy(np.array(dataset.images[rows])).to(device)
-        labels = torch.from_numpy(dataset.labels[rows].astype(np.int64)).to(device)
-        if quick and len(labels) < quick.count:
-            quick = LeNetPass(cast("LeNet", network), len(labels), gradients=False)
-        yield quick.log_probabilities(images) if quick else network(_scaled(images)), labels
+    quick = _has_pass(network)
+    for part in torch.split(images, EVALUATED if quick else PART):
+        if quick:
+            yield _kept_pass(network, len(part), passes, gradients=False).log_probabilities(part)
+        else:
+            yield network(scaled(part))
 
 
-def _has_pass(network: torch.nn.Module, device: torch.device) -> bool:
-    return device.type == "cpu" and type(network) is LeNet
+def _has_pass(network: torch.nn.Module) -> bool:
+    """Whether there is a quicker way than autograd: for a LeNet on a CPU."""
+    return type(network) is LeNet and network.fc3.bias.device.type == "cpu"
+
+
+def _kept_pass(network: torch.nn.Module, count: int, passes: Passes, *, gradients: bool) -> LeNetPass:
+    """The pass for so many images, made where it is not there yet."""
+    if (count, gradients) not in passes:
+        passes[count, gradients] = LeNetPass(cast("LeNet", network), count, gradients=gradients)
+    return passes[count, gradients]
 
 
 def _tensors(dataset: Dataset, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -180,35 +241,8 @@ def _tensors(dataset: Dataset, device: torch.device) -> tuple[torch.Tensor, torc
     return images, torch.from_numpy(dataset.labels.astype(np.int64)).to(device)
 
 
-def _scaled(images: torch.Tensor) -> torch.Tensor:
-    return images.float().mul_(1 / 255)
-
-
 def _copy(tensor: torch.Tensor) -> NDArray[np.float32]:
     return tensor.detach().to("cpu", torch.float32, copy=True).numpy()
-
-
-def _first_non_finite(network: torch.nn.Module, images: torch.Tensor) -> str:
-    """Name the first layer with a weight, an output or a gradient that is not finite, in the order of the network."""
-    for name, parameter in network.named_parameters():
-        if not parameter.isfinite().all():
-            return name
-    found: list[str] = []
-
-    def look(name: str) -> Callable[..., None]:
-        def hook(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
-            if not output.isfinite().all():
-                found.append(name)
-
-        return hook
-
-    handles = [layer.register_forward_hook(look(name)) for name, layer in network.named_modules() if name]
-    network(images)
-    for handle in handles:
-        handle.remove()
-    named = ((name, cast("torch.Tensor", parameter.grad)) for name, parameter in network.named_parameters())
-    gradients = (f"the gradient of {name}" for name, gradient in named if not gradient.isfinite().all())
-    return next(iter(found), None) or next(gradients, "the loss or its gradient")
 
 
 def _finite(values: torch.Tensor) -> bool:

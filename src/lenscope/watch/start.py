@@ -20,8 +20,8 @@ def describe_start(event: RunStarted) -> Iterator[str]:
     if event.validation_images:
         images += f", {event.validation_images:,} held out for validation"
     yield f"data      {config.data}: {images}, {event.test_images:,} test images, {len(event.classes)} classes"
-    where = {"cuda": "on the GPU", "mps": "on the GPU"}.get(event.device, "on the CPU (no GPU in use)")
-    yield f"engine    {event.engine}, {where}"
+    where = f"on the CPU, {event.threads} thread{'s' if event.threads > 1 else ''}"
+    yield f"engine    {event.engine}, {where if event.device == 'cpu' else 'on the GPU'}"
     size = event.train_images if config.optimizer == "gd" else config.batch_size
     changed = any(getattr(config, name) != value for name, value in RECIPES[config.recipe].items())
     yield (

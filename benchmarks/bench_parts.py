@@ -1,0 +1,50 @@
+"""Where an image's time goes in the fused engine: nanoseconds on one thread and share of the peak, by kernel.
+
+    python benchmarks/bench_parts.py            for the best instruction set of this processor
+    python benchmarks/bench_parts.py avx2
+
+Builds parts.cpp with the C++ compiler that is on the path. The share is that of the multiply-adds that the part cannot
+do without (a pool's gradient has one winner of four) in what the processor could do in the same time from registers.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from lenscope import native
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parent / "src" / "lenscope" / "native"
+FLAGS = {
+    "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mavx2 -mfma -mf16c -mprefer-vector-width=512",
+    "avx2": "-mavx2 -mfma",
+    "baseline": "",
+}
+
+
+def main() -> None:
+    """Build, run, print."""
+    isa = sys.argv[1] if len(sys.argv) > 1 else native.instruction_set()
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "parts"
+        flags = ["-O3", "-std=c++20", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-w"]
+        source = [f"-I{SOURCES}", f"-DLENSCOPE_ISA={isa}", str(HERE / "parts.cpp"), "-o", str(program)]
+        subprocess.run([os.environ.get("CXX", "c++"), *flags, *FLAGS[isa].split(), *source], check=True)
+        lines = subprocess.run([program], check=True, capture_output=True, text=True).stdout.splitlines()
+    rows = [
+        (part, float(nanoseconds), float(needed)) for part, nanoseconds, needed in (x.rsplit(",", 2) for x in lines)
+    ]
+    peak = rows[0][1] / 1e3  # thousand million multiply-adds a second, which is as many a nanosecond
+    print(f"{isa}, one thread, {peak:.1f} thousand million multiply-adds a second at most\n")
+    for part, nanoseconds, needed in rows[1:]:
+        share = f"{needed / peak / nanoseconds:6.0%}" if needed else ""
+        print(f"{part:<26}{nanoseconds:7.0f} ns {share}")
+    print(f"{'sum':<26}{sum(row[1] for row in rows[1:]):7.0f} ns")
+
+
+if __name__ == "__main__":
+    main()

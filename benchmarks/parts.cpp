@@ -1,0 +1,109 @@
+// Nanoseconds an image of each kernel of the fused engine, on one thread: `python benchmarks/bench_parts.py` builds it
+// for one instruction set and prints what it says. Includes the kernels themselves, which nobody outside can name.
+#include "kernels.cpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+namespace lenscope::LENSCOPE_ISA {
+namespace {
+
+double now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return double(time.tv_sec) + 1e-9 * double(time.tv_nsec);
+}
+
+// Seconds of one turn: the least over 60 trials, since a shared machine only ever adds to it.
+template <class Turn>
+double least(Turn turn, int turns) {
+  double best = 1e9;
+  for (int trial = 0; trial < 60; ++trial) {
+    const double begun = now();
+    for (int i = 0; i < turns; ++i) turn(i);
+    const double took = (now() - begun) / turns;
+    best = took < best ? took : best;
+  }
+  return best;
+}
+
+float* numbers(size_t count) {  // from −0.25 to 0.25
+  float* memory = static_cast<float*>(aligned_alloc(64, (count * sizeof(float) + 127) / 64 * 64));
+  for (size_t at = 0; at < count; ++at) memory[at] = float(rand() % 2001 - 1000) / 4000;
+  return memory;
+}
+
+void row(const char* part, double seconds, double multiply_adds) {
+  printf("%s,%.0f,%.0f\n", part, seconds * 1e9, multiply_adds);
+}
+
+int measure() {
+  const int images = 16, batch = 100, turns = 400;
+  uint8_t* pixels = static_cast<uint8_t*>(malloc(images * 1024));
+  for (int at = 0; at < images * 1024; ++at) pixels[at] = uint8_t(rand() % 3 ? 0 : rand() % 256);
+  float *rows = numbers(64 * 32), *triples = numbers(2 * triples_size), *pool1 = numbers(images * pool1_floats);
+  int32_t *winners1 = reinterpret_cast<int32_t*>(numbers(images * pool1_floats));
+  int32_t *winners2 = reinterpret_cast<int32_t*>(numbers(images * features));
+  float *patches = numbers(14 * 320), *d_pool1 = numbers(14 * 96);
+  int32_t* offsets = reinterpret_cast<int32_t*>(numbers(2 * features));
+  float *weights1 = numbers(25 * 8), *weights2 = numbers(2400), *bias = numbers(128), *back = numbers(16 * 384 + 32);
+  float *tails = numbers(16 * 64 + 32), *in = numbers(images * features), *d = numbers(images * features);
+  float *sums1 = numbers(6 * 32), *sums2 = numbers(16 * 160);
+  const Copies copies = {weights1, weights2, back, tails, nullptr, nullptr, nullptr};
+  const WinnerOffsets winner_offsets = {offsets, offsets + features};
+  const auto pool1_of = [&](int i) { return pool1 + i % images * pool1_floats; };
+  const auto winners1_of = [&](int i) { return winners1 + i % images * pool1_floats; };
+  const auto winners2_of = [&](int i) { return winners2 + i % images * features; };
+  const auto conv1 = [&](int i) { conv1_forward({rows, 1, weights1, bias, pool1_of(i), winners1_of(i), nullptr}); };
+  const auto conv2 = [&](int i) {
+    conv2_forward({pool1_of(i), weights2, bias, in + i % images * features, winners2_of(i), nullptr});
+  };
+
+  const double at_peak = least([](int) { peak(100'000); }, 1);
+  printf("peak,%.0f,0\n", 12.0 * lanes * 100'000 / at_peak / 1e6);
+  row("bytes to rows", least([&](int i) { split_columns(pixels + i % images * 1024, 1, rows); }, turns), 0);
+  row("conv1 forward", least(conv1, turns), 117'600);
+  for (int i = 0; i < images; ++i) split_columns(pixels + i * 1024, 1, rows), conv1(i);
+  row("conv2 forward", least(conv2, turns), 240'000);
+  for (int i = 0; i < images; ++i) conv2(i);
+  row("conv2 winners", least([&](int i) { find_offsets(winners2_of(i), winner_offsets); }, turns), 0);
+  row("conv2 patches", least([&](int i) { spread_patches(pool1_of(i), patches); }, turns), 0);
+  row("conv2 weight gradient",
+      least([&](int i) { conv2_weight_gradient(patches, offsets, d + i % images * features, sums2); }, turns), 60'000);
+  row("conv2 input gradient",
+      least([&](int i) { conv2_input_gradient(copies, winner_offsets, d + i % images * features, d_pool1); }, turns),
+      60'000);
+  row("bytes three deep", least([&](int i) { deepen_rows(pixels + i % images * 1024, 1, triples); }, turns), 0);
+  row("conv1 weight gradient", least([&](int i) { conv1_backward(triples, 1, winners1_of(i), d_pool1, sums1); }, turns),
+      29'400);
+
+  float *a = numbers(batch * features), *b = numbers(features * fc1_row), *c = numbers(batch * fc1_row);
+  float *w = numbers(120 * features), *g = numbers(120 * features), *to = numbers(batch * features);
+  const auto forward = [&](int) {
+    product({.a = a, .a_row = features, .a_step = 1, .b = b, .b_row = fc1_row, .depth = features, .c = c,
+             .c_row = fc1_row, .bias = bias, .rectify = true}, block_images, fc1_row);
+  };
+  const auto backward = [&](int) {
+    product({.a = c, .a_row = fc1_row, .a_step = 1, .b = w, .b_row = features, .depth = 120, .c = to,
+             .c_row = features, .gate = a}, block_images, features);
+  };
+  row("fc1 forward", least(forward, 40) / block_images, 48'000);
+  row("fc1 input gradient", least(backward, 40) / block_images, 48'000);
+  row("fc1 weight gradient",
+      least([&](int) { dense_gradient(c, fc1_row, a, features, batch, 0, 120, g, false); }, 10) / batch, 48'000);
+  const Update adam = {Rule::adam, 1e-4f, 0.9f, 0, 0.1f, 0.999f, 0.001f, 1e-4f, 1, 1e-8f};
+  float *first = numbers(61'696), *second = numbers(61'696), *before = numbers(61'696), *after = numbers(61'696);
+  float* gradient = numbers(61'696);
+  for (int at = 0; at < 61'696; ++at) second[at] = fabsf(second[at]);
+  row("Adam, a 100th",
+      least([&](int) { update(adam, before, gradient, first, second, after, 61'696); }, 10) / batch, 0);
+  row("transposed copy, a 100th", least([&](int) { transpose(w, features, 0, 120, features, b, fc1_row); }, 10) / batch,
+      0);
+  return 0;
+}
+
+}  // namespace
+}  // namespace lenscope::LENSCOPE_ISA
+
+int main() { return lenscope::LENSCOPE_ISA::measure(); }

@@ -1,0 +1,1 @@
+"""Our engines and other ways to train the same network, timed side by side on this machine."""

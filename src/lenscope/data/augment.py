@@ -1,0 +1,127 @@
+"""Random distortions of training images: what they are, and a plain reference in numpy for the tests of faster ones.
+
+The definition. Image `index` of the data set is distorted in `epoch` under `seed` by what the words
+`random_words(seed, Purpose.AUGMENT, epoch, …, index + 1)` say, and by nothing else: neither its batch nor its place in
+the order matter. The settings (`Augmentation`) count as float32; x points right, y down; the centre of an image of H×W
+pixels is ((W − 1)/2, (H − 1)/2).
+
+1.  The upper 24 bits b of words 0 to 4 give u = b/2²³ − 1, uniform in [−1, 1). Each parameter is one product of
+    float32, rounded once, so that it comes out the same wherever it is computed:
+
+        shift_x = shift·u₀    shift_y = shift·u₁    rotation = rotation·u₂    scale = scale·u₃    shear = shear·u₄
+
+2.  The picture is sheared (x grows by tan(shear)·y), rotated (clockwise as seen) and scaled by 1 + scale, all about its
+    centre, and then shifted. So the pixel at p shows what was at
+
+        centre + Shear⁻¹·Rotation⁻¹·(p − centre − (shift_x, shift_y)) / (1 + scale) + (d_x(p), d_y(p)).
+
+    The scale is one for both axes and uniform about 1, as is usual (torchvision's `RandomAffine` does so).
+
+3.  d is the elastic field of Simard, Steinkraus and Platt, "Best practices for convolutional neural networks applied to
+    visual document analysis" (ICDAR 2003, section 2): uniform noise for each axis, smoothed by a Gaussian. The bytes of
+    the words from 8 on, the least significant of a word first, are the noise: H·W of them for d_x, row after row, then
+    as many for d_y. A byte b counts as n = b − 127.5, and there is no noise outside the image:
+
+        d(x, y) = elastic/(r·√π·σ) · Σ n(x′, y′)·exp(−((x − x′)² + (y − y′)²)/(2σ²)),    σ = smoothness.
+
+    r = √((256² − 1)/12) is the root mean square of n, and √π·σ that of the sum, so that `elastic` is the root mean
+    square displacement along each axis, in pixels; it falls off within 2σ of the border (σ = 4: to 0.76 at the middle
+    of a side). Where a Gaussian of sum 1 smooths noise from −1 to 1 and the factor α follows, as the paper is mostly
+    read, elastic = α/(2·√(3·π)·σ): its α = 34 with σ = 4 is elastic = 1.38.
+
+4.  The value there is interpolated bilinearly between four pixels; all is 0 outside the image. The channels share the
+    places. The result is rounded to a byte, halves upwards.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.randomness import Purpose, random_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from lenscope.config import Augmentation
+
+FIELD_WORD = 8  # the first word of the elastic field; those before are for the parameters
+NOISE_RMS = math.sqrt((256**2 - 1) / 12)
+
+
+def augmented(
+    images: NDArray[np.uint8], indices: Sequence[int] | NDArray[np.int64], how: Augmentation, seed: int, epoch: int
+) -> NDArray[np.uint8]:
+    """Distorted copies of images, one after another in float64: clear and slow.
+
+    Args:
+        images: uint8, shape (n, C, H, W).
+        indices: of these images in the data set, n of them.
+        how: the largest distortions.
+        seed: of the run.
+        epoch: counted from 1.
+
+    Returns:
+        uint8, shape (n, C, H, W).
+    """
+    copies = np.empty_like(images)
+    for copy, image, index in zip(copies, images, indices, strict=True):
+        size = image.shape[1:]
+        x, y = places(draw_parameters(how, seed, epoch, index), size)
+        d_x, d_y = elastic_field(how, seed, epoch, index, size)
+        copy[:] = [bilinear(channel, x + d_x, y + d_y) for channel in image]
+    return copies
+
+
+def draw_parameters(how: Augmentation, seed: int, epoch: int, index: int) -> NDArray[np.float32]:
+    """The affine parameters of one image, float32, shape (5,): shift_x, shift_y, rotation, scale, shear."""
+    words = random_words(seed, Purpose.AUGMENT, epoch, 5, index + 1)
+    uniforms = (words >> np.uint64(40)).astype(np.float32) * np.float32(2**-23) - np.float32(1)
+    return np.array([how.shift, how.shift, how.rotation, how.scale, how.shear], dtype=np.float32) * uniforms
+
+
+def places(parameters: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float64]:
+    """Where each pixel's value comes from, but for the elastic field: x and y, float64, (2, H, W) for size (H, W)."""
+    height, width = size
+    shift_x, shift_y, degrees, scale, lean = parameters.astype(np.float64)
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
+    shear = np.array([[1, math.tan(math.radians(lean))], [0, 1]])
+    back = np.linalg.inv((1 + scale) * rotation @ shear)
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])[:, None, None]
+    shift = np.array([shift_x, shift_y])[:, None, None]
+    y, x = np.mgrid[:height, :width]
+    sources: NDArray[np.float64] = np.einsum("ij,jyx->iyx", back, np.stack([x, y]) - centre - shift) + centre
+    return sources
+
+
+def elastic_field(how: Augmentation, seed: int, epoch: int, index: int, size: tuple[int, ...]) -> NDArray[np.float64]:
+    """The displacements along x and along y in pixels; float64, shape (2, H, W) for size (H, W)."""
+    count = 2 * math.prod(size)
+    words = random_words(seed, Purpose.AUGMENT, epoch, FIELD_WORD + -(-count // 8), index + 1)
+    noise = words[FIELD_WORD:].astype("<u8").view(np.uint8)[:count].reshape(2, *size) - 127.5
+    rows, columns = (_gaussian(length, how.smoothness) for length in size)
+    return how.elastic / (NOISE_RMS * math.sqrt(math.pi) * how.smoothness) * (rows @ noise @ columns)
+
+
+def bilinear(channel: NDArray[np.uint8], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The values of one channel (H, W) at places x, y between its pixels, 0 outside; uint8, the shape of x."""
+    height, width = channel.shape
+    padded = np.pad(channel.astype(np.float64), 1)
+    x, y = np.clip(x, -1, width) + 1, np.clip(y, -1, height) + 1
+    left, top = np.minimum(x.astype(int), width), np.minimum(y.astype(int), height)
+    right_share, lower_share = x - left, y - top
+    upper = (1 - right_share) * padded[top, left] + right_share * padded[top, left + 1]
+    lower = (1 - right_share) * padded[top + 1, left] + right_share * padded[top + 1, left + 1]
+    values: NDArray[np.float64] = (1 - lower_share) * upper + lower_share * lower
+    return np.floor(values + 0.5).astype(np.uint8)
+
+
+def _gaussian(length: int, deviation: float) -> NDArray[np.float64]:
+    """exp(−(i − j)²/(2σ²)) for i and j below `length`."""
+    place = np.arange(length, dtype=np.float64)
+    return np.exp(np.square(place[:, None] - place) / (-2 * deviation**2))

@@ -1,0 +1,126 @@
+// The dense layers: one register-tiled product serves forward, input gradients and weight gradients.
+#pragma once
+
+#include <math.h>
+
+#include "kernels.hpp"
+#include "simd.hpp"
+
+namespace lenscope::LENSCOPE_ISA {
+namespace {
+
+// c[i][j] = start + Σ k a(i, k) · b[k][j], where a(i, k) = a[i · a_row + k · a_step]. Each sum runs over k in order,
+// whatever the tile: so results don't depend on how rows are shared among threads.
+struct DenseProduct {
+  const float* a;
+  int a_row, a_step;
+  const float* b;
+  int b_row, depth;
+  float* c;
+  int c_row;
+  const float* bias = nullptr;  // what each row starts from; nothing: 0
+  bool add = false;             // start from c itself
+  bool rectify = false;         // ReLU at the end
+  const float* gate = nullptr;  // [i][j] like c: where it is not above 0, the result is 0
+};
+
+template <int rows, int vectors>
+LENSCOPE_INLINE void product_tile(const DenseProduct& p, int row, int column) {
+  Vector sums[rows][vectors];
+  float* c = p.c + row * p.c_row + column;
+  repeat<rows>([&](auto i) __attribute__((always_inline)) {
+    repeat<vectors>([&](auto j) __attribute__((always_inline)) {
+      sums[i][j] = p.add ? load(c + i * p.c_row + j * lanes) : p.bias ? load(p.bias + column + j * lanes) : Vector{};
+    });
+  });
+  const float *a = p.a + row * p.a_row, *b = p.b + column;
+  for (int k = 0; k < p.depth; ++k, a += p.a_step, b += p.b_row)
+    repeat<rows>([&](auto i) __attribute__((always_inline)) {
+      const Vector factor = splat(a[i * p.a_row]);
+      repeat<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] += factor * load(b + j * lanes); });
+    });
+  repeat<rows>([&](auto i) __attribute__((always_inline)) {
+    repeat<vectors>([&](auto j) __attribute__((always_inline)) {
+      Vector value = sums[i][j];
+      if (p.rectify) value = relu(value);
+      if (p.gate)
+        value = select(greater(load(p.gate + (row + i) * p.c_row + column + j * lanes), Vector{}), value, Vector{});
+      store(c + i * p.c_row + j * lanes, value);
+    });
+  });
+}
+
+template <int rows>
+void product_rows(const DenseProduct& p, int row, int columns) {
+  int column = 0;
+  for (; column + 3 * lanes <= columns; column += 3 * lanes) product_tile<rows, 3>(p, row, column);
+  if (column + 2 * lanes <= columns) product_tile<rows, 2>(p, row, column);
+  else if (column < columns) product_tile<rows, 1>(p, row, column);
+}
+
+// `rows` × `columns` of the product; columns count whole vectors.
+void product(const DenseProduct& p, int rows, int columns) {
+  constexpr int most = registers == 32 ? 8 : 4;
+  int row = 0;
+  for (; row + most <= rows; row += most) product_rows<most>(p, row, columns);
+  switch (rows - row) {
+    case 7: if constexpr (most > 7) return product_rows<7>(p, row, columns); break;
+    case 6: if constexpr (most > 6) return product_rows<6>(p, row, columns); break;
+    case 5: if constexpr (most > 5) return product_rows<5>(p, row, columns); break;
+    case 4: if constexpr (most > 4) return product_rows<4>(p, row, columns); break;
+    case 3: return product_rows<3>(p, row, columns);
+    case 2: return product_rows<2>(p, row, columns);
+    case 1: return product_rows<1>(p, row, columns);
+    default: break;
+  }
+}
+
+// sums[j] += Σ images d[image][j], in order.
+void column_sums(const float* d, int row, int images, float* sums) {
+  for (int at = 0; at < row; at += lanes) {
+    Vector total = load(sums + at);
+    for (int image = 0; image < images; ++image) total += load(d + image * row + at);
+    store(sums + at, total);
+  }
+}
+
+// e^x for x ≤ 0 to one unit in the last place, 0 below −87; what is not a number stays so. Cody and Waite's reduction
+// ("Software Manual for the Elementary Functions", 1980, chapter 6) and a polynomial of degree 6.
+LENSCOPE_INLINE Vector exponential(Vector x) {
+  const Vector magic = splat(0x1.8p23f), scaled = x * splat(1.44269504088896341f);
+  const Vector shifted = scaled + magic, n = shifted - magic;
+  const Vector r = (x - n * splat(0x1.62e4p-1f)) - n * splat(0x1.7f7d1cp-20f);  // ln 2 in two parts
+  Vector p = splat(1.3888889e-3f);
+  p = p * r + splat(8.3333333e-3f);
+  p = p * r + splat(4.1666667e-2f);
+  p = p * r + splat(1.6666667e-1f);
+  p = p * r + splat(0.5f);
+  p = p * r + splat(1.0f);
+  p = p * r + splat(1.0f);
+  Integers bits = (Integers)shifted << 23;
+  const Vector power = (Vector)(bits + (127 << 23));
+  return select(greater(splat(-87.0f), x), Vector{}, p * power);
+}
+
+// Log-probabilities in place of one image's logits; `row` floats are there, whole vectors.
+void log_softmax(float* logits, int classes, int row) {
+  float most = logits[0];
+  for (int at = 1; at < classes; ++at) most = logits[at] > most ? logits[at] : most;
+  for (int at = classes; at < row; ++at) logits[at] = -INFINITY;
+  Vector total = {};
+  for (int at = 0; at < row; at += lanes) total += exponential(load(logits + at) - most);
+  const float logarithm = (float)log(sum(total));
+  for (int at = 0; at < row; at += lanes) store(logits + at, (load(logits + at) - most) - logarithm);
+}
+
+// The negative log-likelihood of one image, and its gradient by the logits times `share`.
+float loss_and_gradient(float* logits, int classes, int row, int64_t label, float share, float* gradient) {
+  log_softmax(logits, classes, row);
+  const float own = logits[label];  // `gradient` may be `logits`
+  for (int at = 0; at < row; at += lanes) store(gradient + at, share * exponential(load(logits + at)));
+  gradient[label] = share * expm1f(own);  // p − 1 without cancellation where p is near 1
+  return -own;
+}
+
+}  // namespace
+}  // namespace lenscope::LENSCOPE_ISA

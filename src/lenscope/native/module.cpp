@@ -1,0 +1,317 @@
+// The engine as Python sees it. Every array is checked before native code sees it, and what bounds what is read from
+// other arrays (indices, ends, labels) is copied first: another Python thread may write to them while the engine runs.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "trainer.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+template <typename T, int dimensions>
+using Array = nb::ndarray<T, nb::ndim<dimensions>, nb::c_contig, nb::device::cpu>;
+using Images = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, lenscope::image_size, lenscope::image_size>,
+                           nb::c_contig, nb::device::cpu>;
+using Bytes = nb::ndarray<nb::numpy, std::uint8_t>;
+using Floats = nb::ndarray<nb::numpy, float>;
+using Integers = std::vector<std::int64_t>;
+
+[[noreturn]] void refuse(const std::string& message) { throw nb::value_error(message.c_str()); }
+
+void check_size(const char* name, std::size_t got, std::size_t expected) {
+  if (got != expected)
+    refuse(std::string(name) + ": got " + std::to_string(got) + " values, expected " + std::to_string(expected));
+}
+
+void check_range(const char* name, std::int64_t got, std::int64_t least, std::int64_t most) {
+  if (got < least || got > most)
+    refuse(std::string(name) + ": got " + std::to_string(got) + ", expected " + std::to_string(least) + " to " +
+           std::to_string(most));
+}
+
+void check_threads(int threads) { check_range("threads", threads, 1, 1024); }
+
+void check_isa(const std::string& isa) {
+  const auto known = lenscope::instruction_sets();
+  if (std::find(known.begin(), known.end(), isa) == known.end()) refuse("isa: '" + isa + "' cannot run here");
+}
+
+Integers copied(const Array<const std::int64_t, 1>& values) { return {values.data(), values.data() + values.size()}; }
+
+Integers copied_indices(const Array<const std::int64_t, 1>& array, std::size_t images) {
+  const Integers indices = copied(array);
+  for (const std::int64_t index : indices)
+    if (index < 0 || index >= static_cast<std::int64_t>(images))
+      throw nb::index_error(
+          ("indices: got " + std::to_string(index) + " of " + std::to_string(images) + " images").c_str());
+  return indices;
+}
+
+Integers copied_labels(const Array<const std::int64_t, 1>& array, std::size_t images, int classes) {
+  const Integers labels = copied(array);
+  check_size("labels", labels.size(), images);
+  for (const std::int64_t label : labels) check_range("labels", label, 0, classes - 1);
+  return labels;
+}
+
+// Where each batch ends among the indices: no batch is empty, and the last one ends with them.
+Integers copied_ends(const Array<const std::int64_t, 1>& array, std::size_t indices) {
+  const Integers ends = copied(array);
+  std::int64_t before = 0;
+  for (const std::int64_t end : ends) {
+    if (end <= before) refuse("ends: got " + std::to_string(end) + " after " + std::to_string(before));
+    before = end;
+  }
+  check_size("indices", indices, static_cast<std::size_t>(before));
+  return ends;
+}
+
+lenscope::Network network_of(const Images& images, int classes) {
+  check_range("channels of images", static_cast<std::int64_t>(images.shape(1)), 1, 3);
+  check_range("classes", classes, 1, 1000);
+  return {static_cast<int>(images.shape(1)), classes};
+}
+
+lenscope::Rule rule_of(const std::string& name) {
+  using enum lenscope::Rule;
+  static const std::map<std::string, lenscope::Rule> rules{
+      {"gd", sgd}, {"sgd", sgd}, {"momentum", momentum}, {"nesterov", nesterov}, {"adam", adam}, {"adamw", adamw}};
+  const auto found = rules.find(name);
+  if (found == rules.end())
+    refuse("optimizer: got '" + name + "', expected gd, sgd, momentum, nesterov, adam or adamw");
+  return found->second;
+}
+
+// The bounds are those of lenscope.config.Augmentation; kernels rely on them.
+lenscope::Augmentation augmentation_of(const std::array<float, 6>& sizes) {
+  constexpr float least[] = {0, 0, 0, 0, 0, 1}, most[] = {16, 180, 0.9f, 60, 8, 16};
+  for (std::size_t at = 0; at < sizes.size(); ++at)
+    if (!(least[at] <= sizes[at] && sizes[at] <= most[at]))
+      refuse("augmentation: got " + std::to_string(sizes[at]) + ", expected " + std::to_string(least[at]) + " to " +
+             std::to_string(most[at]));
+  return {sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]};
+}
+
+// A new array of numpy; its values are not set.
+template <typename T>
+nb::ndarray<nb::numpy, T> new_array(const std::vector<std::size_t>& shape) {
+  std::size_t size = 1;
+  for (const std::size_t extent : shape) size *= extent;
+  auto values = std::make_unique_for_overwrite<T[]>(std::max<std::size_t>(size, 1));
+  const nb::capsule owner(values.get(), [](void* data) noexcept { delete[] static_cast<T*>(data); });
+  return nb::ndarray<nb::numpy, T>(values.release(), shape.size(), shape.data(), owner);
+}
+
+Floats array_of(const float* values, std::size_t size) {
+  Floats array = new_array<float>({size});
+  std::copy_n(values, size, array.data());
+  return array;
+}
+
+// A trainer with the arrays that it reads; one call at a time.
+class Trainer {
+ public:
+  Trainer(Images images, const Array<const std::int64_t, 1>& labels, int classes, const std::string& optimizer,
+          double momentum, double weight_decay, int threads, const std::string& isa, std::uint64_t seed,
+          const std::array<float, 6>& augmentation)
+      : images_(std::move(images)),
+        network_(network_of(images_, classes)),
+        labels_(copied_labels(labels, images_.shape(0), classes)) {
+    check_threads(threads);
+    check_isa(isa);
+    const lenscope::Optimizer rule{rule_of(optimizer), momentum, weight_decay};
+    const lenscope::Data data{images_.data(), labels_.data(), labels_.size()};
+    trainer_ = std::make_unique<lenscope::Trainer>(network_, rule, data, augmentation_of(augmentation), seed, threads,
+                                                   isa);
+  }
+
+  Floats run(const Array<float, 1>& weights, const Array<const std::int64_t, 1>& indices,
+             const Array<const std::int64_t, 1>& ends, const Array<const double, 1>& learning_rates,
+             std::uint64_t epoch, const nb::callable& stop) {
+    const Use use(in_use_);
+    check_weights(weights.size());
+    const Integers images = copied_indices(indices, labels_.size());
+    const Integers batches = copied_ends(ends, images.size());
+    check_size("learning_rates", learning_rates.size(), batches.size());
+    std::vector<float> losses(batches.size());
+    std::size_t written = 0;
+    if (!batches.empty()) {
+      const nb::gil_scoped_release unlocked;
+      written = trainer_->run({weights.data(), weights.size()}, images, batches,
+                              {learning_rates.data(), learning_rates.size()}, epoch, [&] { return asked(stop); },
+                              losses);
+    }
+    return array_of(losses.data(), written);
+  }
+
+  nb::tuple gradient(const Array<const float, 1>& weights, const Array<const std::int64_t, 1>& indices,
+                     std::uint64_t epoch) {
+    const Use use(in_use_);
+    check_weights(weights.size());
+    const Integers images = copied_indices(indices, labels_.size());
+    if (images.empty()) refuse("indices: got none, expected one or more");
+    Floats gradient = new_array<float>({weights.size()});
+    double loss = 0;
+    {
+      const nb::gil_scoped_release unlocked;
+      loss = trainer_->gradient({weights.data(), weights.size()}, images, epoch, {gradient.data(), gradient.size()});
+    }
+    return nb::make_tuple(loss, gradient);
+  }
+
+  void update(const Array<float, 1>& weights, const Array<const float, 1>& gradient, double learning_rate) {
+    const Use use(in_use_);
+    check_weights(weights.size());
+    check_size("gradient", gradient.size(), weights.size());
+    const nb::gil_scoped_release unlocked;
+    trainer_->update({weights.data(), weights.size()}, {gradient.data(), gradient.size()}, learning_rate);
+  }
+
+  nb::tuple state() {
+    const Use use(in_use_);
+    const lenscope::State state = trainer_->state();
+    return nb::make_tuple(state.steps, array_of(state.first.data(), state.first.size()),
+                          array_of(state.second.data(), state.second.size()));
+  }
+
+  void set_state(std::int64_t steps, const Array<const float, 1>& first, const Array<const float, 1>& second) {
+    const Use use(in_use_);
+    if (steps < 0) refuse("steps: got " + std::to_string(steps) + ", expected 0 or more");
+    trainer_->set_state(
+        {steps, {first.data(), first.data() + first.size()}, {second.data(), second.data() + second.size()}});
+  }
+
+ private:
+  // Refuses a second call while one runs: from another thread, or from `stop`.
+  class Use {
+   public:
+    explicit Use(std::atomic<bool>& in_use) : in_use_(in_use) {
+      if (in_use_.exchange(true)) throw std::runtime_error("this trainer is in another call");
+    }
+    ~Use() { in_use_ = false; }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    std::atomic<bool>& in_use_;
+  };
+
+  static bool asked(const nb::callable& stop) {
+    const nb::gil_scoped_acquire locked;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    return static_cast<bool>(nb::bool_(stop()));
+  }
+
+  void check_weights(std::size_t got) const { check_size("weights", got, network_.weights()); }
+
+  Images images_;
+  lenscope::Network network_;
+  Integers labels_;
+  std::unique_ptr<lenscope::Trainer> trainer_;
+  std::atomic<bool> in_use_ = false;
+};
+
+// Log-probabilities, and the activations by layer where they are asked for.
+nb::tuple evaluate(const Images& images, const Array<const float, 1>& weights, int classes, int threads,
+                   const std::string& isa, bool activations) {
+  const lenscope::Network network = network_of(images, classes);
+  check_size("weights", weights.size(), network.weights());
+  check_threads(threads);
+  check_isa(isa);
+  const std::size_t count = images.shape(0), outputs = static_cast<std::size_t>(classes);
+  Floats log_probabilities = new_array<float>({count, outputs});
+  lenscope::Activations wanted;
+  nb::dict by_layer;
+  const auto want = [&](const char* layer, float*& place, std::vector<std::size_t> shape) {
+    Floats array = new_array<float>(shape);
+    place = array.data();
+    by_layer[layer] = array;
+  };
+  if (activations) {
+    want("conv1", wanted.conv1, {count, 6, 28, 28});
+    want("pool1", wanted.pool1, {count, 6, 14, 14});
+    want("conv2", wanted.conv2, {count, 16, 10, 10});
+    want("pool2", wanted.pool2, {count, 16, 5, 5});
+    want("fc1", wanted.fc1, {count, 120});
+    want("fc2", wanted.fc2, {count, 84});
+    want("fc3", wanted.fc3, {count, outputs});
+  }
+  if (count > 0) {
+    const nb::gil_scoped_release unlocked;
+    lenscope::evaluate(network, {weights.data(), weights.size()}, images.data(), count, threads, isa,
+                       log_probabilities.data(), wanted);
+  }
+  return nb::make_tuple(log_probabilities, by_layer);
+}
+
+Bytes augment(const Images& images, const Array<const std::int64_t, 1>& indices,
+              const std::array<float, 6>& augmentation, std::uint64_t seed, std::uint64_t epoch,
+              const std::string& isa) {
+  check_range("channels of images", static_cast<std::int64_t>(images.shape(1)), 1, 3);
+  check_size("indices", indices.size(), images.shape(0));
+  if (std::any_of(indices.data(), indices.data() + indices.size(), [](std::int64_t index) { return index < 0; }))
+    refuse("indices: expected 0 or more");
+  check_isa(isa);
+  const lenscope::Augmentation how = augmentation_of(augmentation);
+  Bytes distorted = new_array<std::uint8_t>({images.shape(0), images.shape(1), images.shape(2), images.shape(3)});
+  {
+    const nb::gil_scoped_release unlocked;
+    lenscope::augment(how, seed, epoch, {indices.data(), indices.size()}, images.data(),
+                      static_cast<int>(images.shape(1)), isa, distorted.data());
+  }
+  return distorted;
+}
+
+double measure_peak(const std::string& isa, int threads, double seconds) {
+  check_isa(isa);
+  check_threads(threads);
+  if (!(seconds > 0 && seconds <= 60)) refuse("seconds: got " + std::to_string(seconds) + ", expected up to 60");
+  const nb::gil_scoped_release unlocked;
+  return lenscope::measure_peak(isa, threads, seconds);
+}
+
+}  // namespace
+
+NB_MODULE(_core, module) {
+  // An interactive session that ends after an error still holds its frames, and with them a trainer: that is no leak.
+  nb::set_leak_warnings(false);
+  module.doc() = "The fused engine's native half: a LeNet's training and evaluation on the CPU.";
+
+  nb::class_<Trainer>(module, "Trainer", "Takes updates of one LeNet on one training set; see trainer.hpp.")
+      .def(nb::init<Images, const Array<const std::int64_t, 1>&, int, const std::string&, double, double, int,
+                    const std::string&, std::uint64_t, const std::array<float, 6>&>(),
+           "images"_a.noconvert(), "labels"_a.noconvert(), "classes"_a, nb::kw_only(), "optimizer"_a, "momentum"_a,
+           "weight_decay"_a, "threads"_a, "isa"_a, "seed"_a, "augmentation"_a)
+      .def("run", &Trainer::run, "weights"_a.noconvert(), "indices"_a.noconvert(), "ends"_a.noconvert(),
+           "learning_rates"_a.noconvert(), "epoch"_a, "stop"_a,
+           "Take a step a batch, changing the weights in place; return the steps' losses.")
+      .def("gradient", &Trainer::gradient, "weights"_a.noconvert(), "indices"_a.noconvert(), "epoch"_a,
+           "The mean loss of these images and its gradient.")
+      .def("update", &Trainer::update, "weights"_a.noconvert(), "gradient"_a.noconvert(), "learning_rate"_a,
+           "Change the weights in place by one update with this gradient.")
+      .def("state", &Trainer::state, "The optimiser's memory: steps, and the two moments or the velocity.")
+      .def("set_state", &Trainer::set_state, "steps"_a, "first"_a.noconvert(), "second"_a.noconvert(),
+           "Go on from what `state` returned.");
+
+  module.def("evaluate", &evaluate, "images"_a.noconvert(), "weights"_a.noconvert(), "classes"_a, "threads"_a, "isa"_a,
+             "activations"_a, "Log-probabilities of images, and the outputs of the layers where they are asked for.");
+  module.def("augment", &augment, "images"_a.noconvert(), "indices"_a.noconvert(), "augmentation"_a, "seed"_a,
+             "epoch"_a, "isa"_a, "Distorted copies of images whose places in the data set are `indices`.");
+  module.def("measure_peak", &measure_peak, "isa"_a, "threads"_a, "seconds"_a,
+             "Float32 multiply-adds a second that the processor can do.");
+  module.def("instruction_sets", &lenscope::instruction_sets, "Those that can run here, best first.");
+}
