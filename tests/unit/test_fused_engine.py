@@ -20,6 +20,7 @@ from lenscope.nets.lenet import LeNet
 from lenscope.training import choice, fused_engine, torch_engine
 from lenscope.training.choice import choose_engine, predict_log_probabilities
 from lenscope.training.fused_engine import FusedEngine
+from lenscope.training.nonfinite import UNKNOWN
 from lenscope.training.torch_engine import TorchEngine
 
 ALL = np.arange(60)
@@ -236,6 +237,15 @@ def test_finite_weights_whose_output_is_not_are_named_by_their_layer(engine):
         engine.network.fc2.weight.fill_(1e30)
     assert np.isnan(engine.run(1, [ALL], [0.1], never)).all()
     assert engine.failed_layer == "fc2"
+
+
+@pytest.mark.parametrize("rate", [1e12, 1e38])
+def test_a_step_in_the_middle_of_a_call_is_named_as_the_torch_engine_names_it(tiny, rate):
+    fused, plain = (engine_of(tiny, kind) for kind in (FusedEngine, TorchEngine))
+    rates = [0.1, rate, 0.1, 0.1]
+    assert len(fused.run(1, [ALL] * 4, rates, never)) == len(plain.run(1, [ALL] * 4, rates, never))
+    assert fused.failed_layer == plain.failed_layer
+    assert fused.failed_layer not in {"", UNKNOWN}
 
 
 @pytest.mark.parametrize("steps", [1, 3])

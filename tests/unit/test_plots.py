@@ -8,6 +8,8 @@ from dataclasses import replace
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
@@ -23,7 +25,7 @@ from lenscope.insight.mistakes import Evaluation
 from lenscope.plots.bench import BenchDisplay
 from lenscope.plots.curves import CurvesDisplay
 from lenscope.plots.digit import PreparationDisplay
-from lenscope.plots.display import DPI, STYLE, short
+from lenscope.plots.display import DPI, STYLE, put_image, short
 from lenscope.plots.kernels import KernelsDisplay
 from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
 from lenscope.runs.metrics import Metrics
@@ -262,7 +264,7 @@ def test_no_curves_are_two_empty_pictures():
 
 def tiles_of(display):
     """Each tile's numbers, and its scale."""
-    images = [axes.images[0] for axes in display.figure().axes if axes.images]
+    images = [image for axes in display.figure().axes for image in axes.images]
     return [np.asarray(image.get_array()) for image in images], [
         (i.norm.vmin, i.norm.vmax, i.cmap.name) for i in images
     ]
@@ -325,13 +327,36 @@ def test_many_classes_have_a_colour_scale_and_no_numbers():
 
 def test_mistakes_tell_label_answer_probability_and_number():
     display = with_mistakes(30)
-    shown = [axes for axes in display.figure().axes if axes.images]
-    assert len(shown) == 24
-    for axes, index in zip(shown, display.evaluation.worst(24), strict=True):
+    (axes,) = display.figure().axes
+    assert len(axes.images) == len(axes.texts) / 2 == 24
+    places = zip(axes.images, axes.texts[::2], axes.texts[1::2], display.evaluation.worst(24), strict=True)
+    for image, above, below, index in places:
         label, answer = display.evaluation.labels[index], display.evaluation.predicted[index]
-        assert axes.get_title() == f"{label} called {answer}"
-        assert axes.get_xlabel() == f"p = {display.evaluation.confidence[index]:.3f}, no. {index}"
-        np.testing.assert_array_equal(np.squeeze(axes.images[0].get_array()), display.dataset.images[index, 0])
+        assert above.get_text() == f"{label} called {answer}"
+        assert below.get_text() == f"p = {display.evaluation.confidence[index]:.3f}, no. {index}"
+        np.testing.assert_array_equal(np.squeeze(image.get_array()), display.dataset.images[index, 0])
+        left, right, bottom, top = image.get_extent()
+        assert left < above.get_position()[0] == below.get_position()[0] < right
+        assert below.get_position()[1] < bottom < top < above.get_position()[1]
+
+
+def test_images_keep_their_shape_about_their_centre():
+    axes = Figure().subplots()
+    assert put_image(axes, np.zeros((2, 4)), 10, 20, 1).get_extent() == [9.5, 10.5, 19.75, 20.25]
+    assert put_image(axes, np.zeros((4, 2, 3)), 0, 0, 2).get_extent() == [-0.5, 0.5, -1, 1]
+    assert axes.get_aspect() == 1
+
+
+def test_images_stand_upright():
+    figure = Figure()
+    axes = figure.add_axes((0, 0, 1, 1))
+    put_image(axes, np.array([[0, 1], [2, 3]]), 0, 0, 2, cmap="gray", vmin=0, vmax=3)
+    axes.set(xlim=(-1, 1), ylim=(-1, 1), aspect="auto")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    grey = np.asarray(canvas.buffer_rgba())[..., 0]
+    height, width = (side // 4 for side in grey.shape)
+    assert grey[height :: 2 * height, width :: 2 * width].tolist() == [[0, 85], [170, 255]]
 
 
 def test_a_benchmark_shows_medians_spread_and_floor():

@@ -121,25 +121,59 @@ void shard_sum(const float* all, int size, float* total) {
   }
 }
 
-// copy[column][row] = weights[row][column], rows in fours.
+// Lanes of two vectors in turn: of their lower halves, or of their upper ones.
+template <int start>
+struct Zip {
+  static constexpr int lane(int i) { return start + i / 2 + (i % 2 ? 16 : 0); }
+};
+
+// Eight rows of 16 to 16 rows of eight. Zipping vector i with vector i + 4 moves the highest bit of (vector, lane) to
+// the lowest place; after three times the vectors hold two columns each.
+LENSCOPE_INLINE void transpose_eight(const float* from, int from_row, float* to, int to_row) {
+  Vector rows[8], zipped[8];
+  repeat<8>([&](auto i) __attribute__((always_inline)) { rows[i] = load(from + i * from_row); });
+  repeat<3>([&](auto) __attribute__((always_inline)) {
+    repeat<4>([&](auto i) __attribute__((always_inline)) {
+      zipped[2 * i] = shuffle<Zip<0>>(rows[i], rows[i + 4]);
+      zipped[2 * i + 1] = shuffle<Zip<8>>(rows[i], rows[i + 4]);
+    });
+    repeat<8>([&](auto i) __attribute__((always_inline)) { rows[i] = zipped[i]; });
+  });
+  repeat<8>([&](auto i) __attribute__((always_inline)) {
+    alignas(64) float two[16];
+    store_aligned(two, rows[i]);
+    memcpy(to + 2 * i * to_row, two, 32);
+    memcpy(to + (2 * i + 1) * to_row, two + 8, 32);
+  });
+}
+
+LENSCOPE_INLINE void transpose_four(const float* from, int from_row, float* to, int to_row) {
+  const Four a = load_four(from), b = load_four(from + from_row), c = load_four(from + 2 * from_row);
+  const Four d = load_four(from + 3 * from_row);
+  const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  store_four(to, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+  store_four(to + to_row, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+  store_four(to + 2 * to_row, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+  store_four(to + 3 * to_row, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+}
+
+// copy[column][row] = weights[row][column]; columns are a multiple of four.
 void transpose(const float* weights, int row, int begin, int end, int columns, float* copy, int copy_row) {
-  int at = begin;
-  for (; at + 4 <= end; at += 4)
-    for (int column = 0; column < columns; column += 4) {
-      const float* from = weights + at * row + column;
-      const Four a = load_four(from), b = load_four(from + row), c = load_four(from + 2 * row);
-      const Four d = load_four(from + 3 * row);
-      typedef int32_t Order __attribute__((vector_size(16)));
-      const Four ab_low = __builtin_shuffle(a, b, Order{0, 4, 1, 5}), ab_high = __builtin_shuffle(a, b, Order{2, 6, 3, 7});
-      const Four cd_low = __builtin_shuffle(c, d, Order{0, 4, 1, 5}), cd_high = __builtin_shuffle(c, d, Order{2, 6, 3, 7});
-      float* to = copy + column * copy_row + at;
-      store_four(to, __builtin_shuffle(ab_low, cd_low, Order{0, 1, 4, 5}));
-      store_four(to + copy_row, __builtin_shuffle(ab_low, cd_low, Order{2, 3, 6, 7}));
-      store_four(to + 2 * copy_row, __builtin_shuffle(ab_high, cd_high, Order{0, 1, 4, 5}));
-      store_four(to + 3 * copy_row, __builtin_shuffle(ab_high, cd_high, Order{2, 3, 6, 7}));
+  int at = begin, column = 0;
+  if constexpr (lanes == 16)
+    for (; at + 8 <= end; at += 8) {
+      for (column = 0; column + 16 <= columns; column += 16)
+        transpose_eight(weights + at * row + column, row, copy + column * copy_row + at, copy_row);
+      for (; column < columns; column += 4)
+        for (int half = at; half < at + 8; half += 4)
+          transpose_four(weights + half * row + column, row, copy + column * copy_row + half, copy_row);
     }
+  for (; at + 4 <= end; at += 4)
+    for (column = 0; column < columns; column += 4)
+      transpose_four(weights + at * row + column, row, copy + column * copy_row + at, copy_row);
   for (; at < end; ++at)
-    for (int column = 0; column < columns; ++column) copy[column * copy_row + at] = weights[at * row + column];
+    for (column = 0; column < columns; ++column) copy[column * copy_row + at] = weights[at * row + column];
 }
 
 void convolution_copies(const Model& model, const float* weights, const Copies& copies) {

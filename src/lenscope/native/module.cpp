@@ -181,6 +181,13 @@ class Trainer {
     trainer_->update({weights.data(), weights.size()}, {gradient.data(), gradient.size()}, learning_rate);
   }
 
+  Floats refused() {
+    const Use use(in_use_);
+    Floats weights = new_array<float>({network_.weights()});
+    trainer_->refused({weights.data(), weights.size()});
+    return weights;
+  }
+
   nb::tuple state() {
     const Use use(in_use_);
     const lenscope::State state = trainer_->state();
@@ -303,6 +310,7 @@ NB_MODULE(_core, module) {
            "The mean loss of these images and its gradient.")
       .def("update", &Trainer::update, "weights"_a.noconvert(), "gradient"_a.noconvert(), "learning_rate"_a,
            "Change the weights in place by one update with this gradient.")
+      .def("refused", &Trainer::refused, "After a step that was not taken: the weights it was taken from or led to.")
       .def("state", &Trainer::state, "The optimiser's memory: steps, and the two moments or the velocity.")
       .def("set_state", &Trainer::set_state, "steps"_a, "first"_a.noconvert(), "second"_a.noconvert(),
            "Go on from what `state` returned.");

@@ -434,6 +434,10 @@ std::size_t Trainer::run(std::span<float> weights, std::span<const std::int64_t>
   }
 }
 
+void Trainer::refused(std::span<float> weights) const {
+  impl_->export_to(weights, impl_->weights[1 - impl_->present].get());
+}
+
 double Trainer::gradient(std::span<const float> weights, std::span<const std::int64_t> indices, std::uint64_t epoch,
                          std::span<float> gradient) {
   impl_->import_weights(weights);

@@ -66,6 +66,9 @@ class Trainer {
                   std::span<const double> learning_rates, std::uint64_t epoch, const std::function<bool()>& stop,
                   std::span<float> losses);
 
+  // After a step that was lost or refused: the weights that it was taken from or would have led to.
+  void refused(std::span<float> weights) const;
+
   // The mean loss of these images and its gradient, in the order of the weights.
   double gradient(std::span<const float> weights, std::span<const std::int64_t> indices, std::uint64_t epoch,
                   std::span<float> gradient);
@@ -93,7 +96,7 @@ struct Activations {
 void evaluate(Network network, std::span<const float> weights, const std::uint8_t* images, std::size_t count,
               int threads, const std::string& isa, float* log_probabilities, const Activations& activations);
 
-// Distorted copies of images: image i of the data set is `first + i`.
+// Distorted copies of images; image i is number indices[i] of its data set.
 void augment(const Augmentation& how, std::uint64_t seed, std::uint64_t epoch, std::span<const std::int64_t> indices,
              const std::uint8_t* images, int channels, const std::string& isa, std::uint8_t* distorted);
 

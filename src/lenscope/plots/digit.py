@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenscope.plots.display import GREY, Display, bare, new_figure, short
+from lenscope.plots.display import FAINT, GREY, Display, new_figure, short
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,9 @@ class PreparationDisplay(Display):
 
 
 def _show(axes: Axes, label: str, image: NDArray[np.uint8]) -> None:
-    bare(axes, frame=True)  # white paper has no edge of its own
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.spines[:].set(visible=True, color=FAINT, linewidth=0.8)  # white paper has no edge of its own
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_title(label, fontsize=9, fontweight="normal", loc="center")
     axes.set_xlabel(f"{image.shape[1]}×{image.shape[0]} pixels", fontsize=8)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
 
-from lenscope.plots.display import DIVERGING, GREY, Display, bare, new_figure
+from lenscope.plots.display import DIVERGING, FAINT, GREY, Display, new_figure, put_image
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
     from numpy.typing import NDArray
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from lenscope.insight.kernels import Kernels
 
 KernelStyle = Literal["lenscope", "lecture"]
+COLUMN, ROW, GAP, BAR = 1.07, 1.16, 0.07, 0.1  # from tile to tile, to what stands beside it, and a scale's width
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,24 +38,29 @@ class KernelsDisplay(Display):
 
     def draw(self) -> Figure:
         """A new figure."""
-        kernels, rows = self.kernels, self._rows()
+        kernels = self.kernels
         columns = len(kernels.labels)
         style = "" if self.style == "lenscope" else ", as the lecture draws it"
         figure = new_figure(1.35 * columns + 2, 5, f"{kernels.layer}: {kernels.title}{style}")
-        figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.05, wspace=0, hspace=0)
-        grid = figure.subplots(len(rows), columns, squeeze=False)
-        for axes_row, (label, tiles, scale) in zip(grid, rows, strict=True):
-            for axes, tile in zip(axes_row, tiles, strict=True):
-                image = axes.imshow(tile, interpolation="nearest", **scale)
-                bare(axes, frame=True)
-            axes_row[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
-            if self.style == "lecture":
-                self._bar(figure, image, list(axes_row), "weight")
-        for axes, label in zip(grid[0], kernels.labels, strict=True):
-            axes.set_title(label, fontsize=9, fontweight="normal", loc="center")
-        if self.style == "lenscope":
-            self._bar(figure, image, grid.ravel().tolist(), "weight (one scale for the layer)")
+        figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.05)
+        self.plot(figure.subplots())
         return figure
+
+    def plot(self, axes: Axes) -> None:
+        """Draw tiles, names and colour scales on existing axes, where a tile is 1 wide and high."""
+        axes.set_axis_off()
+        right, bottom = COLUMN * (len(self.kernels.labels) - 1) + 0.5, -2 * ROW - 0.5
+        for row, (name, tiles, scale) in enumerate(self._rows()):
+            axes.text(-0.5 - GAP, -ROW * row, name, ha="right", va="center")
+            image = _plot_tiles(axes, tiles, -ROW * row, scale)
+            if self.style == "lecture":
+                _plot_scale(axes, image, (right + 2 * GAP, -ROW * row - 0.5, BAR, 1), "weight")
+        for column, label in enumerate(self.kernels.labels):
+            axes.text(COLUMN * column, 0.5 + GAP, label, fontsize=9, ha="center")
+        if self.style == "lenscope":
+            place = (right + 2 * GAP, bottom, BAR, 0.5 - bottom)
+            _plot_scale(axes, image, place, "weight (one scale for the layer)")
+        axes.set(xlim=(-0.5, right + 2 * GAP + BAR), ylim=(bottom, 0.5))
 
     def _rows(self) -> list[tuple[str, NDArray[np.float32], dict[str, Any]]]:
         kernels = self.kernels
@@ -69,8 +77,19 @@ class KernelsDisplay(Display):
         rows = (("initial", kernels.initial), ("trained", kernels.trained), ("trained\n− initial", kernels.difference))
         return [(name, tiles, scale) for name, tiles in rows]
 
-    def _bar(self, figure: Figure, image: AxesImage, axes: list[Any], label: str) -> None:
-        bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=10 if self.style == "lecture" else 30, shrink=0.95)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=8, color=GREY)
-        bar.set_label(label)
+
+def _plot_tiles(axes: Axes, tiles: NDArray[np.float32], y: float, scale: dict[str, Any]) -> AxesImage:
+    """Draw a row of tiles, each in a faint frame, and return the last one."""
+    for column, tile in enumerate(tiles):
+        image = put_image(axes, tile, COLUMN * column, y, 1, **scale)
+        corner = (COLUMN * column - 0.5, y - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=FAINT, linewidth=0.8, clip_on=False))
+    return image
+
+
+def _plot_scale(axes: Axes, image: AxesImage, place: tuple[float, float, float, float], name: str) -> None:
+    """Draw an image's colour scale at a place (left, bottom, width, height) in the units of these axes."""
+    bar = image.get_figure().colorbar(image, cax=axes.inset_axes(place, transform=axes.transData))  # type: ignore[union-attr]
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, color=GREY)
+    bar.set_label(name)

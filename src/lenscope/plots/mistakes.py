@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import ListedColormap, LogNorm
 
-from lenscope.plots.display import FAINT, INK, VERMILION, Display, bare, new_figure, short
+from lenscope.plots.display import FAINT, INK, VERMILION, Display, new_figure, put_image, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lenscope.insight.mistakes import Evaluation
 
 COLUMNS, ROWS = 6, 4
+SIDE, CELL = 0.9, 1.34  # of an image and from row to row, where 1 is from column to column
 MANY = 30  # classes, from which on a colour scale replaces the numbers
 
 
@@ -51,13 +52,12 @@ class ConfusionDisplay(Display):
             bar = axes.get_figure().colorbar(shades, cax=beside, format="{x:g}")  # type: ignore[union-attr]
             bar.set_label("wrong answers (images)")
             return
+        size = 10 if len(matrix) <= 12 else 8
+        centred: dict[str, Any] = {"ha": "center", "va": "center", "in_layout": False}  # within the axes in any case
         for (row, column), number in np.ndenumerate(matrix):
             if number:
                 weight = "bold" if row == column else "normal"
-                size = 10 if len(matrix) <= 12 else 8
-                axes.text(
-                    column, row, f"{number}", ha="center", va="center", fontsize=size, fontweight=weight, color=INK
-                )
+                axes.text(column, row, f"{number}", fontsize=size, fontweight=weight, color=INK, **centred)
 
     def _name_classes(self, axes: Axes) -> None:
         names = [short(name, 22) for name in self.evaluation.classes]
@@ -85,18 +85,19 @@ class MistakesDisplay(Display):
         columns = min(COLUMNS, max(3, len(worst)))
         rows = -(-len(worst) // columns)
         figure = new_figure(1.6 * columns, 2.15 * rows + 0.5, f"{self.evaluation.shown}: the most confident mistakes")
-        places = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes in places:
-            bare(axes)
-        for axes, index in zip(places, worst.tolist(), strict=False):
-            self._plot_one(axes, index)
+        axes = figure.subplots()
+        axes.set_axis_off()
+        for place, index in enumerate(worst.tolist()):
+            self._plot_one(axes, index, place % columns, -CELL * (place // columns))
+        axes.set(xlim=(-0.5, columns - 0.5), ylim=(0.6 - CELL * rows, 0.7))
         return figure
 
-    def _plot_one(self, axes: Axes, index: int) -> None:
+    def _plot_one(self, axes: Axes, index: int, x: float, y: float) -> None:
         evaluation = self.evaluation
-        pixels = self.dataset.images[index].transpose(1, 2, 0)
-        axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        put_image(axes, self.dataset.images[index].transpose(1, 2, 0), x, y, SIDE, cmap="gray_r", vmin=0, vmax=255)
         label, answer = (short(evaluation.classes[of[index]], 10) for of in (evaluation.labels, evaluation.predicted))
         between = " " if len(label + answer) <= 8 else "\n"
-        axes.set_title(f"{label}{between}called {answer}", fontsize=9.5, loc="center", color=VERMILION)
-        axes.set_xlabel(f"p = {evaluation.confidence[index]:.3f}, no. {index}", fontsize=8)
+        centred: dict[str, Any] = {"ha": "center", "in_layout": False}
+        title, below = f"{label}{between}called {answer}", f"p = {evaluation.confidence[index]:.3f}, no. {index}"
+        axes.text(x, y + 0.5, title, fontsize=9.5, fontweight="bold", color=VERMILION, **centred)
+        axes.text(x, y - 0.5, below, fontsize=8, va="top", **centred)

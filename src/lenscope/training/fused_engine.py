@@ -77,16 +77,14 @@ class FusedEngine:
         """Take one step a batch; see `Engine.run`."""
         indices = np.concatenate([np.empty(0, np.int64), *batches])
         ends = np.cumsum([len(batch) for batch in batches], dtype=np.int64)
-        before = read_weights(self.network)
-        weights = before.copy()
+        weights = read_weights(self.network)
         try:
             losses = self._trainer.run(weights, indices, ends, np.array(learning_rates, np.float64), epoch, stop)
         finally:
             _write_weights(self.network, weights)
         taken = int(np.isfinite(losses).sum())
         if taken < len(losses):
-            suspects = [weights] if taken else [before, weights]
-            self.failed_layer = self._name_failure(batches[taken], suspects)
+            self.failed_layer = self._name_failure(batches[taken], [weights, self._trainer.refused()])
             _write_weights(self.network, weights)
         return losses
 
