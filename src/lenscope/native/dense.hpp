@@ -50,29 +50,30 @@ LENSCOPE_INLINE void product_tile(const DenseProduct& p, int row, int column) {
   });
 }
 
-template <int rows>
-void product_rows(const DenseProduct& p, int row, int columns) {
-  int column = 0;
-  for (; column + 3 * lanes <= columns; column += 3 * lanes) product_tile<rows, 3>(p, row, column);
-  if (column + 2 * lanes <= columns) product_tile<rows, 2>(p, row, column);
-  else if (column < columns) product_tile<rows, 1>(p, row, column);
+// All rows of some columns: what the tile reads of b stays in L1 from one tile of rows to the next.
+template <int vectors>
+void product_columns(const DenseProduct& p, int rows, int column) {
+  constexpr int most = registers == 32 ? 8 : 4;
+  int row = 0;
+  for (; row + most <= rows; row += most) product_tile<most, vectors>(p, row, column);
+  switch (rows - row) {
+    case 7: if constexpr (most > 7) return product_tile<7, vectors>(p, row, column); break;
+    case 6: if constexpr (most > 6) return product_tile<6, vectors>(p, row, column); break;
+    case 5: if constexpr (most > 5) return product_tile<5, vectors>(p, row, column); break;
+    case 4: if constexpr (most > 4) return product_tile<4, vectors>(p, row, column); break;
+    case 3: return product_tile<3, vectors>(p, row, column);
+    case 2: return product_tile<2, vectors>(p, row, column);
+    case 1: return product_tile<1, vectors>(p, row, column);
+    default: break;
+  }
 }
 
 // `rows` × `columns` of the product; columns count whole vectors.
 void product(const DenseProduct& p, int rows, int columns) {
-  constexpr int most = registers == 32 ? 8 : 4;
-  int row = 0;
-  for (; row + most <= rows; row += most) product_rows<most>(p, row, columns);
-  switch (rows - row) {
-    case 7: if constexpr (most > 7) return product_rows<7>(p, row, columns); break;
-    case 6: if constexpr (most > 6) return product_rows<6>(p, row, columns); break;
-    case 5: if constexpr (most > 5) return product_rows<5>(p, row, columns); break;
-    case 4: if constexpr (most > 4) return product_rows<4>(p, row, columns); break;
-    case 3: return product_rows<3>(p, row, columns);
-    case 2: return product_rows<2>(p, row, columns);
-    case 1: return product_rows<1>(p, row, columns);
-    default: break;
-  }
+  int column = 0;
+  for (; column + 3 * lanes <= columns; column += 3 * lanes) product_columns<3>(p, rows, column);
+  if (column + 2 * lanes <= columns) product_columns<2>(p, rows, column);
+  else if (column < columns) product_columns<1>(p, rows, column);
 }
 
 // sums[j] += Σ images d[image][j], in order.

@@ -44,9 +44,9 @@ struct Copies {
 
 // What is kept of a part's images for the dense layers' gradients, one row an image.
 struct Rows {
-  float *features, *fc1, *fc2;                // [part][400], [part][128], [part][96]
-  float *d_features, *d_fc1, *d_fc2, *d_fc3;  // gradients of the same, and of the logits [part][padded classes]
-  float* losses;                              // [part]
+  float *features, *fc1, *fc2;   // [part][400], [part][128], [part][96]
+  float *d_fc1, *d_fc2, *d_fc3;  // gradients of fc1, fc2 and of the logits [part][padded classes]
+  float* losses;                 // [part]
 };
 
 // A thread's own memory for a block of images.
@@ -57,6 +57,7 @@ struct Scratch {
   int32_t* winners1;   // [block][6][14][16]: where in `triples` the winner's patch starts
   int32_t* winners2;   // [block][25][16]: 2 · row + column of the winner
   float* patches;      // [14][10][32]
+  float* d_features;   // [block][400]
   float* d_pool1;      // [14][96]
   int32_t* offsets;    // [2][25][16]
   uint8_t* distorted;  // [block][C][32][32]

@@ -118,11 +118,11 @@ struct CopiesMemory {
 
 struct RowsMemory {
   RowsMemory(const Model& model, int images)
-      : values(std::size_t(images) * (2 * (features + fc1_row + fc2_row) + model.classes_padded + 1) + 64) {
+      : values(std::size_t(images) * (features + 2 * (fc1_row + fc2_row) + model.classes_padded + 1) + 64) {
     float* at = values.get();
     const auto next = [&](int row) { return std::exchange(at, at + std::size_t(images) * row); };
-    view = {next(features), next(fc1_row), next(fc2_row), next(features), next(fc1_row), next(fc2_row),
-            next(model.classes_padded), next(1)};
+    view = {next(features), next(fc1_row), next(fc2_row), next(fc1_row), next(fc2_row), next(model.classes_padded),
+            next(1)};
   }
   Block<float> values;
   Rows view;
@@ -131,12 +131,13 @@ struct RowsMemory {
 struct ScratchMemory {
   explicit ScratchMemory(const Model& model)
       : pixels((model.network.channels * 32 + 1) * 32), triples(2 * model.network.channels * 2704 + 16),
-        pool1(block_images * pool1_floats + 16), patches(14 * 10 * 32 + 16), d_pool1(14 * 96 + 16),
+        pool1(block_images * pool1_floats + 16), patches(14 * 10 * 32 + 16),
+        d_features(block_images * features), d_pool1(14 * 96 + 16),
         winners1(block_images * pool1_floats), winners2(block_images * features), offsets(2 * features),
         distorted(block_images * model.network.channels * 1024),
-        view{pixels.get(), triples.get(), pool1.get(), winners1.get(), winners2.get(), patches.get(), d_pool1.get(),
-             offsets.get(), distorted.get()} {}
-  Block<float> pixels, triples, pool1, patches, d_pool1;
+        view{pixels.get(), triples.get(), pool1.get(), winners1.get(), winners2.get(), patches.get(), d_features.get(),
+             d_pool1.get(), offsets.get(), distorted.get()} {}
+  Block<float> pixels, triples, pool1, patches, d_features, d_pool1;
   Block<std::int32_t> winners1, winners2, offsets;
   Block<std::uint8_t> distorted;
   Scratch view;
@@ -169,6 +170,7 @@ struct Trainer::Impl {
   Impl(Network network, Optimizer optimizer, Data data, Augmentation augmentation, std::uint64_t seed, int threads,
        const Kernels& kernels);
 
+  void share_units();
   void import_weights(std::span<const float> weights);
   void export_to(std::span<float> to, const float* from) const;
   void clear_shards(int thread);
@@ -218,12 +220,24 @@ Trainer::Impl::Impl(Network network, Optimizer optimizer_, Data data_, Augmentat
   for (Unit& unit : units)
     if (unit.kind == Unit::rows) unit.cost = (unit.end - unit.begin) * ins[unit.layer];
   units.push_back({Unit::convolutions, 0, 0, 0, 4500});  // takes about as long as 11 rows of fc1
-  int total = 0, sum = 0;
-  for (const Unit& unit : units) total += unit.cost;
-  for (std::size_t at = 0; at < units.size(); sum += units[at++].cost)
-    while (std::int64_t(first_unit.size()) * total <= std::int64_t(sum + units[at].cost / 2) * threads &&
-           first_unit.size() < std::size_t(threads))
-      first_unit.push_back(at);
+  share_units();
+}
+
+// Each thread gets about the same cost, in one stretch; rows of a layer that meet become one unit.
+void Trainer::Impl::share_units() {
+  const std::vector<Unit> small = std::exchange(units, {});
+  std::int64_t total = 0, before = 0;
+  for (const Unit& unit : small) total += unit.cost;
+  for (const Unit& unit : small) {
+    const int thread = int((before + unit.cost / 2) * threads / total);
+    before += unit.cost;
+    while (first_unit.size() <= std::size_t(thread)) first_unit.push_back(units.size());
+    const bool new_thread = first_unit.back() == units.size();
+    if (!new_thread && unit.kind == Unit::rows && units.back().kind == Unit::rows && units.back().layer == unit.layer)
+      units.back().end = unit.end;
+    else
+      units.push_back(unit);
+  }
   while (first_unit.size() <= std::size_t(threads)) first_unit.push_back(units.size());
 }
 
@@ -368,24 +382,24 @@ class Steps {
       for (int image = 0; image < int(last - first); ++image) loss += impl_.rows.view.losses[image];
       if (!std::isfinite(loss)) return lost;
       if (whole && thread == 0) losses_[step] = float(loss / double(count));
-      weights_phase(thread, int(last - first), part > 0, whole);
-      if (whole && !rates_.empty())
-        update_phase(thread, impl_.rule_at(number, rates_[step]), from, impl_.weights[1 - present].get());
+      const bool update = whole && !rates_.empty();
+      const Update rule = update ? impl_.rule_at(number, rates_[step]) : Update{};
+      weights_phase(thread, int(last - first), part > 0, whole, update ? &rule : nullptr, from,
+                    impl_.weights[1 - present].get());
       if (thread == 0 && std::chrono::steady_clock::now() - asked_ > stop_interval) ask_to_stop();
       barrier_.wait();
     }
     return broken_ ? refused : done;
   }
 
-  void weights_phase(int thread, int part, bool add, bool whole) {
-    for (std::size_t at = impl_.first_unit[thread]; at < impl_.first_unit[thread + 1]; ++at)
-      if (impl_.units[at].kind != Trainer::Impl::Unit::convolutions) impl_.gradient_of(impl_.units[at], part, add);
+  // Unit by unit, so that a gradient is still near when the update reads it.
+  void weights_phase(int thread, int part, bool add, bool whole, const Update* rule, const float* from, float* to) {
+    for (std::size_t at = impl_.first_unit[thread]; at < impl_.first_unit[thread + 1]; ++at) {
+      const Trainer::Impl::Unit& unit = impl_.units[at];
+      if (unit.kind != Trainer::Impl::Unit::convolutions) impl_.gradient_of(unit, part, add);
       else if (whole) impl_.sum_shards();
-  }
-
-  void update_phase(int thread, const Update& rule, const float* from, float* to) {
-    for (std::size_t at = impl_.first_unit[thread]; at < impl_.first_unit[thread + 1]; ++at)
-      if (impl_.update_unit(impl_.units[at], rule, from, to)) broken_ = true;
+      if (rule && impl_.update_unit(unit, *rule, from, to)) broken_ = true;
+    }
   }
 
   void ask_to_stop() {

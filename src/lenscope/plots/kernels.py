@@ -42,7 +42,7 @@ class KernelsDisplay(Display):
         columns = len(kernels.labels)
         style = "" if self.style == "lenscope" else ", as the lecture draws it"
         figure = new_figure(1.35 * columns + 2, 5, f"{kernels.layer}: {kernels.title}{style}")
-        figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.05)
+        figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.07)
         self.plot(figure.subplots())
         return figure
 
