@@ -51,10 +51,18 @@ SEARCHES: dict[str, list[Settings]] = {
         *grid(
             optimizer=["adam"],
             schedule=["onecycle"],
-            epochs=[3, 4, 5],
+            epochs=[4],
             batch_size=[50, 100],
             learning_rate=[5e-3, 8e-3, 1.2e-2],
             augment=["none", "shift=1"],
+        ),
+        *grid(
+            optimizer=["adam"],
+            schedule=["onecycle"],
+            epochs=[3],
+            batch_size=[50],
+            learning_rate=[6e-3, 1e-2],
+            augment=["none", "shift=0.5", "shift=1"],
         ),
     ],
     "best": [

@@ -189,19 +189,24 @@ struct Moving {
 };
 
 // Update number `step` (the first is 1) as torch.optim's documentation has it, without dampening.
-inline void update(const lenscope::Optimizer& how, Moving& m, double gradient, double rate, int step) {
-  if (how.rule == Rule::adamw) m.weight *= 1 - rate * how.weight_decay;
-  else gradient += how.weight_decay * m.weight;
-  if (how.rule == Rule::sgd) {
-    m.weight -= rate * gradient;
-  } else if (how.rule == Rule::momentum || how.rule == Rule::nesterov) {
-    m.first = how.momentum * m.first + gradient;
-    m.weight -= rate * (how.rule == Rule::nesterov ? gradient + how.momentum * m.first : m.first);
-  } else {
-    m.first = 0.9 * m.first + 0.1 * gradient;
-    m.second = 0.999 * m.second + 0.001 * gradient * gradient;
-    const double mean = m.first / (1 - std::pow(0.9, step)), square = m.second / (1 - std::pow(0.999, step));
-    m.weight -= rate * mean / (std::sqrt(square) + 1e-8);
+inline void update(const lenscope::Optimizer& how, std::vector<Moving>& all, std::span<const float> gradients,
+                   double rate, int step) {
+  const double first_left = 1 - std::pow(0.9, step), second_left = 1 - std::pow(0.999, step);
+  for (std::size_t at = 0; at < all.size(); ++at) {
+    Moving& m = all[at];
+    double gradient = gradients[at];
+    if (how.rule == Rule::adamw) m.weight *= 1 - rate * how.weight_decay;
+    else gradient += how.weight_decay * m.weight;
+    if (how.rule == Rule::sgd) {
+      m.weight -= rate * gradient;
+    } else if (how.rule == Rule::momentum || how.rule == Rule::nesterov) {
+      m.first = how.momentum * m.first + gradient;
+      m.weight -= rate * (how.rule == Rule::nesterov ? gradient + how.momentum * m.first : m.first);
+    } else {
+      m.first = 0.9 * m.first + 0.1 * gradient;
+      m.second = 0.999 * m.second + 0.001 * gradient * gradient;
+      m.weight -= rate * (m.first / first_left) / (std::sqrt(m.second / second_left) + 1e-8);
+    }
   }
 }
 

@@ -58,11 +58,22 @@ def test_the_recipe_may_stand_in_the_file(tmp_path: Path, monkeypatch: pytest.Mo
         resolve("other", file)
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_is_a_config_that_names_it(name: str) -> None:
+    config = resolve(name)
+    assert config.recipe == name
+    assert TrainConfig.from_toml(config.to_toml()) == config
+
+
+def test_the_recipes_for_accuracy_distort_their_images_and_the_lectures_does_not() -> None:
+    assert [name for name in RECIPES if resolve(name).augment.distorts] == ["fast", "best"]
+
+
 @pytest.mark.parametrize(
     "text", ['recipe = "lectur"', "recipe = []", 'recipe = ["lecture"]', 'recipe = ""', "recipe = 0"]
 )
 def test_a_recipe_that_nobody_knows_is_refused_wherever_it_stands(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError, match=r"unknown recipe .*known: lecture"):
+    with pytest.raises(UsageError, match=r"unknown recipe .*known: best, fast, lecture"):
         resolve(file=write(tmp_path / "c.toml", text))
 
 

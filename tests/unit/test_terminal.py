@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lenscope.config import TrainConfig
+from lenscope.config import RECIPES, TrainConfig, resolve
 from lenscope.nets.catalogue import build
 from lenscope.training.events import EpochDone, EpochMetrics, RunStarted, RunStopped, StepsDone
 from lenscope.training.fit import fit
@@ -135,3 +136,14 @@ def test_the_start_tells_where_it_runs_and_gd_its_whole_batch(device, said):
     assert engine == f"engine    torch, {said}"
     assert "gd, learning rate 0.5 (constant), batches of 60,000, 7 epochs of 1 steps, seed 0" in recipe
     assert "60000×6×14×14" in summary
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_as_it_stands_is_not_said_to_be_changed(recipe):
+    config = resolve(recipe, device="cpu")
+    started = RunStarted(config, 60_000, 0, 10_000, tuple("0123456789"), 1, 7, 1, "torch", "cpu", 2, {})
+    said = list(describe_start(started))[2]
+    assert said.startswith(f"recipe    {recipe}: adam")
+    assert ("distorted by" in said) == config.augment.distorts
+    changed = RunStarted(resolve(recipe, epochs=77), *dataclasses.astuple(started)[1:])
+    assert "with changes" in list(describe_start(changed))[2]

@@ -1,0 +1,193 @@
+// What the engine computes, held to the plain loops.
+#pragma once
+
+#include "setting.hpp"
+
+namespace {
+
+constexpr double tolerance = 2e-5;  // of a tensor's largest value
+
+// How far a gradient is off at most; throws where that is too much.
+double compare_gradient(const Case& one, const Floats& got, double loss, const Expected& expected,
+                        const std::string& where) {
+  require(std::abs(loss - expected.loss) <= 1e-6 * std::max(expected.loss, 1.0), where + ": the loss is " + text(loss));
+  double worst = 0;
+  for (std::size_t tensor = 0, at = 0; tensor < 10; at += reference::sizes(one.network)[tensor++]) {
+    const double off = error(got.data() + at, expected.gradient[tensor]);
+    require(off <= tolerance, where + ": parameter " + std::to_string(tensor) + " is off by " + text(off));
+    worst = std::max(worst, off);
+  }
+  return worst;
+}
+
+std::string gradients(const Setting& here) {
+  double worst = 0;
+  for (const Case& one : here.cases) {
+    std::vector<std::unique_ptr<Trainer>> machines;
+    for (const int threads : here.threads) machines.push_back(trainer(one, here.isa, threads));
+    for (const int batch : one.batches) {
+      const std::string where = one.name + ", batch " + std::to_string(batch);
+      const Integers indices = scattered(one, batch);
+      Floats first(one.weights.size()), got(first.size());
+      const double loss = trainer(one, here.isa, 1)->gradient(one.weights, indices, 1, first);
+      worst = std::max(worst, compare_gradient(one, first, loss, mean_of(one, indices), where));
+      for (std::size_t at = 0; at < machines.size(); ++at) {
+        const double same_loss = machines[at]->gradient(one.weights, indices, 1, got);
+        require(same(got, first) && same_loss == loss, where + ": differs with " + threads_of(here.threads[at]));
+      }
+    }
+  }
+  return "off by at most " + text(worst) + ", the same bytes for each number of threads";
+}
+
+// ---- Update rules
+
+void compare_moving(const Floats& got, const std::vector<reference::Moving>& expected, double reference::Moving::*member,
+                    const std::string& what, double& worst) {
+  if (got.empty()) return;
+  reference::Values values;
+  for (const reference::Moving& moving : expected) values.push_back(moving.*member);
+  const double off = error(got.data(), values);
+  require(off <= 1e-6, what + " off by " + text(off));
+  worst = std::max(worst, off);
+}
+
+// Gradients of all sizes. With decay they have the signs of the weights: where the two cancel, Adam makes much of what
+// rounding left.
+Floats various_gradients(Random& random, const std::vector<reference::Moving>& weights, bool decay) {
+  Floats gradients;
+  for (const reference::Moving& moving : weights) {
+    const double size = uniform(random, -8, 8);
+    const float value = float(std::ldexp(size, -int(random() % 40)));
+    gradients.push_back(decay ? std::copysign(value, float(moving.weight)) : value);
+  }
+  gradients.front() = gradients.back() = 0;
+  return gradients;
+}
+
+double check_updates(const Setting& here, const Optimizer& optimizer, const std::string& name) {
+  const Case& one = here.cases.front();
+  const auto machine = trainer(one, here.isa, 1, optimizer);
+  Random random(5);
+  Floats weights = one.weights;
+  std::vector<reference::Moving> expected;
+  for (const float weight : weights) expected.push_back({weight});
+  for (int step = 1; step <= 5; ++step) {
+    const Floats gradient = various_gradients(random, expected, optimizer.weight_decay != 0);
+    machine->update(weights, gradient, 0.1 / step);
+    reference::update(optimizer, expected, gradient, 0.1 / step, step);
+  }
+  const State state = machine->state();
+  double worst = 0;
+  compare_moving(weights, expected, &reference::Moving::weight, name + ": weights", worst);
+  compare_moving(state.first, expected, &reference::Moving::first, name + ": first moment", worst);
+  compare_moving(state.second, expected, &reference::Moving::second, name + ": second moment", worst);
+  require(state.steps == 5, name + ": counted " + std::to_string(state.steps) + " of 5 steps");
+  return worst;
+}
+
+std::string updates(const Setting& here) {
+  double worst = 0;
+  for (const auto& [name, rule] : rules)
+    for (const double decay : {0.0, 0.1}) worst = std::max(worst, check_updates(here, {rule, 0.9, decay}, name));
+  return "five rules, with and without decay, off by at most " + text(worst);
+}
+
+// ---- Evaluation
+
+using Layer = reference::Values reference::Layers::*;
+constexpr Layer layers[] = {&reference::Layers::conv1, &reference::Layers::pool1, &reference::Layers::conv2,
+                            &reference::Layers::pool2, &reference::Layers::fc1,   &reference::Layers::fc2,
+                            &reference::Layers::fc3,   &reference::Layers::log_probabilities};
+
+// Each layer's outputs one image after another, log-probabilities last.
+std::vector<Floats> evaluated(const Case& one, const std::string& isa, int threads) {
+  std::vector<Floats> kept;
+  for (const Layer layer : layers) kept.emplace_back(one.count() * (one.layers[0].*layer).size());
+  lenscope::evaluate(one.network, one.weights, one.images.data(), one.count(), threads, isa, kept[7].data(),
+                     {kept[0].data(), kept[1].data(), kept[2].data(), kept[3].data(), kept[4].data(), kept[5].data(),
+                      kept[6].data()});
+  return kept;
+}
+
+double check_layers(const Case& one, const std::vector<Floats>& kept) {
+  double worst = 0;
+  for (std::size_t image = 0; image < one.count(); ++image)
+    for (std::size_t layer = 0; layer < kept.size(); ++layer) {
+      const reference::Values& expected = one.layers[image].*layers[layer];
+      const double off = error(kept[layer].data() + image * expected.size(), expected);
+      require(off <= tolerance, one.name + ": layer " + std::to_string(layer) + " is off by " + text(off));
+      worst = std::max(worst, off);
+    }
+  return worst;
+}
+
+std::string evaluation(const Setting& here) {
+  double worst = 0;
+  for (const Case& one : here.cases) {
+    const std::vector<Floats> first = evaluated(one, here.isa, 1);
+    worst = std::max(worst, check_layers(one, first));
+    for (const int threads : here.threads)
+      require(evaluated(one, here.isa, threads) == first, one.name + ": differs with " + threads_of(threads));
+    Floats alone(first[7].size());
+    lenscope::evaluate(one.network, one.weights, one.images.data(), one.count(), 2, here.isa, alone.data(), {});
+    require(same(alone, first[7]), one.name + ": differs where no activations are kept");
+    lenscope::evaluate(one.network, one.weights, nullptr, 0, 3, here.isa, nullptr, {});
+  }
+  return "each layer's activations, off by at most " + text(worst);
+}
+
+// ---- Augmentation
+
+using Pixels = std::vector<std::uint8_t>;
+
+constexpr Augmentation distortions[] = {mild, {16, 180, 0.9f, 60, 8, 1}, {2, 0, 0, 0, 0, 4}, {0, 0, 0, 0, 8, 16}};
+
+Pixels distorted(const Case& of, const Augmentation& how, const std::string& isa, std::uint64_t epoch) {
+  Integers indices;
+  for (std::size_t at = 0; at < of.count(); ++at) indices.push_back(std::int64_t(at));
+  Pixels copies(of.images.size());
+  lenscope::augment(how, 42, epoch, indices, of.images.data(), of.network.channels, isa, copies.data());
+  return copies;
+}
+
+// The greatest difference from the baseline's pixels, in grey levels.
+int check_distortion(const Case& one, const Augmentation& how, const std::string& isa) {
+  const Pixels copies = distorted(one, how, isa, 7), baseline = distorted(one, how, "baseline", 7);
+  require(same(copies, distorted(one, how, isa, 7)), "the same image is distorted otherwise the second time");
+  require(!same(copies, distorted(one, how, isa, 8)), "the same distortion in another epoch");
+  require(!same(copies, one.images), "images are not distorted");
+  distorted(one, how, isa, std::uint64_t(-1));
+  int most = 0;
+  for (std::size_t at = 0; at < copies.size(); ++at) most = std::max(most, std::abs(copies[at] - baseline[at]));
+  return most;
+}
+
+// The gradient of images that are distorted on the way is that of their distorted copies.
+void check_distorted_gradients(const Setting& here, const Case& one, const Augmentation& how) {
+  Case copies = one;
+  copies.images = distorted(one, how, here.isa, 7);
+  const Integers indices = scattered(one, here.quick ? 3 : 13);
+  Floats expected(one.weights.size()), got(expected.size());
+  trainer(copies, here.isa, 1)->gradient(one.weights, indices, 1, expected);
+  for (const int threads : {1, 3}) {
+    trainer(one, here.isa, threads, {}, how)->gradient(one.weights, indices, 7, got);
+    require(same(got, expected), one.name + ": the gradient of distorted images differs with " + threads_of(threads));
+  }
+}
+
+std::string augmentation(const Setting& here) {
+  int most = 0;
+  for (const std::size_t number : {0, 1}) {
+    const Case& one = here.cases[number];
+    for (const Augmentation& how : distortions) {
+      most = std::max(most, check_distortion(one, how, here.isa));
+      check_distorted_gradients(here, one, how);
+    }
+    require(same(distorted(one, {}, here.isa, 7), one.images), "images are distorted by nothing");
+  }
+  require(most <= 2, "differs from the baseline's by " + std::to_string(most) + " grey levels");
+  return "in training as alone, within " + std::to_string(most) + " grey levels of the baseline's";
+}
+
+}  // namespace
