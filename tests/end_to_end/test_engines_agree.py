@@ -54,6 +54,5 @@ def test_fused_is_no_further_from_pytorch_than_twice_one_thread_from_two(mnist) 
     for name, at in (("losses", 0), ("weights", 1)):
         among = np.linalg.norm(one[at] - two[at])
         apart = min(np.linalg.norm(ours[at] - other[at]) for other in (one, two))
-        print(f"{name}: one thread to two {among:.3g}, fused to the nearer {apart:.3g}")
         assert apart <= 2 * among, name
     assert abs(ours[0][-60:].mean() - one[0][-60:].mean()) <= 2 * abs(two[0][-60:].mean() - one[0][-60:].mean()) + 1e-4

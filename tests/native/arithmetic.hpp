@@ -8,7 +8,7 @@ namespace {
 constexpr double tolerance = 2e-5;  // of a tensor's largest value
 
 // How far a gradient is off at most; throws where that is too much.
-double compare_gradient(const Case& one, const Floats& got, double loss, const Expected& expected,
+double compare_gradient(const Case& one, const Floats& got, double loss, const Batch& expected,
                         const std::string& where) {
   require(std::abs(loss - expected.loss) <= 1e-6 * std::max(expected.loss, 1.0), where + ": the loss is " + text(loss));
   double worst = 0;
@@ -25,15 +25,14 @@ std::string gradients(const Setting& here) {
   for (const Case& one : here.cases) {
     std::vector<std::unique_ptr<Trainer>> machines;
     for (const int threads : here.threads) machines.push_back(trainer(one, here.isa, threads));
-    for (const int batch : one.batches) {
-      const std::string where = one.name + ", batch " + std::to_string(batch);
-      const Integers indices = scattered(one, batch);
+    for (const Batch& batch : one.batches) {
+      const std::string where = one.name + ", batch " + std::to_string(batch.indices.size());
       Floats first(one.weights.size()), got(first.size());
-      const double loss = trainer(one, here.isa, 1)->gradient(one.weights, indices, 1, first);
-      worst = std::max(worst, compare_gradient(one, first, loss, mean_of(one, indices), where));
+      const double loss = trainer(one, here.isa, 1)->gradient(one.weights, batch.indices, 1, first);
+      worst = std::max(worst, compare_gradient(one, first, loss, batch, where));
       for (std::size_t at = 0; at < machines.size(); ++at) {
-        const double same_loss = machines[at]->gradient(one.weights, indices, 1, got);
-        require(same(got, first) && same_loss == loss, where + ": differs with " + threads_of(here.threads[at]));
+        const double other = machines[at]->gradient(one.weights, batch.indices, 1, got);
+        require(same(got, first) && other == loss, where + ": differs with " + threads_of(here.threads[at]));
       }
     }
   }
@@ -139,8 +138,6 @@ std::string evaluation(const Setting& here) {
 
 // ---- Augmentation
 
-using Pixels = std::vector<std::uint8_t>;
-
 constexpr Augmentation distortions[] = {mild, {16, 180, 0.9f, 60, 8, 1}, {2, 0, 0, 0, 0, 4}, {0, 0, 0, 0, 8, 16}};
 
 Pixels distorted(const Case& of, const Augmentation& how, const std::string& isa, std::uint64_t epoch) {
@@ -167,7 +164,7 @@ int check_distortion(const Case& one, const Augmentation& how, const std::string
 void check_distorted_gradients(const Setting& here, const Case& one, const Augmentation& how) {
   Case copies = one;
   copies.images = distorted(one, how, here.isa, 7);
-  const Integers indices = scattered(one, here.quick ? 3 : 13);
+  const Integers indices = scattered(one.count(), here.quick ? 3 : 13);
   Floats expected(one.weights.size()), got(expected.size());
   trainer(copies, here.isa, 1)->gradient(one.weights, indices, 1, expected);
   for (const int threads : {1, 3}) {

@@ -20,7 +20,7 @@ Plan plan(const Case& of, const std::vector<int>& batches) {
     made.ends.push_back((made.ends.empty() ? 0 : made.ends.back()) + batch);
     made.rates.push_back(0.01 / double(made.ends.size()));
   }
-  made.indices = scattered(of, made.ends.back());
+  made.indices = scattered(of.count(), made.ends.back());
   return made;
 }
 

@@ -20,7 +20,6 @@ namespace {
 
 using lenscope::Augmentation, lenscope::Optimizer, lenscope::Rule, lenscope::State, lenscope::Trainer;
 using Floats = std::vector<float>;
-using Integers = std::vector<std::int64_t>;
 
 constexpr Augmentation mild{2, 15, 0.15f, 10, 1, 4};
 constexpr std::pair<const char*, Rule> rules[] = {{"sgd", Rule::sgd},
@@ -67,13 +66,6 @@ std::string text(double value) {
 }
 
 std::string threads_of(int threads) { return std::to_string(threads) + " threads"; }
-
-// `batch` images of the case, out of order.
-Integers scattered(const Case& of, std::size_t batch) {
-  Integers indices;
-  for (std::size_t at = 0; at < batch; ++at) indices.push_back(std::int64_t((at * 11 + at / of.count()) % of.count()));
-  return indices;
-}
 
 std::unique_ptr<Trainer> trainer(const Case& of, const std::string& isa, int threads, Optimizer optimizer = {},
                                  Augmentation augmentation = {}) {

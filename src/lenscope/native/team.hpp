@@ -3,14 +3,17 @@
 
 #include <atomic>
 #include <functional>
+#include <thread>
 
 namespace lenscope {
 
-// Where threads wait for each other: spinning for some microseconds, since phases are that short and even, and asleep
-// after that, so that more threads than processors do not stall one another.
+// Where threads wait for each other: spinning for about a millisecond, as long as phases differ at most (to fall asleep
+// and be woken takes a tenth of that on a virtual machine, and an epoch half as long again), and asleep after that. Where
+// there are more threads than processors they hardly spin, since they would keep from work whom they wait for.
 class Barrier {
  public:
-  explicit Barrier(int threads) : threads_(threads) {}
+  explicit Barrier(int threads)
+      : threads_(threads), spins_(unsigned(threads) <= std::thread::hardware_concurrency() ? 60'000 : 100) {}
 
   void wait() {
     const unsigned phase = phase_.load(std::memory_order_acquire);
@@ -20,7 +23,7 @@ class Barrier {
       phase_.notify_all();
       return;
     }
-    for (int spin = 0; spin < spins; ++spin) {
+    for (int spin = 0; spin < spins_; ++spin) {
       if (phase_.load(std::memory_order_acquire) != phase) return;
       pause();
     }
@@ -28,8 +31,6 @@ class Barrier {
   }
 
  private:
-  static constexpr int spins = 4000;  // about 60 µs on a Cascade Lake, whose pause takes 40 cycles
-
   static void pause() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -38,7 +39,7 @@ class Barrier {
 #endif
   }
 
-  const int threads_;
+  const int threads_, spins_;  // a pause is 40 cycles on a Cascade Lake
   std::atomic<int> arrived_{0};
   std::atomic<unsigned> phase_{0};
 };

@@ -213,8 +213,8 @@ Trainer::Impl::Impl(Network network, Optimizer optimizer_, Data data_, Augmentat
   const int outs[] = {120, 84, network.classes}, ins[] = {features, fc1_row, fc2_row};
   const int bias_rows[] = {fc1_row, fc2_row, model.classes_padded};
   for (int number = 0; number < 3; ++number) {
-    for (int row = 0; row < outs[number]; row += 8)
-      units.push_back({Unit::rows, number, row, std::min(row + 8, outs[number]), 0});
+    for (int row = 0; row < outs[number]; row += 16)  // a cache line of the transposed copy: no two threads write one
+      units.push_back({Unit::rows, number, row, std::min(row + 16, outs[number]), 0});
     units.push_back({Unit::bias, number, 0, bias_rows[number], bias_rows[number]});
   }
   for (Unit& unit : units)
