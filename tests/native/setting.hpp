@@ -28,11 +28,13 @@ constexpr std::pair<const char*, Rule> rules[] = {{"sgd", Rule::sgd},
                                                   {"adam", Rule::adam},
                                                   {"adamw", Rule::adamw}};
 
+enum class Size { small, medium, large };
+
 struct Setting {
-  std::string isa;
-  bool quick;
+  Size size;
   std::vector<int> threads;
   std::vector<Case> cases;
+  std::string isa;
 };
 
 void require(bool holds, const std::string& what) {

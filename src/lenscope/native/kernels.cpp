@@ -52,7 +52,7 @@ const uint8_t* pixels_of(const Task& task, int image, uint8_t* distorted) {
   return distorted;
 }
 
-// The bytes of the image after this one: they lie anywhere, and would be waited for (20 µs an image without, 19 with).
+// The bytes of the image after this one: they lie anywhere in the set, and would be waited for.
 void fetch_ahead(const Task& task, int image) {
   if (image + 1 >= task.end) return;
   const int bytes = task.model->network.channels * 1024;

@@ -7,9 +7,9 @@
 
 namespace lenscope {
 
-// Where threads wait for each other: spinning for about a millisecond, as long as phases differ at most (to fall asleep
-// and be woken takes a tenth of that on a virtual machine, and an epoch half as long again), and asleep after that. Where
-// there are more threads than processors they hardly spin, since they would keep from work whom they wait for.
+// Where threads wait for each other: spinning for about a millisecond, which is as long as phases differ at most (a thread
+// that sleeps must be woken, and wakes late), and asleep after that. Where there are more threads than processors they
+// hardly spin, since they would keep from work whom they wait for.
 class Barrier {
  public:
   explicit Barrier(int threads)
