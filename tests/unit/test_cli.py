@@ -1,5 +1,6 @@
 """Every command as a user types it: what it prints, where to, and its exit code."""
 
+import gc
 import json
 import os
 import re
@@ -358,6 +359,33 @@ def test_a_loss_that_is_not_finite_ends_with_one_line(here, digits, capsys):
     assert not out
     assert re.fullmatch(r"lenscope train: epoch \d+, step \d+: .* is not finite; .*\n", err)
     assert lenscope.open_run("runs/digits-lenet-001").status.state == "failed"
+
+
+AHEAD = """
+import gc, sys, threading
+from lenscope import api
+from lenscope.cli import main
+from lenscope.errors import DataError
+
+def load(*_, **__):
+    [other] = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    other.join()
+    raise DataError(f"{'torch' in sys.modules} {gc.isenabled()} {gc.get_freeze_count() > 100_000}")
+
+api.load = load
+sys.exit(main(["train"]))
+"""
+
+
+def test_pytorch_is_imported_while_data_are_read_and_no_longer_collected():
+    done = subprocess.run([sys.executable, "-c", AHEAD], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.returncode) == ("lenscope train: True True True\n", 1)
+
+
+def test_where_pytorch_is_there_already_the_collector_is_left_alone(here, digits, capsys):
+    frozen = gc.get_freeze_count()
+    assert run_cli(capsys, "train", "--data", digits, "--epochs", 1, "--batch-size", 20, "--quiet")[0] == 0
+    assert gc.get_freeze_count() == frozen
 
 
 def test_output_into_a_closed_pipe_is_no_traceback(tmp_path):
