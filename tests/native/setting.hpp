@@ -1,7 +1,6 @@
 // What the checks share: where they run, how they compare, and their trainers. Included by check.cpp alone.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
