@@ -27,6 +27,42 @@ struct Conv2 {
   float* maps;       // [16][10][10], or null
 };
 
+// One input channel's part of two rows of outputs. The ten weights that a row of pixels meets (with the upper outputs it
+// is row dy, with the lower ones dy − 1) are in registers, and each pixel is read once for up to ten multiply-adds.
+template <int columns>
+LENSCOPE_INLINE void sum_by_pixels(const float* rows, const float* weights, Vector (&out)[2][columns]) {
+  Vector upper[5], lower[5];
+  repeat<6>([&](auto row) __attribute__((always_inline)) {
+    repeat<5>([&](auto dx) __attribute__((always_inline)) {
+      lower[dx] = upper[dx];
+      if constexpr (row < 5) upper[dx] = load_anew(weights + (row * 5 + dx) * 16);
+    });
+    repeat<columns + 4>([&](auto x) __attribute__((always_inline)) {
+      const Vector pixel = broadcast(rows + row * 16 + x);
+      repeat<5>([&](auto dx) __attribute__((always_inline)) {
+        constexpr int j = x - dx;
+        if constexpr (j >= 0 && j < columns && row < 5) out[0][j] += upper[dx] * pixel;
+        if constexpr (j >= 0 && j < columns && row > 0) out[1][j] += lower[dx] * pixel;
+      });
+    });
+  });
+}
+
+// The same where there are too few registers for that: tap by tap.
+template <int columns>
+LENSCOPE_INLINE void sum_by_taps(const float* rows, const float* weights, Vector (&out)[2][columns]) {
+  repeat<30>([&](auto tap) __attribute__((always_inline)) {
+    constexpr int row = tap / 5, dx = tap % 5;
+    const Vector upper = row < 5 ? load_aligned(weights + tap * 16) : Vector{};
+    const Vector lower = row > 0 ? load_aligned(weights + (tap - 5) * 16) : Vector{};
+    repeat<columns>([&](auto j) __attribute__((always_inline)) {
+      const Vector pixel = broadcast(rows + row * 16 + dx + j);
+      if constexpr (row < 5) out[0][j] += upper * pixel;
+      if constexpr (row > 0) out[1][j] += lower * pixel;
+    });
+  });
+}
+
 // `columns` outputs of two rows from (2·py, x) on, of `lanes` channels from `channel` on; whether one is not a number.
 template <int columns>
 LENSCOPE_INLINE bool conv2_rows(const Conv2& conv, int py, int x, int channel) {
@@ -35,17 +71,10 @@ LENSCOPE_INLINE bool conv2_rows(const Conv2& conv, int py, int x, int channel) {
   repeat<columns>([&](auto j) __attribute__((always_inline)) { out[0][j] = out[1][j] = bias; });
   const float* weights = conv.weights + channel;
   const float* rows = conv.pool1 + 2 * py * 16 + x;
-  for (int in = 0; in < 6; ++in, rows += 14 * 16, weights += 25 * 16)
-    repeat<30>([&](auto tap) __attribute__((always_inline)) {
-      constexpr int row = tap / 5, dx = tap % 5;  // of the input: the upper outputs' dy, and the lower ones' dy + 1
-      const Vector upper = row < 5 ? load_aligned(weights + tap * 16) : Vector{};
-      const Vector lower = row > 0 ? load_aligned(weights + (tap - 5) * 16) : Vector{};
-      repeat<columns>([&](auto j) __attribute__((always_inline)) {
-        const Vector pixel = broadcast(rows + row * 16 + dx + j);
-        if constexpr (row < 5) out[0][j] += upper * pixel;
-        if constexpr (row > 0) out[1][j] += lower * pixel;
-      });
-    });
+  for (int in = 0; in < 6; ++in, rows += 14 * 16, weights += 25 * 16) {
+    if constexpr (registers == 32) sum_by_pixels<columns>(rows, weights, out);
+    else sum_by_taps<columns>(rows, weights, out);
+  }
   bool broken = false;
   repeat<columns / 2>([&](auto j) __attribute__((always_inline)) {
     const Vector a = out[0][2 * j], b = out[0][2 * j + 1], c = out[1][2 * j], d = out[1][2 * j + 1];
@@ -116,25 +145,21 @@ void spread_patches(const float* pool1, float* patches) {
     }
 }
 
-// Where each winner's patch starts in `patches`, and its shifted weights in the two copies: bytes, the copy's in the lower
-// half of the number, the tails' in the upper.
-struct WinnerOffsets {
-  int32_t *patches, *weights;  // [25][16] each
-};
+// The copy of the weights for the gradient of pool1: for each channel and each column shift a block of rows, a row of
+// zeros, five of 36 floats (six channels beside each other for each of six pixels), another of zeros. A row's last four floats, its
+// tail, are elsewhere: 24 floats for six rows from the first on, 24 for those from the second on, each padded to 32.
+constexpr int back_tails = 7 * 32, back_block = back_tails + 2 * 32, back_channel = 2 * back_block;
 
-constexpr int back_rows = 6 * 32, back_channel = 2 * back_rows, tails_zero = 16 * 64;
-
-void find_offsets(const int32_t* winners, const WinnerOffsets& offsets) {
+// Where each winner's patch starts in `patches`, and its shifted weights in the copy, in floats. Where the lower row won,
+// the row of zeros comes first, and its tails.
+void find_offsets(const int32_t* winners, int32_t* patches, int32_t* weights) {
   for (int position = 0; position < 25; ++position)
     for (int channel = 0; channel < 16; channel += lanes) {
       const int at = position * 16 + channel, first = (position / 5 * 2 * 10 + position % 5 * 2) * 32;
       const Integers winner = *reinterpret_cast<const Integers*>(winners + at);
       const Integers row = winner >> 1, column = winner & 1, number = counted() + channel;
-      const Integers right = -column;  // all ones where the right column won
-      const Integers rows = number * back_channel + (right & back_rows) + 32 - (row << 5);
-      const Integers tails = (right & ((number << 6) + (row << 5))) | (~right & tails_zero);
-      *reinterpret_cast<Integers*>(offsets.patches + at) = first + (-row & 320) + (right & 32);
-      *reinterpret_cast<Integers*>(offsets.weights + at) = (rows << 2) | (tails << 18);
+      *reinterpret_cast<Integers*>(patches + at) = first + row * 320 + column * 32;
+      *reinterpret_cast<Integers*>(weights + at) = number * back_channel + column * back_block + (1 - row) * 32;
     }
 }
 
@@ -162,54 +187,77 @@ void conv2_weight_gradient(const float* patches, const int32_t* offsets, const f
     }
 }
 
-LENSCOPE_INLINE const float* beyond(const float* from, uint32_t bytes) {
-  return reinterpret_cast<const float*>(reinterpret_cast<const char*>(from) + bytes);
-}
-
-// The gradient of pool1 that one pooled position's 16 winners make: 6 rows of 6 pixels × 6 channels. A row of 36 floats
-// is 32 and a tail of 4; the tails of the six rows are vectors of their own. A winner's weights are read with its column
-// shift (a copy each) and its row shift (an earlier start, rows of zeros about them), so that all 16 sum in registers.
+// Six rows of a gradient of pool1 in registers, 6 pixels × 6 channels wide. A row of 36 floats is 32 (where a register
+// holds less, some of them at a time) and a tail of 4; the tails of the six rows are vectors of their own.
 template <int tail_vectors>
-LENSCOPE_INLINE void conv2_tile(const Copies& copies, const int32_t* offsets, const float* d, int at, float* d_pool1) {
-  Vector sums[6][2] = {}, ends[tail_vectors ? tail_vectors : 1] = {};
-  for (int channel = 0; channel < 16; ++channel) {
-    const uint32_t offset = (uint32_t)offsets[channel];
-    const float* weights = beyond(copies.conv2_back + at, offset & 0xffff);
-    const float* tail = beyond(copies.conv2_tails, offset >> 16);
-    const Vector factor = splat(d[channel]);
-    repeat<6>([&](auto row) __attribute__((always_inline)) {
-      sums[row][0] += factor * load_aligned(weights + row * 32);
-      sums[row][1] += factor * load_aligned(weights + row * 32 + lanes);
-    });
-    repeat<tail_vectors>([&](auto part) __attribute__((always_inline)) {
-      ends[part] += factor * load_aligned(tail + part * lanes);
-    });
-  }
-  repeat<6>([&](auto row) __attribute__((always_inline)) {
-    float* to = d_pool1 + row * 96 + at;
-    store(to, load(to) + sums[row][0]);
-    store(to + lanes, load(to + lanes) + sums[row][1]);
-  });
-  if constexpr (tail_vectors > 0) {
+struct SixRows {
+  Vector sums[6][2], tails[tail_vectors ? tail_vectors : 1];
+
+  template <int rows>
+  LENSCOPE_INLINE void add_to(float* d_pool1) const {
     alignas(64) float kept[32];
     repeat<tail_vectors>([&](auto part) __attribute__((always_inline)) {
-      store_aligned(kept + part * lanes, ends[part]);
+      store_aligned(kept + part * lanes, tails[part]);
     });
-    repeat<6>([&](auto row) __attribute__((always_inline)) {
-      float* to = d_pool1 + row * 96 + 32;
-      store_four(to, load_four(to) + load_four(kept + row * 4));
+    repeat<rows>([&](auto row) __attribute__((always_inline)) {
+      float* to = d_pool1 + row * 96;
+      store(to, load(to) + sums[row][0]);
+      store(to + lanes, load(to + lanes) + sums[row][1]);
+      if constexpr (tail_vectors > 0) store_four(to + 32, load_four(to + 32) + load_four(kept + row * 4));
     });
   }
+
+  LENSCOPE_INLINE void move_up_two() {
+    repeat<4>([&](auto row) __attribute__((always_inline)) {
+      sums[row][0] = sums[row + 2][0];
+      sums[row][1] = sums[row + 2][1];
+    });
+    sums[4][0] = sums[4][1] = sums[5][0] = sums[5][1] = Vector{};
+    if constexpr (lanes == 16 && tail_vectors == 2) {
+      tails[0] = shuffle<From<8>>(tails[0], tails[1]);
+      tails[1] = Vector{};
+    } else {
+      constexpr int two = 8 / lanes ? 8 / lanes : 1;
+      repeat<tail_vectors>([&](auto part) __attribute__((always_inline)) {
+        tails[part] = part + two < tail_vectors ? tails[(part + two) % tail_vectors] : Vector{};
+      });
+    }
+  }
+};
+
+constexpr int channels_at_once = 8;  // whose weights, 18 KB with those of both shifts, stay in L1 from image to image
+
+// What these channels' winners in one column of pooled positions make. Each reaches 6 rows, two below the last one's, so
+// that two are done after each. A winner's weights are read with its column shift (a copy each) and its row shift (an
+// earlier start, rows of zeros about them), so that all sum in registers.
+template <int tail_vectors>
+LENSCOPE_INLINE void conv2_column(const Copies& copies, const int32_t* offsets, const float* d, int at, float* d_pool1) {
+  SixRows<tail_vectors> rows = {};
+  for (int py = 0; py < 5; ++py, offsets += 5 * 16, d += 5 * 16, d_pool1 += 2 * 96) {
+    for (int channel = 0; channel < channels_at_once; ++channel) {
+      const float* weights = copies.conv2_back + offsets[channel];
+      const Vector factor = broadcast(d + channel);
+      repeat<6>([&](auto row) __attribute__((always_inline)) {
+        rows.sums[row][0] += factor * load_aligned(weights + at + row * 32);
+        rows.sums[row][1] += factor * load_aligned(weights + at + row * 32 + lanes);
+      });
+      repeat<tail_vectors>([&](auto part) __attribute__((always_inline)) {
+        rows.tails[part] += factor * load_aligned(weights + back_tails + part * lanes);
+      });
+    }
+    rows.template add_to<2>(d_pool1);
+    rows.move_up_two();
+  }
+  rows.template add_to<4>(d_pool1);
 }
 
-// d_pool1 [14][96]: rows of 14 pixels × 6 channels.
-void conv2_input_gradient(const Copies& copies, const WinnerOffsets& offsets, const float* d, float* d_pool1) {
-  memset(d_pool1, 0, 14 * 96 * sizeof(float));
-  for (int position = 0; position < 25; ++position) {
-    const int32_t* own = offsets.weights + position * 16;
-    float* tile = d_pool1 + position / 5 * 2 * 96 + position % 5 * 12;
-    conv2_tile<(24 + lanes - 1) / lanes>(copies, own, d + position * 16, 0, tile);
-    for (int at = 2 * lanes; at < 32; at += 2 * lanes) conv2_tile<0>(copies, own, d + position * 16, at, tile);
+// d_pool1 [14][96], rows of 14 pixels × 6 channels, += what the channels from `first` on make.
+void conv2_input_gradient(const Copies& copies, const int32_t* offsets, const float* d, int first, float* d_pool1) {
+  for (int px = 0; px < 5; ++px) {
+    const int own = px * 16 + first;
+    float* tile = d_pool1 + px * 12;
+    conv2_column<(24 + lanes - 1) / lanes>(copies, offsets + own, d + own, 0, tile);
+    for (int at = 2 * lanes; at < 32; at += 2 * lanes) conv2_column<0>(copies, offsets + own, d + own, at, tile + at);
   }
 }
 

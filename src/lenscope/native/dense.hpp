@@ -1,4 +1,5 @@
-// The dense layers: one register-tiled product serves forward, input gradients and weight gradients.
+// The dense layers, from one copy of the weights, (out, in) as PyTorch has them. Forward the lanes are inputs, and a tile
+// of 16 sums is added up over the lanes at its end; backward the lanes are the inputs whose gradient is sought.
 #pragma once
 
 #include <math.h>
@@ -9,7 +10,7 @@
 namespace lenscope::LENSCOPE_ISA {
 namespace {
 
-// c[i][j] = start + Σ k a(i, k) · b[k][j], where a(i, k) = a[i · a_row + k · a_step]. Each sum runs over k in order,
+// c[i][j] = Σ k a(i, k) · b[k][j], where a(i, k) = a[i · a_row + k · a_step]. Each sum runs over k in order,
 // whatever the tile: so results don't depend on how rows are shared among threads.
 struct DenseProduct {
   const float* a;
@@ -18,21 +19,18 @@ struct DenseProduct {
   int b_row, depth;
   float* c;
   int c_row;
-  const float* bias = nullptr;  // what each row starts from; nothing: 0
   bool add = false;             // start from c itself
-  bool rectify = false;         // ReLU at the end
   const float* gate = nullptr;  // [i][j] like c: where it is not above 0, the result is 0
 };
 
 template <int rows, int vectors>
 LENSCOPE_INLINE void product_tile(const DenseProduct& p, int row, int column) {
-  Vector sums[rows][vectors];
+  Vector sums[rows][vectors] = {};
   float* c = p.c + row * p.c_row + column;
-  repeat<rows>([&](auto i) __attribute__((always_inline)) {
-    repeat<vectors>([&](auto j) __attribute__((always_inline)) {
-      sums[i][j] = p.add ? load(c + i * p.c_row + j * lanes) : p.bias ? load(p.bias + column + j * lanes) : Vector{};
+  if (p.add)
+    repeat<rows>([&](auto i) __attribute__((always_inline)) {
+      repeat<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] = load(c + i * p.c_row + j * lanes); });
     });
-  });
   const float *a = p.a + row * p.a_row, *b = p.b + column;
   for (int k = 0; k < p.depth; ++k, a += p.a_step, b += p.b_row)
     repeat<rows>([&](auto i) __attribute__((always_inline)) {
@@ -42,7 +40,6 @@ LENSCOPE_INLINE void product_tile(const DenseProduct& p, int row, int column) {
   repeat<rows>([&](auto i) __attribute__((always_inline)) {
     repeat<vectors>([&](auto j) __attribute__((always_inline)) {
       Vector value = sums[i][j];
-      if (p.rectify) value = relu(value);
       if (p.gate)
         value = select(greater(load(p.gate + (row + i) * p.c_row + column + j * lanes), Vector{}), value, Vector{});
       store(c + i * p.c_row + j * lanes, value);
@@ -74,6 +71,52 @@ void product(const DenseProduct& p, int rows, int columns) {
   for (; column + 3 * lanes <= columns; column += 3 * lanes) product_columns<3>(p, rows, column);
   if (column + 2 * lanes <= columns) product_columns<2>(p, rows, column);
   else if (column < columns) product_columns<1>(p, rows, column);
+}
+
+// outputs[i][j] = bias[j] + Σ k inputs[i][k] · weights[j][k]; rows are whole vectors, j counts whole tiles.
+struct DenseForward {
+  const float* inputs;
+  int input_row;
+  const float *weights, *bias;
+  float* outputs;
+  int output_row;
+  bool rectify;
+};
+
+// Four images by four outputs: 16 sums over lanes, which at the end become one vector of 16 numbers, four vectors of 4, …
+template <int images>
+LENSCOPE_INLINE void forward_tile(const DenseForward& f, int image, int output) {
+  Vector sums[16] = {};
+  const float *in = f.inputs + image * f.input_row, *weights = f.weights + output * f.input_row;
+  for (int at = 0; at < f.input_row; at += lanes) {
+    Vector own[4];
+    repeat<4>([&](auto j) __attribute__((always_inline)) { own[j] = load_anew(weights + j * f.input_row + at); });
+    repeat<images>([&](auto i) __attribute__((always_inline)) {
+      const Vector values = load_anew(in + i * f.input_row + at);
+      repeat<4>([&](auto j) __attribute__((always_inline)) { sums[i * 4 + j] += own[j] * values; });
+    });
+  }
+  alignas(64) float outputs[16];
+  sum_lanes(sums, outputs);
+  const Four bias = load_four(f.bias + output), zero = {};
+  repeat<images>([&](auto i) __attribute__((always_inline)) {
+    const Four out = load_four(outputs + i * 4) + bias;
+    store_four(f.outputs + (image + i) * f.output_row + output, f.rectify ? (out < zero ? zero : out) : out);
+  });
+}
+
+// The weights of a tile stay in L1 from one group of images to the next.
+void forward(const DenseForward& f, int images, int outputs) {
+  for (int output = 0; output < outputs; output += 4) {
+    int image = 0;
+    for (; image + 4 <= images; image += 4) forward_tile<4>(f, image, output);
+    switch (images - image) {
+      case 3: forward_tile<3>(f, image, output); break;
+      case 2: forward_tile<2>(f, image, output); break;
+      case 1: forward_tile<1>(f, image, output); break;
+      default: break;
+    }
+  }
 }
 
 // sums[j] += Σ images d[image][j], in order.

@@ -14,6 +14,7 @@ constexpr int block_images = 8;  // images that a thread takes from pixels to gr
 constexpr int part_images = 240;  // images whose activations are kept for the dense layers' gradients
 
 constexpr int padded(int count) { return (count + 15) / 16 * 16; }
+constexpr int whole_tiles(int rows) { return (rows + 3) / 4 * 4; }  // rows of weights, with some of zeros
 
 // Sizes in floats of the padded rows.
 constexpr int pool1_floats = 6 * 14 * 16, features = 400, fc1_row = 128, fc2_row = 96;
@@ -31,15 +32,11 @@ struct ShardPlaces {
   int conv1, conv2, conv2_bias, end;  // conv1 [6][C][2][16], conv2 [16][5][32], conv2_bias [16]
 };
 
-// Copies of the weights in the orders that the kernels read.
+// Copies of the convolutions' weights in the orders that the kernels read.
 struct Copies {
   float* conv1;        // [C][5 dy][5 dx][8]: six output channels
   float* conv2;        // [6][5 dy][5 dx][16]
-  float* conv2_back;   // [16][2 kx][1 + 5 rows][32], and a last row of zeros
-  float* conv2_tails;  // [16][2 ky][32], and 32 zeros
-  float* fc1;          // [400][128]
-  float* fc2;          // [120][96]
-  float* fc3;          // [84][padded classes]
+  float* conv2_back;   // [16][2 column shifts][7 rows and 2 of tails][32]
 };
 
 // What is kept of a part's images for the dense layers' gradients, one row an image.
@@ -58,8 +55,8 @@ struct Scratch {
   int32_t* winners2;   // [block][25][16]: 2 · row + column of the winner
   float* patches;      // [14][10][32]
   float* d_features;   // [block][400]
-  float* d_pool1;      // [14][96]
-  int32_t* offsets;    // [2][25][16]
+  float* d_pool1;      // [block][14][96]
+  int32_t *patch_offsets, *weight_offsets;  // [25][16], [block][25][16]
   uint8_t* distorted;  // [block][C][32][32]
 };
 
@@ -93,18 +90,29 @@ struct Update {
   float step_size, root_correction, epsilon;  // rate / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ)
 };
 
+struct Parameters {
+  const float* before;
+  float *first, *second, *after;  // moments, new weights
+};
+
+struct DenseGradient {  // of the outputs, and inputs, of a layer's images
+  const float* d;
+  int d_row;
+  const float* in;
+  int in_row, images;
+};
+
 struct Kernels {
   const char* name;
   void (*images)(const Task&);
   // The gradients of a dense layer's rows: gradient[row][·] = or += Σ images d[image][row] · in[image][·].
-  void (*dense_gradient)(const float* d, int d_row, const float* in, int in_row, int images, int begin, int end,
-                         float* gradient, bool add);
+  void (*dense_gradient)(const DenseGradient&, int begin, int end, float* gradient, bool add);
+  // The same, and the update by it: a tile of the gradient at a time, which is used while it is in L1.
+  bool (*dense_update)(const DenseGradient&, int begin, int end, const Update&, const Parameters&);
   void (*column_sums)(const float* d, int row, int images, float* sums);  // sums += Σ images d[image][·]
   void (*shard_sum)(const float* shards, int size, float* sum);
-  // weights_after = weights − …; true where a gradient or a new weight is not finite.
-  bool (*update)(const Update&, const float* weights, const float* gradient, float* first, float* second,
-                 float* weights_after, int count);
-  void (*transpose)(const float* weights, int row, int begin, int end, int columns, float* copy, int copy_row);
+  // after = before − …; true where a gradient or a new weight is not finite.
+  bool (*update)(const Update&, const float* gradient, const Parameters&, int count);
   void (*convolution_copies)(const Model&, const float* weights, const Copies&);
   void (*evaluate)(const Model&, const float* weights, const Copies&, const Rows&, const Scratch&,
                    const uint8_t* images, size_t first, size_t last, float* log_probabilities, const Activations&);

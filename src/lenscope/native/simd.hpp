@@ -88,6 +88,7 @@ LENSCOPE_INLINE Integers select(Mask mask, Integers yes, Integers no) {
   return (Integers)_mm512_mask_blend_epi32(mask, (__m512i)no, (__m512i)yes);
 }
 LENSCOPE_INLINE bool any(Mask mask) { return mask != 0; }
+LENSCOPE_INLINE uint32_t bits(Mask mask) { return mask; }
 #else
 typedef Integers Mask;
 LENSCOPE_INLINE Mask greater(Vector a, Vector b) { return a > b; }
@@ -98,6 +99,11 @@ LENSCOPE_INLINE bool any(Mask mask) {
   int32_t all = 0;
   for (int lane = 0; lane < lanes; ++lane) all |= mask[lane];
   return all != 0;
+}
+LENSCOPE_INLINE uint32_t bits(Mask mask) {
+  uint32_t all = 0;
+  for (int lane = 0; lane < lanes; ++lane) all |= (mask[lane] & 1u) << lane;
+  return all;
 }
 #endif
 
@@ -136,6 +142,42 @@ LENSCOPE_INLINE Vector shuffle(Vector first, Vector second) {
                            Index<13>{}, Index<14>{}, Index<15>{});
   else
     return first;
+}
+
+template <int start>
+struct From {  // the lanes from `start` on
+  static constexpr int lane(int i) { return start + i; }
+};
+
+// Sums of neighbouring lanes: the first vector's in the lower half, the second's in the upper.
+template <int... i>
+LENSCOPE_INLINE Vector add_neighbours(Vector a, Vector b, Index<i>...) {
+  return __builtin_shufflevector(a, b, 2 * i...) + __builtin_shufflevector(a, b, 2 * i + 1 ...);
+}
+LENSCOPE_INLINE Vector add_neighbours(Vector a, Vector b) {
+  if constexpr (lanes == 16)
+    return add_neighbours(a, b, Index<0>{}, Index<1>{}, Index<2>{}, Index<3>{}, Index<4>{}, Index<5>{}, Index<6>{},
+                          Index<7>{}, Index<8>{}, Index<9>{}, Index<10>{}, Index<11>{}, Index<12>{}, Index<13>{},
+                          Index<14>{}, Index<15>{});
+  else if constexpr (lanes == 8)
+    return add_neighbours(a, b, Index<0>{}, Index<1>{}, Index<2>{}, Index<3>{}, Index<4>{}, Index<5>{}, Index<6>{},
+                          Index<7>{});
+  else
+    return add_neighbours(a, b, Index<0>{}, Index<1>{}, Index<2>{}, Index<3>{});
+}
+
+// totals[i] = the sum over the lanes of the i-th of some vectors, a multiple of `lanes` of them.
+template <int parts = lanes, int count>
+LENSCOPE_INLINE void sum_lanes(const Vector (&vectors)[count], float* totals) {
+  if constexpr (parts == 1) {
+    repeat<count>([&](auto i) __attribute__((always_inline)) { store(totals + i * lanes, vectors[i]); });
+  } else {
+    Vector sums[count / 2];
+    repeat<count / 2>([&](auto i) __attribute__((always_inline)) {
+      sums[i] = add_neighbours(vectors[2 * i], vectors[2 * i + 1]);
+    });
+    sum_lanes<parts / 2>(sums, totals);
+  }
 }
 
 }  // namespace

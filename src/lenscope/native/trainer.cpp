@@ -2,7 +2,7 @@
 //
 // A step has two phases. In the first, each thread takes its images from pixels to gradients; convolution gradients are
 // summed in 12 shards of the batch, each by one thread. In the second, each thread takes its rows of the dense weights:
-// their gradient over all images in order, the update, and the transposed copy for the next step; one of them sums the
+// their gradient over all images in order and the update; one of them sums the
 // shards in order and updates the convolutions. So no sum depends on how many threads there are.
 #include "trainer.hpp"
 
@@ -52,9 +52,9 @@ Model describe(Network network) {
   at.conv2_bias = next(16);
   at.fc1_weight = next(120 * features);
   at.fc1_bias = next(fc1_row);
-  at.fc2_weight = next(84 * fc1_row);
+  at.fc2_weight = next(whole_tiles(84) * fc1_row);
   at.fc2_bias = next(fc2_row);
-  at.fc3_weight = next(network.classes * fc2_row);
+  at.fc3_weight = next(whole_tiles(network.classes) * fc2_row);
   at.fc3_bias = next(classes);
   at.end = next(0);
   const int conv1 = 6 * network.channels * 32;
@@ -109,10 +109,9 @@ std::vector<int> find_shard_places(const Model& model) {
 
 struct CopiesMemory {
   explicit CopiesMemory(const Model& model)
-      : conv1(model.network.channels * 25 * 8 + 16), conv2(2400), conv2_back(16 * 2 * 6 * 32 + 32),
-        conv2_tails(16 * 64 + 32), fc1(features * fc1_row), fc2(120 * fc2_row), fc3(84 * model.classes_padded),
-        view{conv1.get(), conv2.get(), conv2_back.get(), conv2_tails.get(), fc1.get(), fc2.get(), fc3.get()} {}
-  Block<float> conv1, conv2, conv2_back, conv2_tails, fc1, fc2, fc3;
+      : conv1(model.network.channels * 25 * 8 + 16), conv2(2400), conv2_back(16 * 2 * 9 * 32),
+        view{conv1.get(), conv2.get(), conv2_back.get()} {}
+  Block<float> conv1, conv2, conv2_back;
   Copies view;
 };
 
@@ -132,24 +131,17 @@ struct ScratchMemory {
   explicit ScratchMemory(const Model& model)
       : pixels((model.network.channels * 32 + 1) * 32), triples(2 * model.network.channels * 2704 + 16),
         pool1(block_images * pool1_floats + 16), patches(14 * 10 * 32 + 16),
-        d_features(block_images * features), d_pool1(14 * 96 + 16),
-        winners1(block_images * pool1_floats), winners2(block_images * features), offsets(2 * features),
+        d_features(block_images * features), d_pool1(block_images * pool1_floats),
+        winners1(block_images * pool1_floats), winners2(block_images * features),
+        patch_offsets(features), weight_offsets(block_images * features),
         distorted(block_images * model.network.channels * 1024),
         view{pixels.get(), triples.get(), pool1.get(), winners1.get(), winners2.get(), patches.get(), d_features.get(),
-             d_pool1.get(), offsets.get(), distorted.get()} {}
+             d_pool1.get(), patch_offsets.get(), weight_offsets.get(), distorted.get()} {}
   Block<float> pixels, triples, pool1, patches, d_features, d_pool1;
-  Block<std::int32_t> winners1, winners2, offsets;
+  Block<std::int32_t> winners1, winners2, patch_offsets, weight_offsets;
   Block<std::uint8_t> distorted;
   Scratch view;
 };
-
-void copy_weights(const Kernels& kernels, const Model& model, const float* weights, const Copies& copies) {
-  const Places& at = model.places;
-  kernels.convolution_copies(model, weights, copies);
-  kernels.transpose(weights + at.fc1_weight, features, 0, 120, features, copies.fc1, fc1_row);
-  kernels.transpose(weights + at.fc2_weight, fc1_row, 0, 84, 120, copies.fc2, fc2_row);
-  kernels.transpose(weights + at.fc3_weight, fc2_row, 0, model.network.classes, 84, copies.fc3, model.classes_padded);
-}
 
 }  // namespace
 
@@ -159,12 +151,13 @@ struct Trainer::Impl {
   // What one thread does at a time in the second phase: rows of a dense layer, a bias, or both convolutions.
   struct Unit {
     enum Kind { rows, bias, convolutions } kind;
-    int layer, begin, end, cost;
+    int layer, begin, end;  // rows of a layer
+    int at, count;          // its parameters
+    int cost() const { return kind == convolutions ? 4500 : count; }  // those take as long as 11 rows of fc1
   };
-  struct DenseLayer {  // gradients and inputs of its images, and where its weights are
-    const float *d, *in;
-    int d_row, in_row, weight, bias, inputs;
-    float* copy;
+  struct DenseLayer {  // where its weights are
+    DenseGradient gradient;
+    int weight, bias;
   };
 
   Impl(Network network, Optimizer optimizer, Data data, Augmentation augmentation, std::uint64_t seed, int threads,
@@ -178,9 +171,10 @@ struct Trainer::Impl {
                     std::uint64_t epoch);
   void gradient_of(const Unit& unit, int part, bool add);
   void sum_shards();
-  bool update_unit(const Unit& unit, const Update& rule, const float* from, float* to);
+  bool work_on(const Unit& unit, int part, bool add, bool whole, const Update* rule, const float* from, float* to);
   Update rule_at(std::int64_t step, double rate) const;
-  DenseLayer layer(int number) const;
+  DenseLayer layer(int number, int images) const;
+  Parameters parameters(const float* from, float* to, int at);
 
   const Kernels& kernels;
   const Model model;
@@ -210,16 +204,17 @@ Trainer::Impl::Impl(Network network, Optimizer optimizer_, Data data_, Augmentat
       first(model.places.end), second(model.places.end), shard_values(std::size_t(shards) * model.shard_places.end),
       shard_total(model.shard_places.end), copies(model), rows(model, part_images) {
   for (int thread = 0; thread < threads; ++thread) scratch.push_back(std::make_unique<ScratchMemory>(model));
-  const int outs[] = {120, 84, network.classes}, ins[] = {features, fc1_row, fc2_row};
-  const int bias_rows[] = {fc1_row, fc2_row, model.classes_padded};
+  const int outs[] = {120, 84, network.classes}, bias_rows[] = {fc1_row, fc2_row, model.classes_padded};
   for (int number = 0; number < 3; ++number) {
-    for (int row = 0; row < outs[number]; row += 16)  // a cache line of the transposed copy: no two threads write one
-      units.push_back({Unit::rows, number, row, std::min(row + 16, outs[number]), 0});
-    units.push_back({Unit::bias, number, 0, bias_rows[number], bias_rows[number]});
+    const DenseLayer dense = layer(number, 0);
+    const int row = dense.gradient.in_row;
+    for (int begin = 0; begin < outs[number]; begin += 8) {
+      const int end = std::min(begin + 8, outs[number]);
+      units.push_back({Unit::rows, number, begin, end, dense.weight + begin * row, (end - begin) * row});
+    }
+    units.push_back({Unit::bias, number, 0, 0, dense.bias, bias_rows[number]});
   }
-  for (Unit& unit : units)
-    if (unit.kind == Unit::rows) unit.cost = (unit.end - unit.begin) * ins[unit.layer];
-  units.push_back({Unit::convolutions, 0, 0, 0, 4500});  // takes about as long as 11 rows of fc1
+  units.push_back({Unit::convolutions, 0, 0, 0, 0, model.places.fc1_weight});
   share_units();
 }
 
@@ -227,14 +222,14 @@ Trainer::Impl::Impl(Network network, Optimizer optimizer_, Data data_, Augmentat
 void Trainer::Impl::share_units() {
   const std::vector<Unit> small = std::exchange(units, {});
   std::int64_t total = 0, before = 0;
-  for (const Unit& unit : small) total += unit.cost;
+  for (const Unit& unit : small) total += unit.cost();
   for (const Unit& unit : small) {
-    const int thread = int((before + unit.cost / 2) * threads / total);
-    before += unit.cost;
+    const int thread = int((before + unit.cost() / 2) * threads / total);
+    before += unit.cost();
     while (first_unit.size() <= std::size_t(thread)) first_unit.push_back(units.size());
     const bool new_thread = first_unit.back() == units.size();
     if (!new_thread && unit.kind == Unit::rows && units.back().kind == Unit::rows && units.back().layer == unit.layer)
-      units.back().end = unit.end;
+      units.back().end = unit.end, units.back().count += unit.count;
     else
       units.push_back(unit);
   }
@@ -245,20 +240,23 @@ void Trainer::Impl::import_weights(std::span<const float> from) {
   float* to = weights[present].get();
   for (std::size_t at = 0; at < places.size(); ++at) to[places[at]] = from[at];
   if (!std::exchange(started, true)) std::memcpy(weights[1 - present].get(), to, model.places.end * sizeof(float));
-  copy_weights(kernels, model, to, copies.view);
+  kernels.convolution_copies(model, to, copies.view);
 }
 
 void Trainer::Impl::export_to(std::span<float> to, const float* from) const {
   for (std::size_t at = 0; at < places.size(); ++at) to[at] = from[places[at]];
 }
 
-Trainer::Impl::DenseLayer Trainer::Impl::layer(int number) const {
+Trainer::Impl::DenseLayer Trainer::Impl::layer(int number, int images) const {
   const Rows& r = rows.view;
   const Places& at = model.places;
-  const int classes = model.classes_padded;
-  if (number == 0) return {r.d_fc1, r.features, fc1_row, features, at.fc1_weight, at.fc1_bias, features, copies.view.fc1};
-  if (number == 1) return {r.d_fc2, r.fc1, fc2_row, fc1_row, at.fc2_weight, at.fc2_bias, 120, copies.view.fc2};
-  return {r.d_fc3, r.fc2, classes, fc2_row, at.fc3_weight, at.fc3_bias, 84, copies.view.fc3};
+  if (number == 0) return {{r.d_fc1, fc1_row, r.features, features, images}, at.fc1_weight, at.fc1_bias};
+  if (number == 1) return {{r.d_fc2, fc2_row, r.fc1, fc1_row, images}, at.fc2_weight, at.fc2_bias};
+  return {{r.d_fc3, model.classes_padded, r.fc2, fc2_row, images}, at.fc3_weight, at.fc3_bias};
+}
+
+Parameters Trainer::Impl::parameters(const float* from, float* to, int at) {
+  return {from + at, first.get() + at, second.get() + at, to + at};
 }
 
 void Trainer::Impl::clear_shards(int thread) {
@@ -275,15 +273,13 @@ void Trainer::Impl::images_phase(int thread, const float* from, const std::int64
 }
 
 void Trainer::Impl::gradient_of(const Unit& unit, int part, bool add) {
-  const DenseLayer dense = layer(unit.layer);
+  const DenseLayer dense = layer(unit.layer, part);
   if (unit.kind == Unit::rows) {
-    kernels.dense_gradient(dense.d, dense.d_row, dense.in, dense.in_row, part, unit.begin, unit.end,
-                           gradient.get() + dense.weight, add);
+    kernels.dense_gradient(dense.gradient, unit.begin, unit.end, gradient.get() + unit.at, add);
     return;
   }
-  float* sums = gradient.get() + dense.bias;
-  if (!add) std::memset(sums, 0, unit.end * sizeof(float));
-  kernels.column_sums(dense.d, dense.d_row, part, sums);
+  if (!add) std::memset(gradient.get() + unit.at, 0, unit.count * sizeof(float));
+  kernels.column_sums(dense.gradient.d, dense.gradient.d_row, part, gradient.get() + unit.at);
 }
 
 // The convolutions' gradient, from what the shards of all parts sum to.
@@ -293,19 +289,18 @@ void Trainer::Impl::sum_shards() {
     if (shard_places[at] >= 0) gradient.get()[at] = shard_total.get()[shard_places[at]];
 }
 
-// True where a gradient or a new weight is not finite.
-bool Trainer::Impl::update_unit(const Unit& unit, const Update& rule, const float* from, float* to) {
-  const bool convolutions = unit.kind == Unit::convolutions;
-  const DenseLayer dense = layer(unit.layer);
-  const int begin = convolutions ? 0 : unit.kind == Unit::bias ? dense.bias : dense.weight + unit.begin * dense.in_row;
-  const int count = convolutions              ? model.places.fc1_weight
-                    : unit.kind == Unit::bias ? unit.end
-                                              : (unit.end - unit.begin) * dense.in_row;
-  const bool broken = kernels.update(rule, from + begin, gradient.get() + begin, first.get() + begin,
-                                     second.get() + begin, to + begin, count);
-  if (convolutions) kernels.convolution_copies(model, to, copies.view);
-  if (unit.kind == Unit::rows)
-    kernels.transpose(to + dense.weight, dense.in_row, unit.begin, unit.end, dense.inputs, dense.copy, dense.d_row);
+// A part's gradient, and with the last part the update, if there is one; true where one of its numbers is not finite.
+bool Trainer::Impl::work_on(const Unit& unit, int part, bool add, bool whole, const Update* rule, const float* from,
+                            float* to) {
+  if (unit.kind == Unit::rows && rule && !add) {
+    const DenseLayer dense = layer(unit.layer, part);
+    return kernels.dense_update(dense.gradient, unit.begin, unit.end, *rule, parameters(from, to, dense.weight));
+  }
+  if (unit.kind != Unit::convolutions) gradient_of(unit, part, add);
+  else if (whole) sum_shards();
+  if (!rule) return false;
+  const bool broken = kernels.update(*rule, gradient.get() + unit.at, parameters(from, to, unit.at), unit.count);
+  if (unit.kind == Unit::convolutions) kernels.convolution_copies(model, to, copies.view);
   return broken;
 }
 
@@ -392,14 +387,9 @@ class Steps {
     return broken_ ? refused : done;
   }
 
-  // Unit by unit, so that a gradient is still near when the update reads it.
   void weights_phase(int thread, int part, bool add, bool whole, const Update* rule, const float* from, float* to) {
-    for (std::size_t at = impl_.first_unit[thread]; at < impl_.first_unit[thread + 1]; ++at) {
-      const Trainer::Impl::Unit& unit = impl_.units[at];
-      if (unit.kind != Trainer::Impl::Unit::convolutions) impl_.gradient_of(unit, part, add);
-      else if (whole) impl_.sum_shards();
-      if (rule && impl_.update_unit(unit, *rule, from, to)) broken_ = true;
-    }
+    for (std::size_t at = impl_.first_unit[thread]; at < impl_.first_unit[thread + 1]; ++at)
+      if (impl_.work_on(impl_.units[at], part, add, whole, rule, from, to)) broken_ = true;
   }
 
   void ask_to_stop() {
@@ -467,8 +457,7 @@ void Trainer::update(std::span<float> weights, std::span<const float> gradient, 
   for (std::size_t at = 0; at < impl_->places.size(); ++at) impl_->gradient.get()[impl_->places[at]] = gradient[at];
   const Update rule = impl_->rule_at(++impl_->steps_done, learning_rate);
   float *from = impl_->weights[impl_->present].get(), *to = impl_->weights[1 - impl_->present].get();
-  impl_->kernels.update(rule, from, impl_->gradient.get(), impl_->first.get(), impl_->second.get(), to,
-                        impl_->model.places.end);
+  impl_->kernels.update(rule, impl_->gradient.get(), impl_->parameters(from, to, 0), impl_->model.places.end);
   impl_->present = 1 - impl_->present;
   impl_->export_to(weights, to);
 }
@@ -504,7 +493,7 @@ void evaluate(Network network, std::span<const float> weights, const std::uint8_
   const Block<float> own(model.places.end);
   for (std::size_t at = 0; at < places.size(); ++at) own.get()[places[at]] = weights[at];
   const CopiesMemory copies(model);
-  copy_weights(kernels, model, own.get(), copies.view);
+  kernels.convolution_copies(model, own.get(), copies.view);
   std::vector<std::unique_ptr<RowsMemory>> rows;
   std::vector<std::unique_ptr<ScratchMemory>> scratch;
   for (int thread = 0; thread < threads; ++thread) {

@@ -1,6 +1,7 @@
-// The update rules, one pass over weights, gradient and moments.
+// The update rules, one pass over weights, gradient and moments; of the dense layers while a tile of the gradient is in L1.
 #pragma once
 
+#include "dense.hpp"
 #include "kernels.hpp"
 #include "simd.hpp"
 
@@ -43,33 +44,95 @@ LENSCOPE_INLINE Moved moved(const Update& u, Vector weight, Vector gradient, Vec
   return {weight - u.step_size * adam_quotient(first, second, u.root_correction, u.epsilon), first, second};
 }
 
+// The same stretch of several rows.
+struct Stretch {
+  const float* gradient;
+  int gradient_row;
+  Parameters at;
+  int row, rows, count;
+};
+
+// Squares whose sum is finite as long as all gradients and new weights are, and no larger than 1e19.
 template <Rule rule>
-bool update_by(const Update& u, const float* weights, const float* gradient, float* first, float* second,
-               float* weights_after, int count) {
+Vector update_by(const Update& u, const Stretch& s) {
   constexpr bool one = rule != Rule::sgd, two = rule == Rule::adam || rule == Rule::adamw;
-  Vector squares = {};  // finite as long as all that it sums is, and no larger than 1e19
-  for (int at = 0; at < count; at += lanes) {
-    const Vector g = load(gradient + at);
-    const Moved to = moved<rule>(u, load(weights + at), g, one ? load(first + at) : g, two ? load(second + at) : g);
-    store(weights_after + at, to.weight);
-    if constexpr (one) store(first + at, to.first);
-    if constexpr (two) store(second + at, to.second);
-    squares += g * g;
-    squares += to.weight * to.weight;
-  }
-  return !isfinite(sum(squares));
+  Vector squares = {};
+  for (int row = 0; row < s.rows; ++row)
+    for (int column = 0; column < s.count; column += lanes) {
+      const int at = row * s.row + column;
+      const Vector g = load(s.gradient + row * s.gradient_row + column);
+      const Moved to = moved<rule>(u, load(s.at.before + at), g, one ? load(s.at.first + at) : g,
+                                   two ? load(s.at.second + at) : g);
+      store(s.at.after + at, to.weight);
+      if constexpr (one) store(s.at.first + at, to.first);
+      if constexpr (two) store(s.at.second + at, to.second);
+      squares += g * g;
+      squares += to.weight * to.weight;
+    }
+  return squares;
 }
 
-bool update(const Update& u, const float* weights, const float* gradient, float* first, float* second,
-            float* weights_after, int count) {
+Vector update_stretch(const Update& u, const Stretch& s) {
   switch (u.rule) {
-    case Rule::sgd: return update_by<Rule::sgd>(u, weights, gradient, first, second, weights_after, count);
-    case Rule::momentum: return update_by<Rule::momentum>(u, weights, gradient, first, second, weights_after, count);
-    case Rule::nesterov: return update_by<Rule::nesterov>(u, weights, gradient, first, second, weights_after, count);
-    case Rule::adam: return update_by<Rule::adam>(u, weights, gradient, first, second, weights_after, count);
-    case Rule::adamw: return update_by<Rule::adamw>(u, weights, gradient, first, second, weights_after, count);
+    case Rule::sgd: return update_by<Rule::sgd>(u, s);
+    case Rule::momentum: return update_by<Rule::momentum>(u, s);
+    case Rule::nesterov: return update_by<Rule::nesterov>(u, s);
+    case Rule::adam: return update_by<Rule::adam>(u, s);
+    case Rule::adamw: return update_by<Rule::adamw>(u, s);
   }
-  return true;
+  return Vector{};
+}
+
+bool update(const Update& u, const float* gradient, const Parameters& at, int count) {
+  return !isfinite(sum(update_stretch(u, {gradient, 0, at, 0, 1, count})));
+}
+
+LENSCOPE_INLINE Parameters beginning_at(const Parameters& p, int at) {
+  return {p.before + at, p.first + at, p.second + at, p.after + at};
+}
+
+// What an update will read, on its way into L1 while the gradient is summed.
+template <int rows, int vectors>
+LENSCOPE_INLINE void fetch(const Update& u, const Parameters& p, int row) {
+  const bool one = u.rule != Rule::sgd, two = u.rule == Rule::adam || u.rule == Rule::adamw;
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < vectors * lanes; j += 16) {
+      __builtin_prefetch(p.before + i * row + j);
+      __builtin_prefetch(p.after + i * row + j, 1);
+      if (one) __builtin_prefetch(p.first + i * row + j, 1);
+      if (two) __builtin_prefetch(p.second + i * row + j, 1);
+    }
+}
+
+template <int rows, int vectors>
+Vector dense_update_tile(const DenseGradient& of, int begin, int column, const Update& u, const Parameters& all) {
+  alignas(64) float gradient[rows * vectors * lanes];
+  const Parameters own = beginning_at(all, begin * of.in_row + column);
+  fetch<rows, vectors>(u, own, of.in_row);
+  product_tile<rows, vectors>({.a = of.d + begin, .a_row = 1, .a_step = of.d_row, .b = of.in + column,
+                               .b_row = of.in_row, .depth = of.images, .c = gradient, .c_row = vectors * lanes}, 0, 0);
+  return update_stretch(u, {gradient, vectors * lanes, own, of.in_row, rows, vectors * lanes});
+}
+
+template <int vectors>
+Vector dense_update_columns(const DenseGradient& of, int begin, int end, int column, const Update& u,
+                            const Parameters& all) {
+  constexpr int most = registers == 32 ? 8 : 4;
+  Vector squares = {};
+  int row = begin;
+  for (; row + most <= end; row += most) squares += dense_update_tile<most, vectors>(of, row, column, u, all);
+  for (; row + 2 <= end; row += 2) squares += dense_update_tile<2, vectors>(of, row, column, u, all);
+  for (; row < end; ++row) squares += dense_update_tile<1, vectors>(of, row, column, u, all);
+  return squares;
+}
+
+bool dense_update(const DenseGradient& of, int begin, int end, const Update& u, const Parameters& all) {
+  Vector squares = {};
+  int column = 0;
+  for (; column + 3 * lanes <= of.in_row; column += 3 * lanes)
+    squares += dense_update_columns<3>(of, begin, end, column, u, all);
+  for (; column < of.in_row; column += lanes) squares += dense_update_columns<1>(of, begin, end, column, u, all);
+  return !isfinite(sum(squares));
 }
 
 }  // namespace
