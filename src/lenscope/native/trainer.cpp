@@ -153,7 +153,7 @@ struct Trainer::Impl {
     enum Kind { rows, bias, convolutions } kind;
     int layer, begin, end;  // rows of a layer
     int at, count;          // its parameters
-    int cost() const { return kind == convolutions ? 4500 : count; }  // those take as long as 11 rows of fc1
+    int cost() const { return kind == convolutions ? 6000 : count; }  // those take as long as 15 rows of fc1
   };
   struct DenseLayer {  // where its weights are
     DenseGradient gradient;
