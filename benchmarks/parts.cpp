@@ -47,11 +47,11 @@ int measure() {
   int32_t *winners2 = reinterpret_cast<int32_t*>(numbers(images * features));
   float *patches = numbers(14 * 320), *d_pool1 = numbers(14 * 96);
   int32_t* offsets = reinterpret_cast<int32_t*>(numbers(2 * features));
-  float *weights1 = numbers(25 * 8), *weights2 = numbers(2400), *bias = numbers(128), *back = numbers(16 * 384 + 32);
-  float *tails = numbers(16 * 64 + 32), *in = numbers(images * features), *d = numbers(images * features);
+  float *weights1 = numbers(25 * 8), *weights2 = numbers(2400), *bias = numbers(128), *back = numbers(16 * back_channel);
+  float *in = numbers(images * features), *d = numbers(images * features);
   float *sums1 = numbers(6 * 32), *sums2 = numbers(16 * 160);
-  const Copies copies = {weights1, weights2, back, tails, nullptr, nullptr, nullptr};
-  const WinnerOffsets winner_offsets = {offsets, offsets + features};
+  const Copies copies = {weights1, weights2, back};
+  int32_t* weight_offsets = offsets + features;
   const auto pool1_of = [&](int i) { return pool1 + i % images * pool1_floats; };
   const auto winners1_of = [&](int i) { return winners1 + i % images * pool1_floats; };
   const auto winners2_of = [&](int i) { return winners2 + i % images * features; };
@@ -67,39 +67,36 @@ int measure() {
   for (int i = 0; i < images; ++i) split_columns(pixels + i * 1024, 1, rows), conv1(i);
   row("conv2 forward", least(conv2, turns), 240'000);
   for (int i = 0; i < images; ++i) conv2(i);
-  row("conv2 winners", least([&](int i) { find_offsets(winners2_of(i), winner_offsets); }, turns), 0);
+  row("conv2 winners", least([&](int i) { find_offsets(winners2_of(i), offsets, weight_offsets); }, turns), 0);
   row("conv2 patches", least([&](int i) { spread_patches(pool1_of(i), patches); }, turns), 0);
   row("conv2 weight gradient",
       least([&](int i) { conv2_weight_gradient(patches, offsets, d + i % images * features, sums2); }, turns), 60'000);
-  row("conv2 input gradient",
-      least([&](int i) { conv2_input_gradient(copies, winner_offsets, d + i % images * features, d_pool1); }, turns),
-      60'000);
+  const auto input_gradient = [&](int i) {
+    for (int first = 0; first < 16; first += channels_at_once)
+      conv2_input_gradient(copies, weight_offsets, d + i % images * features, first, d_pool1);
+  };
+  row("conv2 input gradient", least(input_gradient, turns), 60'000);
   row("bytes three deep", least([&](int i) { deepen_rows(pixels + i % images * 1024, 1, triples); }, turns), 0);
   row("conv1 weight gradient", least([&](int i) { conv1_backward(triples, 1, winners1_of(i), d_pool1, sums1); }, turns),
       29'400);
 
-  float *a = numbers(batch * features), *b = numbers(features * fc1_row), *c = numbers(batch * fc1_row);
-  float *w = numbers(120 * features), *g = numbers(120 * features), *to = numbers(batch * features);
-  const auto forward = [&](int) {
-    product({.a = a, .a_row = features, .a_step = 1, .b = b, .b_row = fc1_row, .depth = features, .c = c,
-             .c_row = fc1_row, .bias = bias, .rectify = true}, block_images, fc1_row);
-  };
+  float *a = numbers(batch * features), *c = numbers(batch * fc1_row), *to = numbers(batch * features);
+  float *w = numbers(120 * features), *first = numbers(120 * features), *second = numbers(120 * features);
+  float* after = numbers(120 * features);
+  for (int at = 0; at < 120 * features; ++at) second[at] = fabsf(second[at]);
   const auto backward = [&](int) {
     product({.a = c, .a_row = fc1_row, .a_step = 1, .b = w, .b_row = features, .depth = 120, .c = to,
              .c_row = features, .gate = a}, block_images, features);
   };
-  row("fc1 forward", least(forward, 40) / block_images, 48'000);
-  row("fc1 input gradient", least(backward, 40) / block_images, 48'000);
-  row("fc1 weight gradient",
-      least([&](int) { dense_gradient(c, fc1_row, a, features, batch, 0, 120, g, false); }, 10) / batch, 48'000);
   const Update adam = {Rule::adam, 1e-4f, 0.9f, 0, 0.1f, 0.999f, 0.001f, 1e-4f, 1, 1e-8f};
-  float *first = numbers(61'696), *second = numbers(61'696), *before = numbers(61'696), *after = numbers(61'696);
-  float* gradient = numbers(61'696);
-  for (int at = 0; at < 61'696; ++at) second[at] = fabsf(second[at]);
-  row("Adam, a 100th",
-      least([&](int) { update(adam, before, gradient, first, second, after, 61'696); }, 10) / batch, 0);
-  row("transposed copy, a 100th", least([&](int) { transpose(w, features, 0, 120, features, b, fc1_row); }, 10) / batch,
-      0);
+  const auto update = [&](int) {
+    dense_update({c, fc1_row, a, features, batch}, 0, 120, adam, {w, first, second, after});
+  };
+  row("fc1 forward",
+      least([&](int) { forward({a, features, w, bias, c, fc1_row, true}, block_images, 120); }, 40) / block_images,
+      48'000);
+  row("fc1 input gradient", least(backward, 40) / block_images, 48'000);
+  row("fc1 weight gradient, Adam", least(update, 10) / batch, 48'000);
   return 0;
 }
 

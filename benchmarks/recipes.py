@@ -4,6 +4,7 @@
     python benchmarks/recipes.py search best --seeds 2
     python benchmarks/recipes.py report fast --seeds 100  trained on all 60,000; the test images are looked at once
     python benchmarks/recipes.py report best --seeds 20 --save
+    python benchmarks/recipes.py race fast --rounds 7     its training and an epoch of PyTorch eager, in turn
 
 A search never sees the test images. Seconds are those of training alone, evaluation not counted.
 """
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lenscope
+from lenscope.bench.task import Task
+from lenscope.bench.torch_peers import eager
 from lenscope.config import RECIPES, TrainConfig, resolve
 from lenscope.data.dataset import Splits
 from lenscope.environment import processor_name, usable_processors
@@ -155,17 +158,38 @@ def report(recipe: str, seeds: int) -> dict[str, Any]:
     }
 
 
+def race(recipe: str, rounds: int) -> None:
+    """Print the seconds of the recipe's training and of one epoch of PyTorch eager, taken in turn."""
+    data = lenscope.load("mnist")
+    peer, sized = eager(Task(data.train, data.test, 100, usable_processors())), data.resized(32)
+    found: dict[str, list[float]] = {recipe: [], "an epoch of PyTorch eager": []}
+    for seed in range(rounds + 1):
+        begun = time.perf_counter()
+        peer.train()
+        taken = time.perf_counter() - begun, train(resolve(recipe, seed=seed), sized, "test").seconds
+        if seed > 0:  # the first warms up
+            found["an epoch of PyTorch eager"].append(taken[0])
+            found[recipe].append(taken[1])
+    for name, seconds in found.items():
+        print(f"{name}: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f}, n = {rounds})")
+    print(f"ratio of the medians: {statistics.median(found[recipe]) / statistics.median(seconds):.2f}")
+
+
 def main() -> None:
-    """Search or report, as asked."""
+    """Search, report or race, as asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("search", "report"))
+    parser.add_argument("what", choices=("search", "report", "race"))
     parser.add_argument("recipe", choices=[name for name in RECIPES if name != "lecture"] or list(SEARCHES))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7, help="of a race")
     parser.add_argument("--first", type=int, default=0, help="the setting that a search starts at")
     parser.add_argument("--save", action="store_true", help="append the row of a report to results/recipes.csv")
     options = parser.parse_args()
     if options.what == "search":
         search(options.recipe, options.seeds, options.first)
+        return
+    if options.what == "race":
+        race(options.recipe, options.rounds)
         return
     row = report(options.recipe, options.seeds)
     print(f"\n{row}")
