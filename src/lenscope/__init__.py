@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         mistakes,
         plot,
         predict,
+        resume,
         show_preparation,
         summary,
         train,
@@ -45,24 +46,29 @@ if TYPE_CHECKING:
     from lenscope.nets.lenet import LeNet
     from lenscope.nets.lenet1998 import LeNet1998
     from lenscope.runs.run import Run, list_runs, open_run
+    from lenscope.training.choice import choose_engine
     from lenscope.training.fit import fit
+    from lenscope.training.fused_engine import FusedEngine
     from lenscope.training.torch_engine import TorchEngine
 
 _HOMES = {
     "compare": "api", "confusion": "api", "curves": "api", "evaluate": "api", "kernels": "api", "load": "api",
-    "mistakes": "api", "plot": "api", "predict": "api", "show_preparation": "api", "summary": "api", "train": "api",
+    "mistakes": "api", "plot": "api", "predict": "api", "resume": "api", "show_preparation": "api", "summary": "api",
+    "train": "api",
     "TrainConfig": "config",
     "Dataset": "data.dataset", "Splits": "data.dataset",
     "DataError": "errors", "Interrupted": "errors", "LenscopeError": "errors", "NonFiniteError": "errors",
     "RunError": "errors", "SizeMismatchError": "errors", "StorageError": "errors", "UsageError": "errors",
     "build": "nets.catalogue", "LeNet": "nets.lenet", "LeNet1998": "nets.lenet1998",
     "Run": "runs.run", "list_runs": "runs.run", "open_run": "runs.run",
-    "TorchEngine": "training.torch_engine", "fit": "training.fit",
+    "FusedEngine": "training.fused_engine", "TorchEngine": "training.torch_engine", "choose_engine": "training.choice",
+    "fit": "training.fit",
 }  # fmt: skip
 
 __all__ = [
     "DataError",
     "Dataset",
+    "FusedEngine",
     "Interrupted",
     "LeNet",
     "LeNet1998",
@@ -77,6 +83,7 @@ __all__ = [
     "TrainConfig",
     "UsageError",
     "build",
+    "choose_engine",
     "compare",
     "confusion",
     "curves",
@@ -89,6 +96,7 @@ __all__ = [
     "open_run",
     "plot",
     "predict",
+    "resume",
     "show_preparation",
     "summary",
     "train",

@@ -84,6 +84,42 @@ def train(
     )
 
 
+def resume(
+    run: Run | str | Path,
+    *,
+    epochs: int | None = None,
+    progress: bool | Watcher = True,
+    data_dir: str | Path | None = None,
+) -> Run:
+    """Go on with a run that was interrupted, killed or failed, or with a finished one to more epochs.
+
+    It ends with the bytes of a run that was never interrupted (times apart), from the newest checkpoint that is sound,
+    also in the middle of an epoch. Where engine, instruction set, device or versions are others than before it says so,
+    and `environment.json` keeps it.
+
+    Args:
+        run: the run or its directory; its settings count.
+        epochs: how many in all, where more are wanted; only with a constant learning rate.
+        progress: as for `train`.
+        data_dir: as for `load`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UsageError: a run that is finished, or epochs that cannot be.
+        RunError: no run, one that another process writes, other data than it was trained on, or one that is broken
+            beyond its checkpoints.
+        DataError, NonFiniteError, StorageError, Interrupted: as for `train`.
+    """
+    from lenscope.runs.record import resume_run
+    from lenscope.runs.resume import settings_to_resume
+
+    path = _path_of(run)
+    config = settings_to_resume(path, epochs)
+    return resume_run(path, load(config.data, data_dir=data_dir), config, _watcher(progress))
+
+
 def evaluate(
     run: Run | str | Path,
     data: Dataset | Splits | str | Path | None = None,
@@ -283,6 +319,10 @@ def _spelled(splits: Splits) -> str:
     from lenscope.data.catalogue import CATALOGUE
 
     return splits.name if splits.name in CATALOGUE else splits.train.source or splits.name
+
+
+def _path_of(run: Run | str | Path) -> Path:
+    return run.path if isinstance(run, Run) else Path(run)
 
 
 def _opened(run: Run | str | Path) -> Run:

@@ -149,6 +149,12 @@ class TrainConfig(Settings):
         None, ge=1, le=1024, description="processor threads; by default all that this process may use"
     )
     device: DeviceName = Field("auto", description="where: the GPU where there is one, else the CPU")
+    checkpoint_every: str | None = Field(
+        None,
+        pattern=r"^[1-9][0-9]{0,8}(s|steps)?$",
+        description="keep all to go on from after so many epochs, seconds (30s) or steps (200steps); "
+        "by default after each epoch, at most once in ten seconds",
+    )
     init_from: str | None = Field(None, min_length=1, description="run whose trained weights this one starts from")
 
     @model_validator(mode="before")
@@ -164,6 +170,11 @@ class TrainConfig(Settings):
             return parse_augmentation(value)
         except ConfigError as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("checkpoint_every", mode="before")
+    @classmethod
+    def _take_a_count_of_epochs(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -88,7 +88,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, path: Path, number: int | None) -> None:
         """Say where the run is."""
-        super().__init__(f"interrupted; what was done is in {path}")
+        super().__init__(f"interrupted; 'lenscope train --resume {path}' goes on")
         self.path, self.signal = path, number
 
 

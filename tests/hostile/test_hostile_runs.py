@@ -129,7 +129,7 @@ def test_sound_weights_of_no_network_here_are_refused(path: Path, shape: list[in
         values *= size
     run = plant(path, FINAL, safetensors("F32", shape, values))
     assert list(run.weights()) == ["conv1.weight"]
-    with pytest.raises(RunError, match="the weights are not those of lenet"):
+    with pytest.raises(RunError, match="the weights are not those of a LeNet"):
         run.network()
 
 

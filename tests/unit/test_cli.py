@@ -345,7 +345,7 @@ def test_an_interrupted_run_opens_and_says_so(number, code, here, digits, capsys
     got, out, err = run_cli(capsys, "train", "--data", digits, "--epochs", 50, "--batch-size", 20)
     assert got == code
     assert not out
-    assert "interrupted; what was done is in runs" in err.splitlines()[-1]
+    assert "interrupted; 'lenscope train --resume runs" in err.splitlines()[-1]
     run = lenscope.open_run("runs/digits-lenet-001")
     assert run.status.state == "interrupted"
     assert run.metrics.epoch.tolist() == [0, 1, 2]

@@ -15,7 +15,7 @@ from lenscope.randomness import Purpose, random_order
 from lenscope.training import fit as fit_module
 from lenscope.training import torch_engine
 from lenscope.training.engine import Score
-from lenscope.training.events import EpochDone, RunFinished, RunStarted, RunStopped, Snapshot, StepsDone
+from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStarted, RunStopped, Snapshot, State, StepsDone
 from lenscope.training.fit import fit
 from lenscope.training.torch_engine import TorchEngine
 
@@ -45,6 +45,13 @@ class Spy:
 
     def kernels(self):
         return {"conv1": np.array([len(self.batches)], np.float32)}
+
+    def state(self):
+        nothing = np.empty(0, np.float32)
+        return State(self.weights(), len(self.batches), nothing, nothing)
+
+    def load(self, state):
+        raise AssertionError("nothing was to go on")
 
 
 def settings(**changes):
@@ -86,7 +93,7 @@ def test_the_events_of_a_run_in_their_order(tiny, in_single_steps):
     epoch_1 = [StepsDone, Snapshot, StepsDone, Snapshot, StepsDone, Snapshot, EpochDone]
     epoch_2 = [StepsDone, StepsDone, StepsDone, Snapshot, EpochDone]
     assert [type(event) for event in events] == [
-        RunStarted, Snapshot, EpochDone, *epoch_1, *epoch_2, RunFinished
+        RunStarted, Snapshot, EpochDone, *epoch_1, *epoch_2, Checkpoint, RunFinished
     ]  # fmt: skip
     assert [event.step for event in of(Snapshot, events)] == [0, 1, 2, 3, 6]
     assert [event.kernels["conv1"][0] for event in of(Snapshot, events)] == [0, 1, 2, 3, 6]

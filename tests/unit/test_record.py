@@ -157,7 +157,7 @@ def test_a_signal_ends_the_run_after_the_step_in_hand_with_all_that_was_done(
     tiny, out: Path, handled: signal.Signals
 ) -> None:
     watch = at_epoch(1, lambda: os.kill(os.getpid(), handled))
-    with pytest.raises(Interrupted, match=f"interrupted; what was done is in {out}") as caught:
+    with pytest.raises(Interrupted, match=f"interrupted; 'lenscope train --resume {out}' goes on") as caught:
         record_run(QUICK.with_settings(epochs=5), tiny, out, watch)
     assert (caught.value.path, caught.value.signal) == (out, handled)
     assert signal.getsignal(handled) is not_called

@@ -16,6 +16,7 @@ from lenscope.config import TrainConfig
 from lenscope.errors import RunError, StorageError, UsageError
 from lenscope.nets.catalogue import build
 from lenscope.runs import record, recorder
+from lenscope.runs.lock import Lock
 from lenscope.runs.recorder import Recorder, claim_directory
 from lenscope.runs.run import open_run
 from lenscope.training.events import EpochDone, Event, RunFinished, RunStarted, RunStopped, Snapshot, StepsDone
@@ -26,6 +27,17 @@ from lenscope.training.torch_engine import TorchEngine
 if TYPE_CHECKING:
     from pathlib import Path
 
+class Unlocked(Lock):
+    """No other process is about."""
+
+    def __init__(self) -> None:
+        pass
+
+    def check(self) -> None:
+        pass
+
+
+UNLOCKED = Unlocked()
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -80,7 +92,7 @@ def assert_same_weights(got: dict, expected: dict) -> None:
 def test_after_every_event_the_directory_holds_all_up_to_the_last_finished_epoch(
     tmp_path: Path, events: list[Event]
 ) -> None:
-    keeper = Recorder(tmp_path, {"some": "fact"})
+    keeper = Recorder(tmp_path, {"some": "fact"}, UNLOCKED)
     with pytest.raises(RunError, match=r"lacks manifest\.json; not a run directory, or its run had not begun"):
         open_run(tmp_path)
     for count, event in enumerate(events, start=1):
@@ -93,7 +105,7 @@ def test_after_every_event_the_directory_holds_all_up_to_the_last_finished_epoch
 @pytest.mark.usefixtures("no_sync")
 @pytest.mark.parametrize("junk", [b"\0", b"9,1,1,1,1,1,1,1,1,1,1\n", os.urandom(20_000)], ids=["byte", "row", "noise"])
 def test_what_lies_beyond_the_committed_length_is_ignored(tmp_path: Path, events: list[Event], junk: bytes) -> None:
-    keeper = Recorder(tmp_path, {})
+    keeper = Recorder(tmp_path, {}, UNLOCKED)
     for event in events[:-1]:
         keeper.record(event)
     for name in ("metrics.csv", "losses.f32", "film.bin"):
@@ -116,7 +128,7 @@ class Disk:
 
 def drive(path: Path, events: list[Event]) -> None:
     """Record as `record_run` does."""
-    keeper = Recorder(path, {})
+    keeper = Recorder(path, {}, UNLOCKED)
     record._drive(events, keeper, None, StopFlag())
 
 
@@ -158,7 +170,7 @@ def test_giving_up_says_why_unless_the_end_is_told_already(tmp_path: Path, event
     for state, error in (("failed", ValueError("a reason")), ("interrupted", KeyboardInterrupt())):
         path = tmp_path / state
         path.mkdir()
-        keeper = Recorder(path, {})
+        keeper = Recorder(path, {}, UNLOCKED)
         keeper.record(events[0])
         keeper.give_up(error)
         status = open_run(path).status
@@ -174,7 +186,7 @@ def test_giving_up_says_why_unless_the_end_is_told_already(tmp_path: Path, event
 def test_a_run_that_was_stopped_keeps_its_weights_and_all_its_steps(
     tmp_path: Path, events: list[Event], error: Exception | None, state: str
 ) -> None:
-    keeper = Recorder(tmp_path, {})
+    keeper = Recorder(tmp_path, {}, UNLOCKED)
     end = events[-1]
     assert isinstance(end, RunFinished)
     until = next(place for place, event in enumerate(events) if isinstance(event, StepsDone)) + 1
@@ -189,14 +201,14 @@ def test_a_run_that_was_stopped_keeps_its_weights_and_all_its_steps(
 
 @pytest.mark.usefixtures("no_sync")
 def test_names_that_are_no_utf8_can_be_kept(tmp_path: Path, events: list[Event]) -> None:
-    keeper = Recorder(tmp_path, {"source": os.fsdecode(b"/data/\xff"), "name": "Füße"})
+    keeper = Recorder(tmp_path, {"source": os.fsdecode(b"/data/\xff"), "name": "Füße"}, UNLOCKED)
     keeper.record(events[0])
     assert open_run(tmp_path).environment == {"source": "/data/?", "name": "Füße"}
     assert "Füße" in (tmp_path / "environment.json").read_text(encoding="utf-8")
 
 
 def test_the_status_names_its_owner_and_its_times_in_utc(tmp_path: Path, events: list[Event]) -> None:
-    Recorder(tmp_path, {}).record(events[0])
+    Recorder(tmp_path, {}, UNLOCKED).record(events[0])
     status = json.loads((tmp_path / "status.json").read_bytes())
     assert status["process"] == os.getpid()
     assert status["state"] == "running"
@@ -287,7 +299,8 @@ def test_the_same_settings_give_the_same_bytes(tiny, tiny_run, tmp_path: Path) -
     timings = {"train_seconds": None, "evaluation_seconds": None, "images_per_second": None}
     assert [replace(row, **timings) for row in rows] == [replace(row, **timings) for row in others]
     files = {str(file.relative_to(again.path)) for file in again.path.rglob("*") if file.is_file()}
-    assert files == {*same, "metrics.csv", "environment.json", "status.json", "manifest.json"}
+    last = "checkpoint/000000000006.safetensors"
+    assert files == {*same, "metrics.csv", "environment.json", "status.json", "manifest.json", ".lock", last}
 
 
 def test_another_seed_gives_other_bytes(tiny, tiny_run, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from lenscope.errors import LenscopeError, RunError
 from lenscope.runs import run as run_module
+from lenscope.runs.checkpoint import newest_sound
 from lenscope.runs.run import Run, list_runs, open_run
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ PARTS: dict[str, Callable[[Run], Any]] = {
 OTHERS: dict[str, Callable[[Run], Any]] = {
     "status.json": lambda run: run.status,
     "manifest.json": lambda run: run.metrics,
+    ".lock": lambda run: run.metrics,
+    "checkpoint/000000000006.safetensors": lambda run: newest_sound(run.path, run.committed),
 }
 
 
@@ -162,7 +165,7 @@ def plant() -> Callable[[Path, str, bytes], None]:
 
 def test_weights_of_another_network_are_refused(run: Run, plant) -> None:
     plant(run.path, "config.toml", b'network = "lenet1998"')
-    with pytest.raises(RunError, match="the weights are not those of lenet1998"):
+    with pytest.raises(RunError, match="the weights are not those of a LeNet1998"):
         Run(run.path).network()
 
 

@@ -26,13 +26,15 @@ from lenscope.cli.command import (
     program,
 )
 from lenscope.config import Augmentation, TrainConfig, parse_augmentation, resolve
+from lenscope.errors import UsageError
 
 if TYPE_CHECKING:
     from lenscope.data.dataset import Dataset
     from lenscope.runs.run import Run
 
 _FIELDS: dict[str, Any] = {**TrainConfig.model_fields}
-OWN = ("out", "config", "data_dir", "quiet", "json_output")
+OWN = ("resume", "out", "config", "data_dir", "quiet", "json_output")
+TO_RESUME = {"--resume", "--epochs", "--data-dir", "--quiet", "--json"}
 _AUGMENTATION = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
     metavar="NAME=NUMBER,…",
@@ -52,7 +54,11 @@ class Train(TrainConfig):
     augment: Annotated[Augmentation, _AUGMENTATION] = _FIELDS["augment"]
     patience: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["patience"]
     threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["threads"]
+    checkpoint_every: Annotated[str | None, tyro.conf.arg(metavar="N|Ns|Nsteps")] = _FIELDS["checkpoint_every"]
     init_from: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = _FIELDS["init_from"]
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = Field(
+        None, description="go on with this run, with its own settings; --epochs may be more than before"
+    )
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
         None, description="TOML file of settings, such as a run's config.toml"
     )
@@ -69,29 +75,57 @@ class Train(TrainConfig):
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         first.add_argument("--recipe", nargs="?")
         first.add_argument("--config", nargs="?", type=Path)
+        first.add_argument("--resume", nargs="?")
         found, _ = first.parse_known_args(arguments)
+        if found.resume is not None:
+            return cls._parse_to_resume(program, arguments)
         default = cls(**resolve(found.recipe, found.config).model_dump())
         return parse(cls, program, arguments, default)
 
+    @classmethod
+    def _parse_to_resume(cls, program: str, arguments: list[str]) -> Self:
+        """The command where a run goes on: its settings are the run's; raises UsageError for another option."""
+        from lenscope.runs.resume import settings_to_resume
+
+        given = [word.partition("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
+        others = [option for option in given if option not in {*TO_RESUME, "--help"}]
+        if others:
+            raise UsageError(f"{others[0]} with --resume: a run goes on with its own settings; leave it out")
+        command = parse(cls, program, arguments, cls())
+        if command.resume is None:
+            raise UsageError("--resume: got nothing, expected a run directory")
+        config = settings_to_resume(command.resume, command.epochs if "--epochs" in given else None)
+        return command.model_copy(update=dict(config))
+
     def execute(self) -> None:
         """Train, draw the pictures, and say where they are."""
+        run, part = self._resume(self.resume) if self.resume else self._train()
+        try:
+            self._draw(run, part)
+        finally:  # the run is there even if a picture fails
+            self._tell(run)
+
+    def _train(self) -> tuple[Run, Dataset | None]:
         from lenscope import api
 
         settings = TrainConfig(**self.model_dump(exclude=set(OWN)))
         data = api.load(settings.data, data_dir=self.data_dir)
         _import_torch()
         run = api.train(data, out=self.out, progress=not self.quiet, config=settings)
-        try:
-            self._draw(run, data.to_measure(settings.validation, settings.seed))
-        finally:  # the run is there even if a picture fails
-            self._tell(run)
+        return run, data.to_measure(settings.validation, settings.seed)
 
-    def _draw(self, run: Run, part: Dataset) -> None:
+    def _resume(self, path: Path) -> tuple[Run, Dataset | None]:
+        from lenscope import api
+
+        _import_torch()
+        return api.resume(path, epochs=self.epochs, progress=not self.quiet, data_dir=self.data_dir), None
+
+    def _draw(self, run: Run, part: Dataset | None) -> None:
         from lenscope import api
 
         if not self.quiet:
             print_note("drawing the pictures …")
-        pictures = [path.name for path in api.plot(run, data=part)]
+        pictures = [path.name for path in api.plot(run, data=part, data_dir=self.data_dir)]
         if pictures and not self.quiet:
             print_note(f"look at {run.path / 'plots'}: {', '.join(pictures)}")
             print_note(f"with another kernel of conv2: {program()} plot {run.path} --kernel 7")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
-from lenscope.errors import unknown_name
+from lenscope.errors import RunError, unknown_name
 from lenscope.nets.initialisation import initialise
 from lenscope.nets.lenet import LeNet
 from lenscope.nets.lenet1998 import LeNet1998, TableConvolution
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
 Network = LeNet | LeNet1998
@@ -38,6 +42,15 @@ def build(name: str, channels: int, classes: int, seed: int) -> Network:
         network = NETWORKS[name](channels, classes)
     initialise(network, seed)
     return network
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    """Set all weights of a network, in place; raises RunError where names or shapes are another network's."""
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError:
+        raise RunError(f"the weights are not those of a {type(network).__name__} of this size") from None
 
 
 def convolutions(network: nn.Module) -> dict[str, Tensor]:

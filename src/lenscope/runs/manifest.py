@@ -35,12 +35,14 @@ class Manifest:
 
     static: dict[str, Entry] = field(default_factory=dict)
     appended: dict[str, Entry] = field(default_factory=dict)
+    replacing: dict[str, Entry] = field(default_factory=dict)  # of static files that are being replaced: either counts
 
     def to_json(self) -> bytes:
         """The manifest as it stands in the file."""
         tables = {
             kind: {name: {"size": entry.size, "sha256": entry.sha256} for name, entry in sorted(entries.items())}
-            for kind, entries in (("static", self.static), ("appended", self.appended))
+            for kind, entries in (("static", self.static), ("appended", self.appended), ("replacing", self.replacing))
+            if entries or kind != "replacing"
         }
         return (json.dumps({"format": FORMAT, **tables}, indent=1) + "\n").encode()
 
@@ -52,7 +54,8 @@ class Manifest:
             if tables["format"] != FORMAT:
                 got = json.dumps(tables["format"])[:20]
                 raise RunError(f"{source}: format {got}, expected {FORMAT}; use a newer Lenscope")
-            return cls(_entries(tables["static"]), _entries(tables["appended"]))
+            kinds = (tables["static"], tables["appended"], tables.get("replacing", {}))
+            return cls(*map(_entries, kinds))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise RunError(f"{source}: not a manifest; the run cannot be trusted") from None
 
@@ -64,11 +67,11 @@ def entry_of(content: bytes) -> Entry:
 
 def read_static(root: Path, name: str, manifest: Manifest) -> bytes:
     """A static file's bytes, checked against the manifest; raises RunError that names what is missing or broken."""
-    entry = manifest.static.get(name)
-    content = read_bytes(root / name, entry.size + 1) if entry else None
-    if entry is None or content is None:
+    entries = [entry for entry in (manifest.static.get(name), manifest.replacing.get(name)) if entry]
+    content = read_bytes(root / name, max(entry.size for entry in entries) + 1) if entries else None
+    if content is None:
         raise RunError(f"{root}: lacks {name}; the run did not get so far, or a part was deleted")
-    if entry_of(content) != entry:
+    if entry_of(content) not in entries:
         raise RunError(f"{root / name}: differs from the manifest; the file was changed after the run")
     return content
 

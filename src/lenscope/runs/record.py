@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -12,7 +13,9 @@ import torch
 from lenscope.environment import describe_environment
 from lenscope.errors import Interrupted, StorageError, UsageError
 from lenscope.nets.catalogue import build
+from lenscope.runs import lock as locks
 from lenscope.runs.recorder import Recorder, claim_directory
+from lenscope.runs.resume import find_start
 from lenscope.runs.run import DataFacts, Run, open_run
 from lenscope.training.choice import choose_engine
 from lenscope.training.events import RunStopped
@@ -20,12 +23,14 @@ from lenscope.training.fit import check_batch_size, fit
 from lenscope.training.interrupt import StopFlag, listen_for_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Splits
     from lenscope.nets.catalogue import Network
+    from lenscope.training.engine import Engine
     from lenscope.training.events import Event
+    from lenscope.training.fit import Start
 
 
 class Watcher(Protocol):
@@ -55,19 +60,75 @@ def record_run(config: TrainConfig, splits: Splits, out: Path | None, watcher: W
         StorageError: a file could not be written.
         Interrupted: asked to stop; the directory opens with all that was done.
     """
-    whole, splits = splits, splits.hold_out(config.validation, config.seed)
-    check_batch_size(config, len(splits.train))
-    network = build(config.network, splits.train.channels, len(splits.classes), config.seed)
-    _start_from(config.init_from, network)
-    sized = splits.resized(network.image_size)
+    prepared = _prepare(config, splits)
+    _start_from(config.init_from, prepared.network)
     with _threads_kept():
-        engine = choose_engine(network, sized.train, config)
+        engine = choose_engine(prepared.network, prepared.sized.train, config)
         path = claim_directory(out, f"{Path(splits.name).name}-{config.network}")
-        facts = {"engine": engine.name, "device": engine.device, "isa": engine.isa, "threads": engine.threads}
-        environment = describe_environment() | facts | {"data": asdict(_facts(whole, splits))}
-        with listen_for_stop() as flag, closing(watcher) if watcher else nullcontext():
-            _drive(fit(config, sized, engine, flag), _recorder(path, environment), watcher, flag)
+        with _first_lock(path) as lock:
+            environment = _environment(engine, prepared)
+            _train(prepared, engine, lambda: Recorder(path, environment, lock), watcher)
     return open_run(path)
+
+
+def resume_run(path: Path, splits: Splits, config: TrainConfig, watcher: Watcher | None = None) -> Run:
+    """Go on with a run from its newest sound checkpoint, or from its beginning where it has none.
+
+    Args:
+        path: the run's directory.
+        splits: its data at their own size.
+        config: its settings, from `settings_to_resume`.
+        watcher: who shows the events.
+
+    Raises:
+        RunError: data other than the run's, a run that another process writes, or one that is broken beyond its
+            checkpoints.
+        NonFiniteError, StorageError, Interrupted: as for `record_run`.
+    """
+    prepared = _prepare(config, splits)
+    with _threads_kept(), locks.hold(path) as lock:
+        engine = choose_engine(prepared.network, prepared.sized.train, config)
+        environment = _environment(engine, prepared)
+        resumption = find_start(path, environment)
+        if resumption.kept is None:
+            _start_from(config.init_from, prepared.network)
+        facts, before, kept = environment | resumption.facts, resumption.manifest, resumption.kept
+        _train(prepared, engine, lambda: Recorder(path, facts, lock, before, kept), watcher, resumption.start)
+    return open_run(path)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """Settings, data and network that were found to fit each other."""
+
+    config: TrainConfig
+    whole: Splits
+    held: Splits
+    sized: Splits
+    network: Network
+
+
+def _prepare(config: TrainConfig, splits: Splits) -> _Prepared:
+    held = splits.hold_out(config.validation, config.seed)
+    check_batch_size(config, len(held.train))
+    network = build(config.network, held.train.channels, len(held.classes), config.seed)
+    return _Prepared(config, splits, held, held.resized(network.image_size), network)
+
+
+def _environment(engine: Engine, prepared: _Prepared) -> dict[str, object]:
+    facts = {"engine": engine.name, "device": engine.device, "isa": engine.isa, "threads": engine.threads}
+    return describe_environment() | facts | {"data": asdict(_facts(prepared.whole, prepared.held))}
+
+
+def _train(
+    prepared: _Prepared,
+    engine: Engine,
+    recorder: Callable[[], Recorder],
+    watcher: Watcher | None,
+    start: Start | None = None,
+) -> None:
+    with listen_for_stop() as flag, closing(watcher) if watcher else nullcontext():
+        _drive(fit(prepared.config, prepared.sized, engine, flag, start), recorder(), watcher, flag)
 
 
 @contextmanager
@@ -80,12 +141,15 @@ def _threads_kept() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _recorder(path: Path, environment: dict[str, object]) -> Recorder:
-    """A recorder; where nothing can be written the directory goes again, so that its name is free."""
+@contextmanager
+def _first_lock(path: Path) -> Iterator[locks.Lock]:
+    """The lock of a new directory, which goes where nothing at all could be written, so that its name is free."""
     try:
-        return Recorder(path, environment)
+        with locks.hold(path) as lock:
+            yield lock
     except StorageError:
-        path.rmdir()
+        if all(left.name == locks.FILE for left in path.iterdir()):
+            rmtree(path, ignore_errors=True)
         raise
 
 

@@ -14,40 +14,58 @@ from typing import TYPE_CHECKING
 
 from safetensors.numpy import save
 
-from lenscope.errors import StorageError, UsageError
-from lenscope.runs import manifest
+from lenscope.errors import RunError, StorageError, UsageError
+from lenscope.runs import checkpoint, manifest
 from lenscope.runs.film import describe_layout, encode_record
 from lenscope.runs.metrics import HEADER, encode_row
-from lenscope.runs.storage import append_file, make_directory, write_file
-from lenscope.training.events import EpochDone, RunFinished, RunStarted, Snapshot, StepsDone
+from lenscope.runs.storage import append_file, cut_file, make_directory, remove_file, write_file
+from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStarted, Snapshot, StepsDone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lenscope.runs.checkpoint import Kept
+    from lenscope.runs.lock import Lock
     from lenscope.training.events import Event
 
 RUNS = Path("runs")
+FINAL = "weights/final.safetensors"
 
 
 class Recorder:
     """Keeps what happens in a run directory that is readable up to its last finished epoch at every moment.
 
     Args:
-        path: an empty directory, from `claim_directory`.
+        path: the run's directory.
         environment: what `environment.json` shall say.
+        lock: of the directory, held as long as the recorder is used.
+        before: the manifest of a run that goes on.
+        kept: the checkpoint that it goes on from; None from the very start.
 
     Raises:
         StorageError: a file could not be written (from `record`, too).
+        RunError: what a run goes on from is not as the manifest says.
     """
 
-    def __init__(self, path: Path, environment: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        environment: Mapping[str, object],
+        lock: Lock,
+        before: manifest.Manifest | None = None,
+        kept: Kept | None = None,
+    ) -> None:
         self.path = path
-        self._manifest = manifest.Manifest()
+        self._lock = lock
+        self._manifest = before or manifest.Manifest()
         self._digests: dict[str, hashlib._Hash] = {}
         self._pending: dict[str, bytes] = {}
         self._started = _now()
         self._ended = False
-        self._write_static("environment.json", _json(environment))
+        self._goes_on = kept is not None
+        if before:
+            self._go_back_to(kept)
+        self._replace("environment.json", _json(environment))
 
     def record(self, event: Event) -> None:
         """Keep what an event tells; durable at the end of each epoch."""
@@ -63,6 +81,8 @@ class Recorder:
             case EpochDone(metrics=metrics):
                 self._append("metrics.csv", encode_row(metrics))
                 self._commit()
+            case Checkpoint():
+                self._keep(event)
             case RunFinished(weights=weights, why=why):
                 self._end("finished", why, save(weights))
             case _:
@@ -75,15 +95,57 @@ class Recorder:
                 self._write_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
 
     def _start(self, event: RunStarted) -> None:
-        make_directory(self.path / "weights", exist_ok=True)
         self._write_status("running", None)
-        self._write_static("config.toml", event.config.to_toml().encode())
-        self._write_static("weights/initial.safetensors", save(event.weights))
+        self._replace("config.toml", event.config.to_toml().encode())
+        if self._goes_on:
+            return
+        for folder in ("weights", checkpoint.FOLDER):
+            make_directory(self.path / folder, exist_ok=True)
+        self._replace("weights/initial.safetensors", save(event.weights))
         self._append("metrics.csv", HEADER.encode())
         self._commit()
 
+    def _go_back_to(self, kept: Kept | None) -> None:
+        """Make the directory what it was at a checkpoint, or before the first: the manifest first, then the files."""
+        appended = kept.appended if kept else {}
+        for name in appended:
+            at_that_time = manifest.Manifest(appended=appended)
+            self._digests[name] = hashlib.sha256(manifest.read_appended(self.path, name, at_that_time))
+        longer = self._manifest.appended.keys() | appended.keys()
+        newest = checkpoint.file_name(kept.step) if kept else ""
+        later = [name for name in checkpoint.names(self._manifest) if name > newest]
+        dropped = [name for name in (*later, FINAL) if self._manifest.static.pop(name, None)]
+        self._manifest.appended = dict(appended)
+        self._write_manifest()
+        for name in longer:
+            cut_file(self.path / name, appended[name].size if name in appended else 0)
+        for name in (*dropped, *self._leftovers()):
+            remove_file(self.path / name)
+
+    def _leftovers(self) -> list[str]:
+        """What a process that was killed left half done: files beside others, and checkpoints that never counted."""
+        found = [*self.path.glob(".*.part"), *self.path.glob("*/.*.part"), *self.path.glob(f"{checkpoint.FOLDER}/*")]
+        names = [path.relative_to(self.path).as_posix() for path in found]
+        return [name for name in names if name not in self._manifest.static]
+
+    def _keep(self, event: Checkpoint) -> None:
+        """Write a checkpoint, see that it is there, make it count, and only then delete the one before the last."""
+        self._append_pending()
+        name = checkpoint.file_name(event.step)
+        self._write_static(name, checkpoint.encode(event, self._manifest.appended))
+        try:
+            manifest.read_static(self.path, name, self._manifest)
+        except RunError as error:
+            raise StorageError(f"{error}; it was written just now: look after the disk") from None
+        old = checkpoint.names(self._manifest)[checkpoint.KEPT :]
+        for other in old:
+            del self._manifest.static[other]
+        self._write_manifest()
+        for other in old:
+            remove_file(self.path / other)
+
     def _end(self, state: str, why: str | None, weights: bytes) -> None:
-        self._write_static("weights/final.safetensors", weights)
+        self._write_static(FINAL, weights)
         self._commit()
         self._write_status(state, why)
         self._ended = True
@@ -92,11 +154,24 @@ class Recorder:
         write_file(self.path / name, content)
         self._manifest.static[name] = manifest.entry_of(content)
 
+    def _replace(self, name: str, content: bytes) -> None:
+        """Write a static file that the manifest may name already: at every moment it names what is there."""
+        if name in self._manifest.static:
+            self._manifest.replacing[name] = manifest.entry_of(content)
+            self._write_manifest()
+        self._write_static(name, content)
+        if self._manifest.replacing.pop(name, None):
+            self._write_manifest()
+
     def _append(self, name: str, content: bytes) -> None:
         self._pending[name] = self._pending.get(name, b"") + content
 
     def _commit(self) -> None:
         """Append what is pending, then replace the manifest, which makes it count."""
+        self._append_pending()
+        self._write_manifest()
+
+    def _append_pending(self) -> None:
         for name, content in self._pending.items():
             append_file(self.path / name, content)
             digest = self._digests.setdefault(name, hashlib.sha256())
@@ -104,6 +179,9 @@ class Recorder:
             size = len(content) + (self._manifest.appended[name].size if name in self._manifest.appended else 0)
             self._manifest.appended[name] = manifest.Entry(size, digest.hexdigest())
         self._pending = {}
+
+    def _write_manifest(self) -> None:
+        self._lock.check()
         write_file(self.path / manifest.FILE, self._manifest.to_json())
 
     def _write_status(self, state: str, why: str | None) -> None:

@@ -151,28 +151,27 @@ class Run:
         Raises:
             RunError: weights that are missing, broken or another network's.
         """
-        import torch
-
-        from lenscope.nets.catalogue import build
+        from lenscope.nets.catalogue import build, load_weights
 
         network = build(self.config.network, self.data.channels, len(self.data.classes), self.config.seed)
-        tensors = {name: torch.from_numpy(np.array(array)) for name, array in self.weights(which).items()}
+        weights = self.weights(which)
         try:
-            network.load_state_dict(tensors)
-        except RuntimeError:
-            raise RunError(f"{self.path}: the weights are not those of {self.config.network}") from None
+            load_weights(network, weights)
+        except RunError as error:
+            raise RunError(f"{self.path}: {error}; the run is broken") from None
         return network.eval()
 
     @property
-    def _manifest(self) -> manifest.Manifest:
+    def committed(self) -> manifest.Manifest:
+        """What the directory holds for certain; read anew each time."""
         path = self.path / manifest.FILE
         return manifest.Manifest.from_json(_read_small(path), str(path))
 
     def _static(self, name: str) -> bytes:
-        return manifest.read_static(self.path, name, self._manifest)
+        return manifest.read_static(self.path, name, self.committed)
 
     def _appended(self, name: str) -> bytes:
-        return manifest.read_appended(self.path, name, self._manifest)
+        return manifest.read_appended(self.path, name, self.committed)
 
 
 def open_run(path: str | Path) -> Run:

@@ -48,6 +48,27 @@ def append_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def cut_file(path: Path, size: int) -> None:
+    """Drop what lies beyond `size` bytes, durably; a file that is not there stays so.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    with _explained(path):
+        try:
+            with path.open("r+b") as file:
+                file.truncate(size)
+                os.fsync(file.fileno())
+        except FileNotFoundError:
+            pass
+
+
+def remove_file(path: Path) -> None:
+    """Delete a file, or nothing where there is none; raises StorageError."""
+    with _explained(path):
+        path.unlink(missing_ok=True)
+
+
 def make_directory(path: Path, *, exist_ok: bool = False) -> None:
     """Make a directory and those above it; raises StorageError, or FileExistsError where it may not exist yet."""
     with _explained(path, passing=() if exist_ok else FileExistsError):

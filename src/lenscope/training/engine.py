@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenscope.data.dataset import Dataset
-    from lenscope.training.events import Weights
+    from lenscope.training.events import State, Weights
 
 
 class Score(NamedTuple):
@@ -64,4 +64,12 @@ class Engine(Protocol):
 
     def kernels(self) -> Weights:
         """A copy of the convolution kernels, float32, each (out, in, height, width)."""
+        ...
+
+    def state(self) -> State:
+        """A copy of all that decides what the next steps do."""
+        ...
+
+    def load(self, state: State) -> None:
+        """Go on from a state of the same network and optimiser; raises RunError where it is another's."""
         ...

@@ -14,6 +14,43 @@ if TYPE_CHECKING:
     Weights = dict[str, NDArray[np.float32]]
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that an engine needs to go on as if it had never stopped.
+
+    Attributes:
+        weights: float32, named as in the network's state_dict.
+        updates: how many the optimiser counts, for Adam's bias correction.
+        first: float32, flat, all parameters in their own order: Adam's first moment or momentum's velocity; empty where
+            the rule keeps none.
+        second: likewise Adam's second moment.
+    """
+
+    weights: Weights
+    updates: int
+    first: NDArray[np.float32]
+    second: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run is, between two steps.
+
+    Attributes:
+        epoch: the epoch in hand, counted from 1; one more than the last where all are done.
+        done: its steps so far.
+        seconds: what they took.
+        best: the lowest validation loss so far; None before there is one.
+        best_epoch: the epoch that had it.
+    """
+
+    epoch: int = 1
+    done: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
+
+
 @dataclass(frozen=True)
 class EpochMetrics:
     """One row of metrics; a cell that does not apply is None.
@@ -60,7 +97,9 @@ class RunStarted:
         engine: what takes the updates.
         device: where.
         threads: on how many threads of the processor.
-        weights: the initial weights, named as in the network's state_dict.
+        weights: the weights to begin with, named as in the network's state_dict.
+        step: how many of the steps are done already, where a run goes on.
+        notes: what there is to say of a run that goes on, a line each.
     """
 
     config: TrainConfig
@@ -75,6 +114,8 @@ class RunStarted:
     device: str
     threads: int
     weights: Weights
+    step: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +144,15 @@ class EpochDone:
 
 
 @dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All to go on from after a step; the losses of the epoch in hand are those that `StepsDone` told."""
+
+    step: int
+    position: Position
+    state: State
+
+
+@dataclass(frozen=True, eq=False)
 class RunFinished:
     """The run reached its end; `why` tells of an early one."""
 
@@ -121,4 +171,4 @@ class RunStopped:
     error: Exception | None = None
 
 
-Event = RunStarted | StepsDone | Snapshot | EpochDone | RunFinished | RunStopped
+Event = RunStarted | StepsDone | Snapshot | EpochDone | Checkpoint | RunFinished | RunStopped

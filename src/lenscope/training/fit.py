@@ -11,14 +11,17 @@ import numpy as np
 from lenscope.errors import ConfigError, NonFiniteError
 from lenscope.randomness import Purpose, random_order
 from lenscope.training.events import (
+    Checkpoint,
     EpochDone,
     EpochMetrics,
+    Position,
     RunFinished,
     RunStarted,
     RunStopped,
     Snapshot,
     StepsDone,
 )
+from lenscope.training.pace import Pace
 from lenscope.training.schedules import learning_rates
 
 if TYPE_CHECKING:
@@ -29,14 +32,18 @@ if TYPE_CHECKING:
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Dataset, Splits
     from lenscope.training.engine import Engine, Score
-    from lenscope.training.events import Event
+    from lenscope.training.events import Event, State
 
 FIRST_SNAPSHOTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)  # the kernels move fastest at the start
 CALL_SECONDS = 0.05  # how long a call of the engine may take, so that a bar moves and an interrupt is heard
 
 
 def fit(
-    config: TrainConfig, splits: Splits, engine: Engine, stop: Callable[[], bool] = lambda: False
+    config: TrainConfig,
+    splits: Splits,
+    engine: Engine,
+    stop: Callable[[], bool] = lambda: False,
+    start: Start | None = None,
 ) -> Iterator[Event]:
     """Train, and tell what happens as it happens.
 
@@ -48,32 +55,72 @@ def fit(
         splits: images at the network's size, the validation part already held out.
         engine: holds the network and the training images.
         stop: looked at between steps; once true, the run ends after the step in hand.
+        start: where to go on, instead of from the untrained network.
 
     Yields:
-        RunStarted, then Snapshot, StepsDone and EpochDone in the order of time, and RunFinished or RunStopped last.
+        RunStarted, then Snapshot, StepsDone, EpochDone and Checkpoint in the order of time, the last of them after the
+        last step that was taken, and RunFinished or RunStopped at the end.
 
     Raises:
         ConfigError: a batch larger than the training set.
+        RunError: a state that is not this network's and optimiser's.
     """
     check_batch_size(config, len(splits.train))
-    course = _Course(config, len(splits.train))
-    yield _started(config, splits, engine, course)
-    yield Snapshot(0, engine.kernels())
-    yield EpochDone(_measure(EpochMetrics(epoch=0), config, splits, engine))
-    best, best_epoch = np.inf, 0
-    for epoch in range(1, config.epochs + 1):
-        metrics = yield from _train_epoch(epoch, course, engine, stop)
+    course = _Course(config, len(splits.train), Pace(config.checkpoint_every))
+    yield _started(config, splits, engine, course, start)
+    at, losses = Position(), np.empty(0, np.float32)
+    if start is None:
+        yield Snapshot(0, engine.kernels())
+        yield EpochDone(_measure(EpochMetrics(epoch=0), config, splits, engine))
+    else:
+        engine.load(start.state)
+        at, losses = start.position, start.losses
+    while at.epoch <= config.epochs and not _early_end(config, at):
+        metrics = yield from _train_epoch(at, losses, course, engine, stop)
         if metrics is None:
             return
         metrics = _measure(metrics, config, splits, engine)
         yield EpochDone(metrics)
-        if metrics.validation_loss is not None and metrics.validation_loss < best:
-            best, best_epoch = metrics.validation_loss, epoch
-        if config.patience and epoch - best_epoch >= config.patience:
-            why = f"no lower validation loss for {config.patience} epochs"
-            yield RunFinished(epoch * course.steps_per_epoch, engine.weights(), why)
-            return
-    yield RunFinished(course.steps, engine.weights())
+        at, losses = _after_epoch(at, metrics), losses[:0]
+        step, last = course.step(at), at.epoch > config.epochs or _early_end(config, at) is not None
+        if last or course.pace.due(step, epoch_done=at.epoch - 1):
+            yield _checkpoint(at, course, engine)
+    yield RunFinished(course.step(at), engine.weights(), _early_end(config, at))
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a run goes on.
+
+    Attributes:
+        position: how far it was.
+        losses: of the steps of the epoch in hand, float32, shape (position.done,).
+        state: what the engine goes on from.
+        notes: what there is to say about it.
+    """
+
+    position: Position
+    losses: NDArray[np.float32]
+    state: State
+    notes: tuple[str, ...] = ()
+
+
+def _early_end(config: TrainConfig, at: Position) -> str | None:
+    if config.patience and at.epoch - 1 - at.best_epoch >= config.patience:
+        return f"no lower validation loss for {config.patience} epochs"
+    return None
+
+
+def _after_epoch(at: Position, metrics: EpochMetrics) -> Position:
+    loss = metrics.validation_loss
+    if loss is not None and (at.best is None or loss < at.best):
+        return Position(at.epoch + 1, best=loss, best_epoch=at.epoch)
+    return Position(at.epoch + 1, best=at.best, best_epoch=at.best_epoch)
+
+
+def _checkpoint(at: Position, course: _Course, engine: Engine) -> Checkpoint:
+    course.pace.kept()
+    return Checkpoint(course.step(at), at, engine.state())
 
 
 def check_batch_size(config: TrainConfig, images: int) -> None:
@@ -84,10 +131,11 @@ def check_batch_size(config: TrainConfig, images: int) -> None:
 
 @dataclass(frozen=True)
 class _Course:
-    """The steps of a run: how many, on which images, at which rates."""
+    """The steps of a run: how many, on which images, at which rates, and which are followed by a checkpoint."""
 
     config: TrainConfig
     images: int
+    pace: Pace
 
     @property
     def batch_size(self) -> int:
@@ -101,6 +149,9 @@ class _Course:
     def steps(self) -> int:
         return self.config.epochs * self.steps_per_epoch
 
+    def step(self, at: Position) -> int:
+        return (at.epoch - 1) * self.steps_per_epoch + at.done
+
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         order = random_order(self.config.seed, Purpose.ORDER, epoch, self.images)
         return [order[start : start + self.batch_size] for start in range(0, self.images, self.batch_size)]
@@ -111,7 +162,7 @@ class _Course:
         return learning_rates(config.schedule, config.learning_rate, self.steps, start, start + self.steps_per_epoch)
 
 
-def _started(config: TrainConfig, splits: Splits, engine: Engine, course: _Course) -> RunStarted:
+def _started(config: TrainConfig, splits: Splits, engine: Engine, course: _Course, start: Start | None) -> RunStarted:
     return RunStarted(
         config=config,
         train_images=len(splits.train),
@@ -124,53 +175,63 @@ def _started(config: TrainConfig, splits: Splits, engine: Engine, course: _Cours
         engine=engine.name,
         device=engine.device,
         threads=engine.threads,
-        weights=engine.weights(),
+        weights=engine.weights() if start is None else start.state.weights,
+        step=0 if start is None else course.step(start.position),
+        notes=() if start is None else start.notes,
     )
 
 
 def _train_epoch(
-    epoch: int, course: _Course, engine: Engine, stop: Callable[[], bool]
+    at: Position, losses: NDArray[np.float32], course: _Course, engine: Engine, stop: Callable[[], bool]
 ) -> Generator[Event, None, EpochMetrics | None]:
-    """The events of one epoch; returns its metrics, or None where the run stopped."""
-    batches, rates = course.batches(epoch), course.rates(epoch)
-    before = (epoch - 1) * len(batches)
-    losses: list[NDArray[np.float32]] = []
-    seconds, done, per_call = 0.0, 0, 1
-    while done < len(batches):
-        until = _next_pause(epoch, done, min(done + per_call, len(batches)))
+    """The events of one epoch, or of what is left of it; returns its metrics, or None where the run stopped."""
+    batches, rates = course.batches(at.epoch), course.rates(at.epoch)
+    before = (at.epoch - 1) * len(batches)
+    parts, per_call = [losses], 1
+    while at.done < len(batches):
+        until = _next_pause(at, before, min(at.done + per_call, len(batches)), course.pace)
         begun = perf_counter()
-        got = engine.run(epoch, batches[done:until], rates[done:until].tolist(), stop)
+        got = engine.run(at.epoch, batches[at.done : until], rates[at.done : until].tolist(), stop)
         elapsed = perf_counter() - begun
         taken = got[np.isfinite(got)]
+        begin, at = at.done, replace(at, done=at.done + len(taken), seconds=at.seconds + elapsed)
+        step = before + at.done
         if len(taken):
-            losses.append(taken)
-            yield StepsDone(epoch, before + done + len(taken), taken, rates[done : done + len(taken)])
-        if len(taken) < until - done:
-            yield _stopped(epoch, before + done + len(taken), engine, failed=len(got) > len(taken))
+            parts.append(taken)
+            yield StepsDone(at.epoch, step, taken, rates[begin : at.done])
+        if at.done < until:
+            yield from _stopped(at, course, engine, failed=len(got) > len(taken))
             return None
-        seconds, done, per_call = seconds + elapsed, until, max(1, int(CALL_SECONDS * len(taken) / elapsed))
-        if done == len(batches) or (epoch == 1 and done in FIRST_SNAPSHOTS):
-            yield Snapshot(before + done, engine.kernels())
+        per_call = max(1, int(CALL_SECONDS * len(taken) / elapsed))
+        if at.done == len(batches) or (at.epoch == 1 and at.done in FIRST_SNAPSHOTS):
+            yield Snapshot(step, engine.kernels())
+        if at.done < len(batches) and course.pace.due(step, epoch_done=None):
+            yield _checkpoint(at, course, engine)
     return EpochMetrics(
-        epoch=epoch,
-        train_loss=float(np.dot(np.concatenate(losses, dtype=np.float64), [len(batch) for batch in batches]))
+        epoch=at.epoch,
+        train_loss=float(np.dot(np.concatenate(parts, dtype=np.float64), [len(batch) for batch in batches]))
         / course.images,
         learning_rate=float(rates[-1]),
-        train_seconds=seconds,
-        images_per_second=course.images / seconds,
+        train_seconds=at.seconds,
+        images_per_second=course.images / at.seconds,
     )
 
 
-def _next_pause(epoch: int, done: int, until: int) -> int:
-    """Where the engine's next call ends: at `until`, or at a snapshot before it."""
-    return min([until, *(step for step in FIRST_SNAPSHOTS if epoch == 1 and step > done)])
+def _next_pause(at: Position, before: int, until: int, pace: Pace) -> int:
+    """Where the engine's next call ends: at `until`, or at a snapshot or checkpoint before it."""
+    snapshots = [step for step in FIRST_SNAPSHOTS if at.epoch == 1 and step > at.done]
+    checkpoint = pace.next_step(before + at.done)
+    return min([until, *snapshots, *([] if checkpoint is None else [checkpoint - before])])
 
 
-def _stopped(epoch: int, step: int, engine: Engine, *, failed: bool) -> RunStopped:
-    if not failed:
-        return RunStopped(step, engine.weights(), "interrupted")
-    error = NonFiniteError(epoch, step + 1, engine.failed_layer)
-    return RunStopped(step, engine.weights(), str(error), error)
+def _stopped(at: Position, course: _Course, engine: Engine, *, failed: bool) -> Iterator[Event]:
+    step = course.step(at)
+    if failed:
+        error = NonFiniteError(at.epoch, step + 1, engine.failed_layer)
+        yield RunStopped(step, engine.weights(), str(error), error)
+    else:
+        yield _checkpoint(at, course, engine)
+        yield RunStopped(step, engine.weights(), "interrupted")
 
 
 def _measure(metrics: EpochMetrics, config: TrainConfig, splits: Splits, engine: Engine) -> EpochMetrics:

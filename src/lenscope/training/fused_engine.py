@@ -10,9 +10,11 @@ from torch.nn import functional as F
 
 from lenscope import native
 from lenscope.environment import usable_processors
-from lenscope.nets.catalogue import convolutions
+from lenscope.errors import RunError
+from lenscope.nets.catalogue import convolutions, load_weights
 from lenscope.nets.lenet import LeNet
 from lenscope.training.engine import Score
+from lenscope.training.events import State
 from lenscope.training.nonfinite import UNKNOWN, first_non_finite
 
 if TYPE_CHECKING:
@@ -103,6 +105,18 @@ class FusedEngine:
     def kernels(self) -> Weights:
         """A copy of the convolution kernels, each (out, in, height, width)."""
         return {name: tensor.numpy().copy() for name, tensor in convolutions(self.network).items()}
+
+    def state(self) -> State:
+        """A copy of the weights and the optimiser's memory."""
+        return State(self.weights(), *self._trainer.state())
+
+    def load(self, state: State) -> None:
+        """Go on from a state; raises RunError where it is another network's or optimiser's."""
+        load_weights(self.network, state.weights)
+        try:
+            self._trainer.set_state(state.updates, state.first, state.second)
+        except ValueError as error:
+            raise RunError(f"{error}; the run is broken") from None
 
     def _name_failure(self, batch: NDArray[np.int64], suspects: list[NDArray[np.float32]]) -> str:
         """What is not finite in a step on this batch with any of these weights, found by PyTorch."""

@@ -10,12 +10,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from lenscope.errors import UsageError
-from lenscope.nets.catalogue import convolutions
+from lenscope.errors import RunError, UsageError
+from lenscope.nets.catalogue import convolutions, load_weights
 from lenscope.nets.lenet import LeNet
 from lenscope.nets.lenet_pass import LeNetPass
 from lenscope.training.device_steps import PART, Learner, add_gradients, capture_graph, scaled
 from lenscope.training.engine import Score
+from lenscope.training.events import State
 from lenscope.training.nonfinite import first_non_finite
 from lenscope.training.optimizers import build_optimizer
 
@@ -114,6 +115,41 @@ class TorchEngine:
     def kernels(self) -> Weights:
         """A copy of the convolution kernels, each (out, in, height, width)."""
         return {name: _copy(tensor) for name, tensor in convolutions(self.network).items()}
+
+    def state(self) -> State:
+        """A copy of the weights and the optimiser's memory."""
+        memory = self._optimizer.state.get(self._weights, {})
+        kept = [_copy(memory.get(name, torch.zeros_like(self._weights))) for name in self._memory]
+        nothing = np.empty(0, np.float32)
+        first, second = [*kept, nothing, nothing][:2]
+        return State(self.weights(), int(memory.get("step", 0)), first, second)
+
+    def load(self, state: State) -> None:
+        """Go on from a state; raises RunError where it is another network's or optimiser's."""
+        load_weights(self.network, state.weights)
+        kept = [values for values in (state.first, state.second) if values.size]
+        if len(kept) != len(self._memory) or any(values.shape != self._weights.shape for values in kept):
+            raise RunError("optimiser state: its sizes are not this network's and optimiser's; the run is broken")
+        if not kept:
+            return
+        memory = {
+            name: torch.from_numpy(values.copy()).to(self._device)
+            for name, values in zip(self._memory, kept, strict=True)
+        }
+        if "exp_avg" in memory:
+            memory["step"] = torch.tensor(float(state.updates), device=self._device)
+        self._optimizer.state[self._weights] = memory
+
+    @property
+    def _memory(self) -> tuple[str, ...]:
+        """What the optimiser keeps of each parameter, as torch names it."""
+        match self._config.optimizer:
+            case "adam" | "adamw":
+                return ("exp_avg", "exp_avg_sq")
+            case "momentum" | "nesterov":
+                return ("momentum_buffer",)
+            case _:
+                return ()
 
     def _run_from_host(
         self,

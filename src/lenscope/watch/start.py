@@ -32,4 +32,5 @@ def describe_start(event: RunStarted) -> Iterator[str]:
         f"{config.epochs} epochs of {event.steps_per_epoch:,} steps, seed {config.seed}{distorted}"
     )
     network = build(config.network, event.channels, len(event.classes), config.seed)
+    yield from event.notes
     yield f"\n{summarise(network, (event.channels, network.image_size, network.image_size), size)}\n"

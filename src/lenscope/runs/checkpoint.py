@@ -1,0 +1,112 @@
+"""Checkpoints: all that a run goes on from, one safetensors file each.
+
+A file holds the weights, the optimiser's memory and, as its metadata, how far the run was and how long the appended
+files were then. No generator's state is in it, since randomness is a function. It is a static file of the manifest,
+so it counts from the moment when the manifest names it. The newest two are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from lenscope.errors import RunError, StorageError
+from lenscope.runs.manifest import Entry, read_static
+from lenscope.training.events import Position, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lenscope.runs.manifest import Manifest
+    from lenscope.training.events import Checkpoint
+
+FOLDER = "checkpoint"
+FORMAT = 1
+KEPT = 2
+MOMENTS = ("first", "second")
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a checkpoint's file holds.
+
+    Attributes:
+        step: after which it was made.
+        position: how far the run was.
+        state: what the engine goes on from.
+        appended: the committed part of each appended file at that time.
+    """
+
+    step: int
+    position: Position
+    state: State
+    appended: dict[str, Entry]
+
+
+def file_name(step: int) -> str:
+    """The path of a checkpoint within its run."""
+    return f"{FOLDER}/{step:012d}.safetensors"
+
+
+def names(manifest: Manifest) -> list[str]:
+    """The paths of the checkpoints that a manifest names, the newest first."""
+    return sorted((name for name in manifest.static if name.startswith(FOLDER + "/")), reverse=True)
+
+
+def encode(event: Checkpoint, appended: Mapping[str, Entry]) -> bytes:
+    """A checkpoint's file; raises StorageError where a number is not finite, which is never to be kept."""
+    state = event.state
+    moments = {name: values for name in MOMENTS if (values := getattr(state, name)).size}
+    arrays = {f"weights.{name}": values for name, values in state.weights.items()} | moments
+    if not all(np.isfinite(values).all() for values in arrays.values()):
+        raise StorageError(f"step {event.step}: a weight or moment is not finite; the checkpoint before is kept")
+    facts = {
+        "format": FORMAT,
+        "step": event.step,
+        "position": asdict(event.position),
+        "updates": state.updates,
+        "appended": {name: asdict(entry) for name, entry in appended.items()},
+    }
+    return save(arrays, metadata={"lenscope": json.dumps(facts, sort_keys=True)})
+
+
+def decode(content: bytes, source: str) -> Kept:
+    """What a checkpoint's file holds; raises RunError naming `source`."""
+    try:
+        facts, arrays = _metadata(content), load(content)
+        if facts["format"] != FORMAT:
+            raise RunError(f"{source}: format {str(facts['format'])[:20]}, expected {FORMAT}; use a newer Lenscope")
+        weights = {name.removeprefix("weights."): array for name, array in arrays.items() if name not in MOMENTS}
+        first, second = (arrays.get(name, np.empty(0, np.float32)) for name in MOMENTS)
+        state = State(weights, int(facts["updates"]), first, second)
+        appended = {str(name): Entry(int(e["size"]), str(e["sha256"])) for name, e in facts["appended"].items()}
+        return Kept(int(facts["step"]), Position(**facts["position"]), state, appended)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise RunError(f"{source}: not a checkpoint; the file is broken") from None
+
+
+def newest_sound(root: Path, manifest: Manifest) -> tuple[Kept | None, list[str]]:
+    """The newest checkpoint that can be trusted, and what is wrong with those that are newer."""
+    problems: list[str] = []
+    for name in names(manifest):
+        try:
+            return decode(read_static(root, name, manifest), str(root / name)), problems
+        except RunError as error:
+            problems.append(str(error))
+    return None, problems
+
+
+def _metadata(content: bytes) -> dict[str, Any]:
+    """Our own facts in a safetensors header, which is JSON after its length in 8 bytes."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    facts = json.loads(header["__metadata__"]["lenscope"])
+    if not isinstance(facts, dict):
+        raise TypeError(facts)
+    return facts

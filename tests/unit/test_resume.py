@@ -1,0 +1,220 @@
+"""A run that goes on ends with the bytes of one that never stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import lenscope
+from lenscope.config import TrainConfig
+from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
+from lenscope.runs import checkpoint
+from lenscope.runs.record import record_run, resume_run
+from lenscope.runs.resume import settings_to_resume
+from lenscope.runs.run import open_run
+from lenscope.training.events import Checkpoint, Event, RunStarted, StepsDone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUICK = TrainConfig(epochs=3, batch_size=20, learning_rate=1e-3, checkpoint_every="2steps", train_accuracy=True)
+SAME_FILES = ("config.toml", "losses.f32", "film.bin", "film.json", "weights/initial.safetensors")
+
+
+class Stop(BaseException):
+    """What ends a process at once."""
+
+
+class Act:
+    """A watcher that does something after a number of steps."""
+
+    def __init__(self, step: int, act: Callable[[], None]) -> None:
+        self.step, self.act, self.started = step, act, list[RunStarted]()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.started.append(event)
+        if isinstance(event, StepsDone) and event.step >= self.step:
+            self.act()
+
+    def close(self) -> None:
+        pass
+
+
+def die() -> None:
+    raise Stop
+
+
+def begin_and_die(splits: Any, config: TrainConfig, path: Path, step: int) -> None:
+    with pytest.raises(Stop):
+        record_run(config, splits, path, Act(step, die))
+
+
+def go_on(splits: Any, path: Path, epochs: int | None = None, watcher: Any = None) -> lenscope.Run:
+    return resume_run(path, splits, settings_to_resume(path, epochs), watcher)
+
+
+def contents(path: Path) -> dict[str, Any]:
+    """What must be equal between a run and the same one interrupted: all but times and environment."""
+    run = open_run(path)
+    rows = [replace(row, train_seconds=0, evaluation_seconds=0, images_per_second=0) for row in run.metrics.rows()]
+    final = (path / "weights/final.safetensors").read_bytes()
+    return {name: (path / name).read_bytes() for name in SAME_FILES} | {"metrics": rows, "final": final}
+
+
+@pytest.mark.parametrize("engine", ["fused", "torch"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": "gd"},
+        {"optimizer": "sgd", "learning_rate": 0.1, "augment": "shift=2,rotation=9"},
+        {"optimizer": "momentum", "learning_rate": 0.01, "schedule": "cosine"},
+        {"optimizer": "nesterov", "learning_rate": 0.01, "validation": 15, "patience": 2},
+        {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "onecycle", "batch_size": 7},
+    ],
+    ids=lambda settings: settings.get("optimizer", "adam"),
+)
+def test_a_run_that_died_ends_with_the_bytes_of_one_that_lived(tiny, tmp_path, engine, settings) -> None:
+    config = QUICK.with_settings(engine=engine, **settings)
+    record_run(config, tiny, tmp_path / "lived")
+    steps = len(open_run(tmp_path / "lived").losses)
+    for step in {1, steps // 2, steps - 1}:
+        path = tmp_path / f"died-{step}"
+        begin_and_die(tiny, config, path, step)
+        assert go_on(tiny, path).status.state == "finished"
+        assert contents(path) == contents(tmp_path / "lived")
+
+
+def test_a_run_goes_on_again_and_again(tiny, tmp_path) -> None:
+    record_run(QUICK, tiny, tmp_path / "lived")
+    path = tmp_path / "died"
+    begin_and_die(tiny, QUICK, path, 2)
+    for step in (3, 5, 8):
+        with pytest.raises(Stop):
+            go_on(tiny, path, watcher=Act(step, die))
+    go_on(tiny, path)
+    assert contents(path) == contents(tmp_path / "lived")
+    assert len(open_run(path).environment["resumed"]) == 4
+    assert len(list((path / "checkpoint").iterdir())) == checkpoint.KEPT
+
+
+def test_an_interrupted_run_keeps_where_it_was(tiny, tmp_path) -> None:
+    config = QUICK.with_settings(checkpoint_every="100")
+    record_run(config, tiny, tmp_path / "lived")
+    path = tmp_path / "run"
+    with pytest.raises(Interrupted, match=f"lenscope train --resume {path}"):
+        record_run(config, tiny, path, Act(4, lambda: signal.raise_signal(signal.SIGINT)))
+    watcher = Act(99, die)
+    go_on(tiny, path, watcher=watcher)
+    [started] = watcher.started
+    assert started.step >= 4
+    assert started.notes[0].startswith(f"goes on after step {started.step}, in epoch")
+    assert contents(path) == contents(tmp_path / "lived")
+
+
+def test_a_run_without_a_checkpoint_begins_again(tiny, tmp_path) -> None:
+    config = QUICK.with_settings(checkpoint_every="100")
+    record_run(config, tiny, tmp_path / "lived")
+    begin_and_die(tiny, config, tmp_path / "died", 5)
+    go_on(tiny, tmp_path / "died")
+    assert contents(tmp_path / "died") == contents(tmp_path / "lived")
+
+
+def test_a_run_without_a_manifest_begins_again(tiny, tmp_path) -> None:
+    record_run(QUICK, tiny, tmp_path / "lived")
+    path = tmp_path / "died"
+    path.mkdir()
+    (path / "config.toml").write_text(QUICK.to_toml())
+    go_on(tiny, path)
+    assert contents(path) == contents(tmp_path / "lived")
+
+
+def test_a_broken_checkpoint_is_named_and_the_one_before_used(tiny, tmp_path) -> None:
+    record_run(QUICK, tiny, tmp_path / "lived")
+    path = tmp_path / "died"
+    begin_and_die(tiny, QUICK, path, 8)
+    newest, older = checkpoint.names(open_run(path).committed)
+    content = bytearray((path / newest).read_bytes())
+    content[-1] ^= 1
+    (path / newest).write_bytes(content)
+    watcher = Act(99, die)
+    go_on(tiny, path, watcher=watcher)
+    [started] = watcher.started
+    assert newest in started.notes[1]
+    assert started.step == int(Path(older).stem)
+    assert contents(path) == contents(tmp_path / "lived")
+
+
+def test_a_finished_run_goes_on_to_more_epochs(tiny, tmp_path) -> None:
+    record_run(QUICK.with_settings(epochs=5), tiny, tmp_path / "long")
+    record_run(QUICK, tiny, tmp_path / "run")
+    with pytest.raises(UsageError, match="is finished"):
+        settings_to_resume(tmp_path / "run")
+    go_on(tiny, tmp_path / "run", epochs=5)
+    assert contents(tmp_path / "run") == contents(tmp_path / "long")
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_epochs_do_not_grow_where_the_rates_depend_on_them(tiny, tmp_path, schedule) -> None:
+    record_run(QUICK.with_settings(schedule=schedule), tiny, tmp_path / "run")
+    with pytest.raises(ConfigError, match=f"the rates of {schedule} depend"):
+        settings_to_resume(tmp_path / "run", 5)
+    with pytest.raises(ConfigError, match="begun with 3"):
+        settings_to_resume(tmp_path / "run", 2)
+
+
+def test_a_run_stopped_early_stays_so(tiny, tmp_path) -> None:
+    config = QUICK.with_settings(validation=20, patience=1, learning_rate=0.03, epochs=50)
+    run = record_run(config, tiny, tmp_path / "lived")
+    assert run.status.why and len(run.metrics) < 50
+    begin_and_die(tiny, config, tmp_path / "died", 4)
+    go_on(tiny, tmp_path / "died")
+    assert contents(tmp_path / "died") == contents(tmp_path / "lived")
+
+
+def test_other_data_are_refused(tiny, tmp_path) -> None:
+    begin_and_die(tiny, QUICK, tmp_path / "run", 3)
+    changed = replace(tiny, train=replace(tiny.train, labels=tiny.train.labels[::-1].copy()))
+    with pytest.raises(RunError, match="no longer those that it was trained on"):
+        go_on(changed, tmp_path / "run")
+
+
+def test_another_engine_is_said_and_kept(tiny, tmp_path) -> None:
+    begin_and_die(tiny, QUICK.with_settings(engine="fused"), tmp_path / "run", 3)
+    text = (tmp_path / "run" / "config.toml").read_text()
+    path = tmp_path / "run"
+    watcher = Act(99, die)
+    resume_run(path, tiny, TrainConfig.from_toml(text).with_settings(engine="torch"), watcher)
+    [resumed] = open_run(path).environment["resumed"]
+    assert resumed["differs"][0] == "engine is torch, was fused"
+    assert any("engine is torch, was fused: the result may differ" in note for note in watcher.started[0].notes)
+
+
+def test_a_checkpoint_that_is_not_finite_is_never_written(tiny, tmp_path) -> None:
+    found = []
+    record_run(QUICK, tiny, tmp_path / "run", Act(0, lambda: None))
+    kept, _ = checkpoint.newest_sound(tmp_path / "run", open_run(tmp_path / "run").committed)
+    assert kept is not None
+    kept.state.second[7] = np.nan
+    with pytest.raises(lenscope.StorageError, match="not finite"):
+        found.append(checkpoint.encode(Checkpoint(kept.step, kept.position, kept.state), {}))
+    assert not found
+
+
+def test_a_checkpoint_says_what_it_holds(tiny, tmp_path) -> None:
+    record_run(QUICK, tiny, tmp_path / "run")
+    [name, _] = checkpoint.names(open_run(tmp_path / "run").committed)
+    content = (tmp_path / "run" / name).read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    facts = json.loads(header["__metadata__"]["lenscope"])
+    run = open_run(tmp_path / "run")
+    assert facts["step"] == len(run.losses)
+    assert facts["appended"]["losses.f32"]["size"] == 4 * len(run.losses)
+    assert facts["position"]["epoch"] == 4
