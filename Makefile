@@ -1,5 +1,6 @@
 # make train   install into .venv and train the lecture's LeNet
 # make test    install with the development extra and run the tests
+# make torture      the slow tests with full counts
 # make test-native  the native engine under sanitizers and on emulated processors
 # make check   lint, types, architecture, spelling
 
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What an installation is made of: a changed kernel is compiled.
 INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/lenscope/native/*.cpp src/lenscope/native/*.hpp)
 
-.PHONY: train test test-slow test-native check clean
+.PHONY: train test test-slow torture test-native check clean
 
 train: $(VENV)/.installed
 	@$(BIN)/lenscope train
@@ -23,6 +24,9 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	@scripts/test slow
+
+torture: $(VENV)/.installed-dev
+	@LENSCOPE_TORTURE=1 scripts/test slow
 
 # The native engine without Python: sanitizers, emulated processors, what the linker sees.
 test-native:

@@ -161,7 +161,7 @@ def report(recipe: str, seeds: int) -> dict[str, Any]:
 def race(recipe: str, rounds: int) -> None:
     """Print the seconds of the recipe's training and of one epoch of PyTorch eager, taken in turn."""
     data = lenscope.load("mnist")
-    peer, sized = eager(Task(data.train, data.test, 100, usable_processors())), data.resized(32)
+    peer, sized = eager(Task(data.train, data.to_measure(), 100, usable_processors())), data.resized(32)
     found: dict[str, list[float]] = {recipe: [], "an epoch of PyTorch eager": []}
     for seed in range(rounds + 1):
         begun = time.perf_counter()

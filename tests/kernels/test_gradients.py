@@ -26,7 +26,7 @@ BATCHES = (1, 2, 3, 7, 16, 17, 50, 100, 101, 1000)
 
 @cache
 def random_case(batch: int, channels: int, classes: int) -> Case:
-    """Labels of the lower half of the classes, or images' gradients cancel: two of two classes summed to 0.5 % of one."""
+    """Labels of the lower half of the classes, or images' gradients cancel: those of two classes summed to 0.5 %."""
     network = random_network(channels, classes)
     labels = np.random.default_rng(1).integers(0, classes, batch) // 2
     return solve(network, clear_images(network, batch), labels, classes)

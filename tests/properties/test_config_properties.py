@@ -47,7 +47,8 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "engine": st.sampled_from(get_args(EngineName)),
     "threads": st.none() | st.integers(1, 1024),
     "device": st.sampled_from(get_args(DeviceName)),
-    "checkpoint_every": st.none() | st.builds("{}{}".format, st.integers(1, 999_999_999), st.sampled_from(["", "s", "steps"])),
+    "checkpoint_every": st.none()
+    | st.builds("{}{}".format, st.integers(1, 999_999_999), st.sampled_from(["", "s", "steps"])),
     "init_from": st.none() | TEXT,
 }
 CONFIGS = st.fixed_dictionaries(VALID)

@@ -434,3 +434,57 @@ def test_a_disk_that_fills_ends_with_one_line_and_no_half_written_file(here, dig
     assert re.fullmatch(r"lenscope train: .*: cannot be written: No space left on device; .*\n", err)
     assert not list(here.rglob("*.part"))
     assert len(lenscope.open_run("runs/digits-lenet-001").metrics) >= 1
+
+
+def interrupted_at(epoch, monkeypatch):
+    """Ctrl-C at the end of an epoch."""
+    from lenscope.watch.terminal import TerminalWatcher
+
+    def interrupt(self, event):
+        if type(event).__name__ == "EpochDone" and event.metrics.epoch == epoch:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TerminalWatcher, "__call__", interrupt)
+
+
+def test_an_interrupted_run_goes_on_as_its_message_says(here, digits, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_at(2, patch)
+        _, _, err = run_cli(capsys, "train", "--data", digits, "--epochs", 4, "--batch-size", 20)
+    [command] = re.findall(r"'lenscope (train --resume \S+)'", err)
+    code, out, err = run_cli(capsys, *command.split())
+    assert code == 0
+    assert out.startswith("runs/digits-lenet-001: ")
+    assert "goes on after step 6, in epoch 3" in err
+    assert lenscope.open_run("runs/digits-lenet-001").metrics.epoch.tolist() == [0, 1, 2, 3, 4]
+    code, out, err = run_cli(capsys, *command.split())
+    assert (code, out) == (2, "")
+    assert err == "lenscope train: runs/digits-lenet-001: is finished; with more --epochs than 4 it goes on\n"
+    code, out, _ = run_cli(capsys, *command.split(), "--epochs", 5, "--quiet", "--json")
+    assert (code, json.loads(out)["epochs"]) == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (("--resume", "nothing"), 1, "nothing: no such run directory; 'lenscope runs' lists those there are"),
+        (
+            ("--resume", "nothing", "--lr", "1"),
+            2,
+            "--lr with --resume: a run goes on with its own settings; leave it out",
+        ),
+        (("--resume",), 2, None),
+        (("--checkpoint-every", "5m"), 2, None),
+    ],
+)
+def test_what_cannot_go_on_is_told_in_one_line(here, capsys, arguments, code, line):
+    got, out, err = run_cli(capsys, "train", *arguments)
+    assert (got, out) == (code, "")
+    assert err.count("\n") == 1
+    assert line is None or err == f"lenscope train: {line}\n"
+
+
+def test_help_on_resuming_is_the_verbs_help(capsys):
+    code, out, _ = run_cli(capsys, "train", "--resume", "x", "--help")
+    assert code == 0
+    assert "--resume RUN" in out

@@ -15,7 +15,16 @@ from lenscope.randomness import Purpose, random_order
 from lenscope.training import fit as fit_module
 from lenscope.training import torch_engine
 from lenscope.training.engine import Score
-from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStarted, RunStopped, Snapshot, State, StepsDone
+from lenscope.training.events import (
+    Checkpoint,
+    EpochDone,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+    Snapshot,
+    State,
+    StepsDone,
+)
 from lenscope.training.fit import fit
 from lenscope.training.torch_engine import TorchEngine
 
@@ -50,7 +59,7 @@ class Spy:
         nothing = np.empty(0, np.float32)
         return State(self.weights(), len(self.batches), nothing, nothing)
 
-    def load(self, state):
+    def load(self, _state):
         raise AssertionError("nothing was to go on")
 
 

@@ -77,5 +77,5 @@ def test_off_the_main_thread_the_flag_stays_down_and_no_handler_changes(heard):
 def test_interrupted_tells_the_directory():
     error = Interrupted(Path("runs/a"), signal.SIGTERM)
     assert isinstance(error, KeyboardInterrupt)
-    assert str(error) == f"interrupted; what was done is in {Path('runs/a')}"
+    assert str(error) == f"interrupted; 'lenscope train --resume {Path('runs/a')}' goes on"
     assert (error.path, error.signal) == (Path("runs/a"), signal.SIGTERM)

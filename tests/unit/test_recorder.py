@@ -27,6 +27,7 @@ from lenscope.training.torch_engine import TorchEngine
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 class Unlocked(Lock):
     """No other process is about."""
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 import lenscope
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
-from lenscope.runs import checkpoint
+from lenscope.runs import checkpoint, lock, manifest, recorder, storage
 from lenscope.runs.record import record_run, resume_run
-from lenscope.runs.resume import settings_to_resume
+from lenscope.runs.resume import find_start, settings_to_resume
 from lenscope.runs.run import open_run
 from lenscope.training.events import Checkpoint, Event, RunStarted, StepsDone
 
@@ -173,7 +174,8 @@ def test_epochs_do_not_grow_where_the_rates_depend_on_them(tiny, tmp_path, sched
 def test_a_run_stopped_early_stays_so(tiny, tmp_path) -> None:
     config = QUICK.with_settings(validation=20, patience=1, learning_rate=0.03, epochs=50)
     run = record_run(config, tiny, tmp_path / "lived")
-    assert run.status.why and len(run.metrics) < 50
+    assert run.status.why
+    assert len(run.metrics) < 50
     begin_and_die(tiny, config, tmp_path / "died", 4)
     go_on(tiny, tmp_path / "died")
     assert contents(tmp_path / "died") == contents(tmp_path / "lived")
@@ -197,15 +199,139 @@ def test_another_engine_is_said_and_kept(tiny, tmp_path) -> None:
     assert any("engine is torch, was fused: the result may differ" in note for note in watcher.started[0].notes)
 
 
-def test_a_checkpoint_that_is_not_finite_is_never_written(tiny, tmp_path) -> None:
-    found = []
-    record_run(QUICK, tiny, tmp_path / "run", Act(0, lambda: None))
+def test_other_versions_and_threads_are_said(tiny, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "run"
+    begin_and_die(tiny, QUICK.with_settings(engine="torch", threads=1), path, 3)
+    now = {**open_run(path).environment, "threads": 2}
+    now["packages"] = {**now["packages"], "torch": "9.9"}
+    assert find_start(path, now).facts["resumed"][0]["differs"] == [
+        f"torch is 9.9, was {open_run(path).environment['packages']['torch']}",
+        "threads are 2, were 1",
+    ]
+
+
+def test_a_run_that_another_process_writes_is_left_alone(tiny, tmp_path) -> None:
+    begin_and_die(tiny, QUICK, tmp_path / "run", 3)
+    before = contents_of_all(tmp_path / "run")
+    with lock.hold(tmp_path / "run"), pytest.raises(RunError, match="writes it; wait for its end"):
+        go_on(tiny, tmp_path / "run")
+    assert contents_of_all(tmp_path / "run") == before
+
+
+def contents_of_all(path: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file() and file.name != lock.FILE
+    }
+
+
+def test_losses_that_are_not_the_checkpoints_are_refused(tiny, tmp_path) -> None:
+    path = tmp_path / "run"
+    begin_and_die(tiny, QUICK, path, 5)
+    committed = open_run(path).committed
+    [name, *_] = checkpoint.names(committed)
+    kept = checkpoint.decode((path / name).read_bytes(), name)
+    content = checkpoint.encode(Checkpoint(kept.step + 1, kept.position, kept.state), kept.appended)
+    (path / name).write_bytes(content)
+    committed.static[name] = manifest.entry_of(content)
+    (path / manifest.FILE).write_bytes(committed.to_json())
+    with pytest.raises(RunError, match=f"{kept.step} losses for {kept.step + 1} steps; the run is broken"):
+        go_on(tiny, path)
+
+
+def test_a_state_of_another_optimiser_is_refused(tiny, tmp_path) -> None:
+    record_run(QUICK, tiny, tmp_path / "run")
     kept, _ = checkpoint.newest_sound(tmp_path / "run", open_run(tmp_path / "run").committed)
     assert kept is not None
-    kept.state.second[7] = np.nan
+    sized = tiny.resized(32)
+    for engine in ("fused", "torch"):
+        config = QUICK.with_settings(engine=engine, optimizer="momentum")
+        with pytest.raises(RunError, match="its sizes are not this network's and optimiser's; the run is broken"):
+            lenscope.choose_engine(lenscope.build("lenet", 1, 10, 0), sized.train, config).load(kept.state)
+        with pytest.raises(RunError, match="the weights are not those of a LeNet"):
+            lenscope.choose_engine(lenscope.build("lenet", 1, 12, 0), sized.train, config).load(kept.state)
+
+
+def test_settings_that_are_broken_are_named(tmp_path) -> None:
+    (tmp_path / "config.toml").write_text("epochs = 'many'")
+    with pytest.raises(RunError, match=r"config\.toml: epochs"):
+        settings_to_resume(tmp_path)
+    with pytest.raises(RunError, match="no such run directory"):
+        settings_to_resume(tmp_path / "nothing")
+
+
+def test_a_checkpoint_that_cannot_be_read_back_ends_the_run(tiny, tmp_path, monkeypatch) -> None:
+    def write(path: Path, content: bytes) -> None:
+        storage.write_file(
+            path, content[:-1] if path.suffix == ".safetensors" and "checkpoint" in str(path) else content
+        )
+
+    monkeypatch.setattr(recorder, "write_file", write)
+    with pytest.raises(lenscope.StorageError, match="it was written just now: look after the disk"):
+        record_run(QUICK, tiny, tmp_path / "run")
+    assert not checkpoint.names(open_run(tmp_path / "run").committed)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00" * 20,
+        b"\x02\0\0\0\0\0\0\0{}",
+        save({"weights.a": np.zeros(3, np.float32)}),
+        save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": "[]"}),
+        save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": '{"format": 1}'}),
+        save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": "[" * 100_000}),
+    ],
+    ids=range(7),
+)
+def test_what_is_no_checkpoint_is_refused(content) -> None:
+    with pytest.raises(RunError, match=r"^here: not a checkpoint; the file is broken$"):
+        checkpoint.decode(content, "here")
+
+
+def test_a_checkpoint_of_a_later_format_is_refused() -> None:
+    content = save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": '{"format": 2}'})
+    with pytest.raises(RunError, match=r"^here: format 2, expected 1; use a newer Lenscope$"):
+        checkpoint.decode(content, "here")
+
+
+def test_what_a_killed_process_left_is_swept(tiny, tmp_path) -> None:
+    path = tmp_path / "run"
+    begin_and_die(tiny, QUICK, path, 5)
+    left = [
+        path / ".metrics.csv.7.part",
+        path / "weights" / ".x.part",
+        path / "checkpoint" / "999999999999.safetensors",
+    ]
+    for file in left:
+        file.write_bytes(b"half")
+    go_on(tiny, path)
+    assert not [file for file in left if file.exists()]
+
+
+def test_while_a_file_is_replaced_either_counts(tmp_path) -> None:
+    old, new = manifest.entry_of(b"old"), manifest.entry_of(b"newer")
+    between = manifest.Manifest({"a": old}, {}, {"a": new})
+    between = manifest.Manifest.from_json(between.to_json(), "here")
+    for content in (b"old", b"newer"):
+        (tmp_path / "a").write_bytes(content)
+        assert manifest.read_static(tmp_path, "a", between) == content
+    (tmp_path / "a").write_bytes(b"other")
+    with pytest.raises(RunError, match="differs from the manifest"):
+        manifest.read_static(tmp_path, "a", between)
+
+
+def test_a_checkpoint_that_is_not_finite_is_never_written(tiny, tmp_path) -> None:
+    record_run(QUICK, tiny, tmp_path / "run")
+    kept, _ = checkpoint.newest_sound(tmp_path / "run", open_run(tmp_path / "run").committed)
+    assert kept is not None
+    broken = kept.state.second.copy()
+    broken[7] = np.nan
+    kept = replace(kept, state=replace(kept.state, second=broken))
     with pytest.raises(lenscope.StorageError, match="not finite"):
-        found.append(checkpoint.encode(Checkpoint(kept.step, kept.position, kept.state), {}))
-    assert not found
+        checkpoint.encode(Checkpoint(kept.step, kept.position, kept.state), {})
 
 
 def test_a_checkpoint_says_what_it_holds(tiny, tmp_path) -> None:

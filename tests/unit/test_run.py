@@ -14,7 +14,6 @@ import pytest
 
 from lenscope.errors import LenscopeError, RunError
 from lenscope.runs import run as run_module
-from lenscope.runs.checkpoint import newest_sound
 from lenscope.runs.run import Run, list_runs, open_run
 
 if TYPE_CHECKING:
@@ -33,9 +32,8 @@ PARTS: dict[str, Callable[[Run], Any]] = {
 OTHERS: dict[str, Callable[[Run], Any]] = {
     "status.json": lambda run: run.status,
     "manifest.json": lambda run: run.metrics,
-    ".lock": lambda run: run.metrics,
-    "checkpoint/000000000006.safetensors": lambda run: newest_sound(run.path, run.committed),
 }
+TO_GO_ON = {".lock", "checkpoint/000000000006.safetensors"}  # what reading does without; see test_resume.py
 
 
 @pytest.fixture
@@ -86,7 +84,7 @@ def test_the_network_has_the_weights_of_the_run(tiny_run, which: Any) -> None:
 
 def test_every_file_of_a_run_is_among_those_tested_here(tiny_run) -> None:
     files = {str(file.relative_to(tiny_run.path)) for file in tiny_run.path.rglob("*") if file.is_file()}
-    assert files == set(PARTS) | set(OTHERS)
+    assert files == set(PARTS) | set(OTHERS) | TO_GO_ON
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -8,7 +8,7 @@ import pytest
 
 from lenscope.errors import StorageError
 from lenscope.runs import storage
-from lenscope.runs.storage import append_file, make_directory, write_file
+from lenscope.runs.storage import append_file, cut_file, make_directory, remove_file, write_file
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -148,3 +148,26 @@ def test_where_directories_cannot_be_opened_they_are_not_synced(path: Path, monk
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(OSError, match="No space"):
         storage._sync_directory(path.parent)
+
+
+def test_a_file_is_cut_and_one_that_is_not_there_left_so(path: Path) -> None:
+    cut_file(path, 2)
+    assert path.read_bytes() == b"ol"
+    cut_file(path.parent / "none", 2)
+    assert names(path.parent) == ["some.json"]
+
+
+def test_a_file_is_removed_once(path: Path) -> None:
+    remove_file(path)
+    remove_file(path)
+    assert not names(path.parent)
+
+
+def test_what_cannot_be_cut_or_removed_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match=r"some\.json: cannot be written: No space"):
+        cut_file(path, 1)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StorageError, match=r"some\.json: cannot be written"):
+        remove_file(path)

@@ -1,0 +1,24 @@
+"""A run survives what ends its process. In full with LENSCOPE_TORTURE=1, as `make torture` has it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+KILLS = 300 if os.environ.get("LENSCOPE_TORTURE") else 50
+SCRIPT = Path(__file__).parents[1] / "kills.py"
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_one_that_lived(tmp_path):
+    command = [sys.executable, SCRIPT, str(KILLS), tmp_path]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    equal, runs, kills = map(int, re.findall(r"\d+", done.stdout))
+    assert equal == runs
+    assert kills >= KILLS
