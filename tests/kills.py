@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -46,8 +47,10 @@ def child(work: Callable[[], None]) -> int:
     if number == 0:
         try:
             work()
-        finally:
             os._exit(0)
+        finally:
+            traceback.print_exc()
+            os._exit(1)
     return number
 
 
@@ -75,6 +78,8 @@ def survive(data: Splits, path: Path, longest: float) -> int:
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         kills += os.WIFSIGNALED(status)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+            raise SystemExit(f"{path}: did not go on after {kills} kills")
         try:
             settings_to_resume(path)
         except UsageError:  # it is finished

@@ -311,6 +311,18 @@ def test_what_a_killed_process_left_is_swept(tiny, tmp_path) -> None:
     assert not [file for file in left if file.exists()]
 
 
+def test_what_was_appended_and_never_counted_is_cut(tiny, tmp_path) -> None:
+    record_run(QUICK, tiny, tmp_path / "lived")
+    path = tmp_path / "died"
+    begin_and_die(tiny, QUICK.with_settings(checkpoint_every="100"), path, 1)
+    assert "losses.f32" not in open_run(path).committed.appended
+    for name in ("metrics.csv", "losses.f32", "film.bin"):
+        with (path / name).open("ab") as file:
+            file.write(b"half")
+    resume_run(path, tiny, QUICK)
+    assert contents(path) == contents(tmp_path / "lived")
+
+
 def test_while_a_file_is_replaced_either_counts(tmp_path) -> None:
     old, new = manifest.entry_of(b"old"), manifest.entry_of(b"newer")
     between = manifest.Manifest({"a": old}, {}, {"a": new})

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 FINAL = "weights/final.safetensors"
+APPENDED = ("metrics.csv", "losses.f32", "film.bin")
 
 
 class Recorder:
@@ -111,13 +112,12 @@ class Recorder:
         for name in appended:
             at_that_time = manifest.Manifest(appended=appended)
             self._digests[name] = hashlib.sha256(manifest.read_appended(self.path, name, at_that_time))
-        longer = self._manifest.appended.keys() | appended.keys()
         newest = checkpoint.file_name(kept.step) if kept else ""
         later = [name for name in checkpoint.names(self._manifest) if name > newest]
         dropped = [name for name in (*later, FINAL) if self._manifest.static.pop(name, None)]
         self._manifest.appended = dict(appended)
         self._write_manifest()
-        for name in longer:
+        for name in APPENDED:  # also one whose first bytes never counted
             cut_file(self.path / name, appended[name].size if name in appended else 0)
         for name in (*dropped, *self._leftovers()):
             remove_file(self.path / name)
