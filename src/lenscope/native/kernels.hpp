@@ -10,7 +10,7 @@
 namespace lenscope {
 
 constexpr int shards = 12;      // of a part's images, each with convolution gradients of its own, summed in order
-constexpr int block_images = 8;  // images that a thread takes from pixels to gradients at a time: 120 KB, within L2
+constexpr int block_images = 8;  // images that a thread takes from pixels to gradients at a time: 150 KB, within L2
 constexpr int part_images = 240;  // images whose activations are kept for the dense layers' gradients
 
 constexpr int padded(int count) { return (count + 15) / 16 * 16; }

@@ -88,7 +88,6 @@ LENSCOPE_INLINE Integers select(Mask mask, Integers yes, Integers no) {
   return (Integers)_mm512_mask_blend_epi32(mask, (__m512i)no, (__m512i)yes);
 }
 LENSCOPE_INLINE bool any(Mask mask) { return mask != 0; }
-LENSCOPE_INLINE uint32_t bits(Mask mask) { return mask; }
 #else
 typedef Integers Mask;
 LENSCOPE_INLINE Mask greater(Vector a, Vector b) { return a > b; }
@@ -99,11 +98,6 @@ LENSCOPE_INLINE bool any(Mask mask) {
   int32_t all = 0;
   for (int lane = 0; lane < lanes; ++lane) all |= mask[lane];
   return all != 0;
-}
-LENSCOPE_INLINE uint32_t bits(Mask mask) {
-  uint32_t all = 0;
-  for (int lane = 0; lane < lanes; ++lane) all |= (mask[lane] & 1u) << lane;
-  return all;
 }
 #endif
 
