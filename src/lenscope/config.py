@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -151,7 +152,6 @@ class TrainConfig(Settings):
     device: DeviceName = Field("auto", description="where: the GPU where there is one, else the CPU")
     checkpoint_every: str | None = Field(
         None,
-        pattern=r"^[1-9][0-9]{0,8}(s|steps)?$",
         description="keep all to go on from after so many epochs, seconds (30s) or steps (200steps); "
         "by default after each epoch, at most once in ten seconds",
     )
@@ -173,8 +173,13 @@ class TrainConfig(Settings):
 
     @field_validator("checkpoint_every", mode="before")
     @classmethod
-    def _take_a_count_of_epochs(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    def _take_a_count(cls, value: Any) -> Any:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if isinstance(text, str) and not re.fullmatch(r"[1-9][0-9]{0,8}(s|steps)?", text, re.ASCII):
+            raise ValueError(
+                f"checkpoint_every: got {_shown(value)}, expected epochs (5), seconds (30s) or steps (200steps)"
+            )
+        return text
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
