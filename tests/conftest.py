@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,32 @@ if TYPE_CHECKING:
     from lenscope.data.dataset import Splits
 
 GOLDEN = Path(__file__).parent / "golden"
+TALLY = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew; read their diff then")
+
+
+def pytest_configure(config):
+    config.stash[TALLY] = []
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.stash[TALLY]:
+        terminalreporter.section("counted")
+        terminalreporter.write_line("\n".join(config.stash[TALLY]))
+
+
+@pytest.fixture
+def tally(request) -> Callable[[str], None]:
+    """Print a line on what a test counted below all tests; docs/reliability.md quotes those of `make torture`."""
+    return request.config.stash[TALLY].append
+
+
+def in_full(reduced: int, full: int) -> int:
+    """How many cases a test of faults takes: few in CI, all with LENSCOPE_TORTURE=1, as `make torture` has it."""
+    return full if os.environ.get("LENSCOPE_TORTURE") else reduced
 
 
 @pytest.fixture

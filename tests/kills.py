@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import lenscope
+from fixtures_runs import contents
 from lenscope.config import TrainConfig
 from lenscope.data.dataset import Splits
 from lenscope.errors import UsageError
@@ -30,14 +31,6 @@ from lenscope.runs.resume import settings_to_resume
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FILES = (
-    "config.toml",
-    "losses.f32",
-    "film.bin",
-    "film.json",
-    "weights/initial.safetensors",
-    "weights/final.safetensors",
-)
 CONFIG = TrainConfig(epochs=4, batch_size=20, checkpoint_every="3steps", threads=2, augment="shift=1", validation=10)
 
 
@@ -60,11 +53,6 @@ def begin(data: Splits, path: Path) -> None:
 
 def go_on(data: Splits, path: Path) -> None:
     resume_run(path, data, settings_to_resume(path))
-
-
-def contents(path: Path) -> list[bytes]:
-    metrics = [row.rsplit(b",", 3)[0] for row in (path / "metrics.csv").read_bytes().splitlines()]
-    return [*((path / name).read_bytes() for name in FILES), *metrics]
 
 
 def survive(data: Splits, path: Path, longest: float) -> int:

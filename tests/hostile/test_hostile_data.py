@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import pickle  # noqa: TID251 - to make what must never be read
 import stat
 import struct
 import tracemalloc
@@ -16,13 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import lenscope
 from fixtures_data import picture, random_images, write_image_folder
+from lenscope.config import resolve
 from lenscope.data import fetch
 from lenscope.data.catalogue import BUNDLED, CATALOGUE
 from lenscope.data.folder import load_folder
 from lenscope.data.idx import decode_idx, encode_idx, read_idx, unpack
 from lenscope.data.pictures import decode_picture
-from lenscope.errors import DataError, IntegrityError
+from lenscope.errors import ConfigError, DataError, IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +78,12 @@ def test_a_header_that_promises_gigabytes_costs_no_memory() -> None:
             decode_idx(unpack(raw, "x"), "x")
 
 
+def test_a_small_file_takes_memory_for_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(idx_header(3) + b"abc")
+    with at_most(2**20):
+        assert read_idx(tmp_path / "x").tolist() == [97, 98, 99]
+
+
 def test_a_second_gzip_member_and_a_wrong_checksum_or_length_are_refused() -> None:
     raw = gzip.compress(encode_idx(np.ones(9, np.uint8)))
     assert decode_idx(unpack(raw, "x"), "x").sum() == 9
@@ -116,10 +125,11 @@ def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
         read_idx(tmp_path / "x.gz")
 
 
-def png_header(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
+
+def png_header(width: int, height: int) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
@@ -129,6 +139,78 @@ def test_a_picture_with_a_huge_header_costs_no_memory(side: int) -> None:
     decode_picture(picture(), "warm")
     with at_most(2**20), pytest.raises(DataError, match="more than 16777216 pixels"):
         decode_picture(png_header(side, side), "x")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 2**16 + 1), (2**16 + 1, 1)])
+def test_a_picture_as_long_as_many_are_large_is_refused(width: int, height: int) -> None:
+    with pytest.raises(DataError, match=f"x: {width}×{height} is longer than 65536 pixels"):
+        decode_picture(png_header(width, height), "x")
+
+
+def with_parts(format_: str, part: bytes, count: int) -> bytes:
+    """A picture with so many equal parts before its pixels."""
+    whole = picture(random_images(1, 7, 9, 3)[0], format_)
+    place = {"PNG": 33, "JPEG": 2, "GIF": 13 + 3 * 2 ** (whole[10] % 8 + 1)}[format_]  # past header and palette
+    return whole[:place] + part * count + whole[place:]
+
+
+@pytest.mark.parametrize(
+    ("format_", "part"),
+    [
+        ("PNG", chunk(b"aaAa", b"")),
+        ("PNG", chunk(b"IDAT", b"")),
+        ("JPEG", b"\xff"),
+        ("JPEG", b"\xff\xfe\0\2"),
+        ("GIF", b"!\xfe\1a\0"),
+        ("GIF", b"\0"),
+    ],
+)
+def test_a_picture_in_millions_of_pieces_is_refused_after_the_first(format_: str, part: bytes) -> None:
+    decode_picture(with_parts(format_, part, 10), "x")
+    with pytest.raises(DataError, match="x: broken picture: it is in more than 262144 pieces"):
+        decode_picture(with_parts(format_, part, 2**18), "x")
+
+
+@pytest.mark.parametrize(
+    ("format_", "part"),
+    [
+        ("PNG", chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(2**20 - 1), 9))),
+        ("JPEG", b"\xff\xe1\xff\xff" + b"Exif\0\0MM".ljust(2**16 - 3)),
+    ],
+)
+def test_a_picture_with_thousands_of_profiles_or_exif_is_refused(format_: str, part: bytes) -> None:
+    decode_picture(with_parts(format_, part, 2), "x")
+    with pytest.raises(DataError, match="x: more than 50 scans, EXIF parts or profiles"):
+        decode_picture(with_parts(format_, part, 51), "x")
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    whole = picture(random_images(1, 16, 16, 3)[0], "JPEG", progressive=True)
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    decode_picture(whole[:-2] + scan * 20 + whole[-2:], "x")
+    with pytest.raises(DataError, match="x: more than 50 scans, EXIF parts or profiles"):
+        decode_picture(whole[:-2] + scan * 10_000 + whole[-2:], "x")
+
+
+@pytest.mark.parametrize("packing", [1, 2])
+def test_a_bitmap_packed_by_run_lengths_is_refused(packing: int) -> None:
+    whole = bytearray(picture(format_="BMP"))
+    whole[28], whole[30] = 8 // packing, packing  # bits a pixel, and how they are packed
+    with pytest.raises(DataError, match="x: a bitmap packed by run lengths; save it as PNG"):
+        decode_picture(bytes(whole), "x")
+
+
+def test_a_bitmap_with_masks_of_bits_is_read() -> None:
+    header = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 32, 3, 4, 0, 0, 0, 0)
+    masks = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
+    content = b"BM" + struct.pack("<IHHI", 70, 0, 0, 66) + header + masks + bytes([3, 2, 1, 0])
+    assert decode_picture(content, "x").tolist() == [[[1, 2, 3]]]
+
+
+def test_contrast_costs_little_more_memory_than_the_picture() -> None:
+    content = picture(np.zeros((1024, 1024, 4), np.uint8))
+    with at_most(4 * 2**22):
+        decode_picture(content, "x", contrast=True)
 
 
 def test_a_tiff_named_png_is_refused(tmp_path: Path) -> None:
@@ -179,9 +261,6 @@ def test_damaged_pictures_give_an_array_or_one_line(format_: str) -> None:
 
 
 def test_a_png_whose_text_unpacks_to_much_more_is_refused() -> None:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     whole = picture()
     text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**26), 9))
     with at_most(2**24), pytest.raises(DataError, match="broken picture"):
@@ -253,3 +332,29 @@ def test_pillow_is_left_as_it_was() -> None:
     before = (Image.MAX_IMAGE_PIXELS, dict(Image.OPEN))
     decode_picture(picture(), "x")
     assert (Image.MAX_IMAGE_PIXELS, dict(Image.OPEN)) == before
+
+
+class Canary:
+    """Executes code where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return SystemExit, ("the canary sang",)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_a_pickle_under_any_name_that_we_read_is_data_that_cannot_be_used(tmp_path: Path, packed: bool) -> None:
+    content = pickle.dumps(Canary())
+    content = gzip.compress(content) if packed else content
+    end = ".gz" if packed else ""
+    write_image_folder(tmp_path / "pictures")
+    (tmp_path / "pictures/train/a/0.png").write_bytes(content)
+    (tmp_path / "idx").mkdir()
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (tmp_path / "idx" / f"{name}{end}").write_bytes(content)
+    for folder in ("pictures", "idx"):
+        with pytest.raises(DataError) as caught:
+            lenscope.load(tmp_path / folder)
+        assert str(caught.value).isprintable()
+    (tmp_path / "settings.toml").write_bytes(content)
+    with pytest.raises(ConfigError):
+        resolve(file=tmp_path / "settings.toml")

@@ -315,9 +315,12 @@ def test_a_folder_of_hostile_runs_can_still_be_listed(path: Path) -> None:
     assert all(isinstance(item, Run | LenscopeError) for item in found)
 
 
-def test_a_path_that_leaves_the_run_is_never_read(path: Path) -> None:
-    (path.parent / "secret").write_text("secret")
+@pytest.mark.parametrize(
+    "name",
+    ["../secret", "weights/../../secret", "/secret", "..", "checkpoint/..", ".lock", "a/b/c", "a/.b", "", "a\nb", "é"],
+)
+def test_a_manifest_that_names_what_no_run_holds_is_refused(path: Path, name: str) -> None:
     manifest = Manifest.from_json((path / "manifest.json").read_bytes(), "")
-    manifest.static["../secret"] = entry_of(b"secret")
+    manifest.static[name] = entry_of(b"secret")
     (path / "manifest.json").write_bytes(manifest.to_json())
-    assert read_all(path) == []
+    assert any("not a manifest" in message for message in read_all(path))

@@ -19,7 +19,7 @@ def test_an_entry_is_the_size_and_the_sha256() -> None:
 
 
 def test_a_manifest_reads_back_whatever_the_order_of_its_files() -> None:
-    manifest = Manifest({"b": entry_of(b"1"), "a/c": entry_of(b"")}, {"é": entry_of(b"2")})
+    manifest = Manifest({"b": entry_of(b"1"), "a/c": entry_of(b"")}, {"e": entry_of(b"2")})
     text = manifest.to_json()
     assert Manifest.from_json(text, "m") == manifest
     assert text == Manifest(dict(reversed(manifest.static.items())), manifest.appended).to_json()

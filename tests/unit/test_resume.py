@@ -6,67 +6,20 @@ import json
 import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
 import lenscope
+from fixtures_runs import QUICK, Act, Stop, begin_and_die, contents, die, go_on
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
 from lenscope.runs import checkpoint, lock, manifest, recorder, storage
 from lenscope.runs.record import record_run, resume_run
 from lenscope.runs.resume import find_start, settings_to_resume
 from lenscope.runs.run import open_run
-from lenscope.training.events import Checkpoint, Event, RunStarted, StepsDone
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-QUICK = TrainConfig(epochs=3, batch_size=20, learning_rate=1e-3, checkpoint_every="2steps", train_accuracy=True)
-SAME_FILES = ("config.toml", "losses.f32", "film.bin", "film.json", "weights/initial.safetensors")
-
-
-class Stop(BaseException):
-    """What ends a process at once."""
-
-
-class Act:
-    """A watcher that does something after a number of steps."""
-
-    def __init__(self, step: int, act: Callable[[], None]) -> None:
-        self.step, self.act, self.started = step, act, list[RunStarted]()
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
-            self.started.append(event)
-        if isinstance(event, StepsDone) and event.step >= self.step:
-            self.act()
-
-    def close(self) -> None:
-        pass
-
-
-def die() -> None:
-    raise Stop
-
-
-def begin_and_die(splits: Any, config: TrainConfig, path: Path, step: int) -> None:
-    with pytest.raises(Stop):
-        record_run(config, splits, path, Act(step, die))
-
-
-def go_on(splits: Any, path: Path, epochs: int | None = None, watcher: Any = None) -> lenscope.Run:
-    return resume_run(path, splits, settings_to_resume(path, epochs), watcher)
-
-
-def contents(path: Path) -> dict[str, Any]:
-    """What must be equal between a run and the same one interrupted: all but times and environment."""
-    run = open_run(path)
-    rows = [replace(row, train_seconds=0, evaluation_seconds=0, images_per_second=0) for row in run.metrics.rows()]
-    final = (path / "weights/final.safetensors").read_bytes()
-    return {name: (path / name).read_bytes() for name in SAME_FILES} | {"metrics": rows, "final": final}
+from lenscope.training.events import Checkpoint
 
 
 @pytest.mark.parametrize("engine", ["fused", "torch"])
@@ -204,10 +157,10 @@ def test_other_versions_and_threads_are_said(tiny, tmp_path, monkeypatch) -> Non
     begin_and_die(tiny, QUICK.with_settings(engine="torch", threads=1), path, 3)
     now = {**open_run(path).environment, "threads": 2}
     now["packages"] = {**now["packages"], "torch": "9.9"}
-    assert find_start(path, now).facts["resumed"][0]["differs"] == [
+    assert find_start(path, now).facts["resumed"][0]["differs"] == (
         f"torch is 9.9, was {open_run(path).environment['packages']['torch']}",
         "threads are 2, were 1",
-    ]
+    )
 
 
 def test_a_run_that_another_process_writes_is_left_alone(tiny, tmp_path) -> None:
@@ -273,6 +226,22 @@ def test_a_checkpoint_that_cannot_be_read_back_ends_the_run(tiny, tmp_path, monk
     assert not checkpoint.names(open_run(tmp_path / "run").committed)
 
 
+FACTS = json.dumps(
+    {
+        "format": 1,
+        "step": 1,
+        "position": {"epoch": 1, "done": 0, "seconds": 0.5, "best": None, "best_epoch": 0},
+        "updates": 1,
+        "appended": {"film.bin": {"size": 4, "sha256": ""}},
+    }
+)
+
+
+def test_a_checkpoint_may_be_as_small_as_this() -> None:
+    kept = checkpoint.decode(save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": FACTS}), "here")
+    assert (kept.step, kept.position.seconds, list(kept.state.weights)) == (1, 0.5, ["a"])
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -283,8 +252,21 @@ def test_a_checkpoint_that_cannot_be_read_back_ends_the_run(tiny, tmp_path, monk
         save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": "[]"}),
         save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": '{"format": 1}'}),
         save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": "[" * 100_000}),
+        save({"weights.a": np.zeros(3, np.float64)}, {"lenscope": FACTS}),
+        (2**21).to_bytes(8, "little") + b" " * 2**21,
+        *(
+            save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": FACTS.replace(*change)})
+            for change in (
+                ("film.bin", "../film.bin"),
+                ('"epoch": 1', '"epoch": 0'),
+                ('"epoch": 1', '"epoch": "x"'),
+                ('"done": 0', '"done": -1'),
+                ('"size": 4', '"size": -4'),
+                ('"step": 1', '"step": 1e999'),
+            )
+        ),
     ],
-    ids=range(7),
+    ids=range(15),
 )
 def test_what_is_no_checkpoint_is_refused(content) -> None:
     with pytest.raises(RunError, match=r"^here: not a checkpoint; the file is broken$"):
@@ -302,7 +284,7 @@ def test_what_a_killed_process_left_is_swept(tiny, tmp_path) -> None:
     begin_and_die(tiny, QUICK, path, 5)
     left = [
         path / ".metrics.csv.7.part",
-        path / "weights" / ".x.part",
+        path / "weights" / ".x.7.part",
         path / "checkpoint" / "999999999999.safetensors",
     ]
     for file in left:

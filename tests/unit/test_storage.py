@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from disks import Failing, count_operations, in_place
 from lenscope.errors import StorageError
-from lenscope.runs import storage
-from lenscope.runs.storage import append_file, cut_file, make_directory, remove_file, write_file
+from lenscope.runs.storage import Disk, append_file, cut_file, make_directory, remove_file, write_file
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -56,19 +56,54 @@ def test_the_bytes_are_synced_before_the_rename_and_the_directory_after(
     assert seen == [("file", b"old"), ("directory", b"new")]
 
 
-@pytest.mark.parametrize("operation", ["write", "fsync", "rename"])
-def test_a_failed_write_leaves_the_old_file_and_nothing_beside(
-    path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
-) -> None:
-    if operation == "write":  # a real full device in the place of the file beside
-        path.with_name(f".{path.name}.{os.getpid()}.part").symlink_to("/dev/full")
-    else:
-        monkeypatch.setattr(*{"fsync": (os, "fsync", fail), "rename": (Path, "replace", fail)}[operation])
-    with pytest.raises(StorageError) as caught:
-        write_file(path, b"new" * 100_000)
-    assert refused(path, caught)
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside(path: Path) -> None:
+    operations = count_operations(lambda: write_file(path, b"old"))
+    assert operations == 7  # remove what is beside, open, write, sync, close, rename, sync the directory
+    for number in range(1, operations + 1):
+        with in_place(Failing(number, errno.ENOSPC, for_good=False)), pytest.raises(StorageError) as caught:
+            write_file(path, b"new")
+        assert refused(path, caught)
+        assert path.read_bytes() == (b"new" if number == operations else b"old")
+        assert names(path.parent) == [path.name]
+
+
+def test_a_write_of_too_little_is_gone_on_with(path: Path) -> None:
+    with in_place(Failing(1, None, for_good=True)):
+        write_file(path, b"something new")
+        append_file(path, b" and more")
+    assert path.read_bytes() == b"something new and more"
+
+
+def test_a_disk_that_writes_nothing_is_given_up(path: Path) -> None:
+    with in_place(Disk()) as disk:
+        disk.write = lambda *_: 0  # type: ignore[method-assign]
+        with pytest.raises(StorageError, match="nothing was written; look after the disk"):
+            append_file(path, b"x")
+
+
+@pytest.mark.parametrize("write", [append_file, lambda path, _: cut_file(path, 1)], ids=["append", "cut"])
+def test_a_link_is_not_written_through(path: Path, write) -> None:
+    link = path.with_name("link")
+    link.symlink_to(path)
+    with pytest.raises(StorageError, match="Too many levels of symbolic links; replace the link by what it points to"):
+        write(link, b"x")
     assert path.read_bytes() == b"old"
-    assert names(path.parent) == [path.name]
+
+
+def test_a_link_in_the_way_of_a_temporary_is_removed_not_followed(path: Path) -> None:
+    target = path.with_name("target")
+    target.write_bytes(b"precious")
+    path.with_name(f".{path.name}.{os.getpid()}.part").symlink_to(target)
+    write_file(path, b"new")
+    assert (path.read_bytes(), target.read_bytes()) == (b"new", b"precious")
+    assert names(path.parent) == ["some.json", "target"]
+
+
+def test_a_named_pipe_is_not_waited_for(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(StorageError, match="cannot be written"):
+        append_file(path, b"x")
 
 
 def test_an_interrupt_within_a_write_leaves_nothing_beside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,10 +117,8 @@ def test_an_interrupt_within_a_write_leaves_nothing_beside(path: Path, monkeypat
     assert names(path.parent) == [path.name]
 
 
-def test_a_temporary_that_cannot_be_removed_hides_no_cause(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", fail)
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError("no")))
-    with pytest.raises(StorageError) as caught:
+def test_a_temporary_that_cannot_be_removed_hides_no_cause(path: Path) -> None:
+    with in_place(Failing(4, errno.ENOSPC, for_good=True)), pytest.raises(StorageError) as caught:
         write_file(path, b"new")
     assert refused(path, caught)
 
@@ -95,16 +128,25 @@ def test_appending_adds_to_the_end(path: Path) -> None:
     assert path.read_bytes() == b"old and new"
 
 
-@pytest.mark.parametrize("operation", ["write", "fsync"])
-def test_a_failed_append_names_path_and_cause(path: Path, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
-    if operation == "write":
-        path.unlink()
-        path.symlink_to("/dev/full")
-    else:
-        monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(StorageError) as caught:
+@pytest.mark.parametrize("number", range(1, 5), ids=["open", "write", "sync", "close"])
+def test_a_failed_append_names_path_and_cause(path: Path, number: int) -> None:
+    with in_place(Failing(number, errno.ENOSPC, for_good=False)), pytest.raises(StorageError) as caught:
         append_file(path, b"new")
     assert refused(path, caught)
+    assert path.read_bytes().startswith(b"old")
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (errno.EACCES, "check its permissions"),
+        (errno.EIO, "look after the disk"),
+        (errno.EMFILE, "choose another --out"),
+    ],
+)
+def test_what_to_do_depends_on_the_cause(path: Path, code: int, hint: str) -> None:
+    with in_place(Failing(1, code, for_good=True)), pytest.raises(StorageError, match=f"{hint}$"):
+        append_file(path, b"new")
 
 
 @pytest.mark.parametrize("write", [write_file, append_file])
@@ -133,6 +175,12 @@ def test_a_directory_is_made_with_those_above_it(tmp_path: Path) -> None:
         make_directory(tmp_path / "a" / "b")
 
 
+def test_a_directory_that_cannot_be_made_durable_is_not_there(tmp_path: Path) -> None:
+    with in_place(Failing(2, errno.EIO, for_good=False)), pytest.raises(StorageError, match="Input/output error"):
+        make_directory(tmp_path / "a")
+    assert not names(tmp_path)
+
+
 def test_a_directory_that_is_a_file_cannot_be_made(path: Path) -> None:
     with pytest.raises(StorageError, match=r"some\.json: cannot be written: File exists"):
         make_directory(path, exist_ok=True)
@@ -144,10 +192,13 @@ def test_where_directories_cannot_be_opened_they_are_not_synced(path: Path, monk
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", "nt")
         patch.setattr(os, "open", fail)
-        storage._sync_directory(path.parent)
-    monkeypatch.setattr(os, "open", fail)
+        Disk().sync_directory(path.parent)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EINVAL, "not for directories")))
+        Disk().sync_directory(path.parent)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space"):
-        storage._sync_directory(path.parent)
+        Disk().sync_directory(path.parent)
 
 
 def test_a_file_is_cut_and_one_that_is_not_there_left_so(path: Path) -> None:

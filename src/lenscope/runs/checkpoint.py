@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from pydantic import TypeAdapter
+from safetensors.numpy import save
 
 from lenscope.errors import RunError, StorageError
-from lenscope.runs.manifest import Entry, read_static
+from lenscope.runs.manifest import APPENDED, Entry, entries_of, read_static
+from lenscope.runs.tensors import decode_tensors
 from lenscope.training.events import Position, State
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ FOLDER = "checkpoint"
 FORMAT = 1
 KEPT = 2
 MOMENTS = ("first", "second")
+POSITION = TypeAdapter(Position)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +81,30 @@ def encode(event: Checkpoint, appended: Mapping[str, Entry]) -> bytes:
 def decode(content: bytes, source: str) -> Kept:
     """What a checkpoint's file holds; raises RunError naming `source`."""
     try:
-        facts, arrays = _metadata(content), load(content)
+        arrays, metadata = decode_tensors(content)
+        facts = json.loads(metadata["lenscope"])
         if facts["format"] != FORMAT:
             raise RunError(f"{source}: format {str(facts['format'])[:20]}, expected {FORMAT}; use a newer Lenscope")
         weights = {name.removeprefix("weights."): array for name, array in arrays.items() if name not in MOMENTS}
         first, second = (arrays.get(name, np.empty(0, np.float32)) for name in MOMENTS)
         state = State(weights, int(facts["updates"]), first, second)
-        appended = {str(name): Entry(int(e["size"]), str(e["sha256"])) for name, e in facts["appended"].items()}
-        return Kept(int(facts["step"]), Position(**facts["position"]), state, appended)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Kept(int(facts["step"]), _position(facts["position"]), state, _appended(facts["appended"]))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise RunError(f"{source}: not a checkpoint; the file is broken") from None
+
+
+def _position(facts: Any) -> Position:
+    position = POSITION.validate_python(facts)
+    if position.epoch < 1 or position.done < 0:
+        raise ValueError("no run was ever there")
+    return position
+
+
+def _appended(table: Any) -> dict[str, Entry]:
+    appended = entries_of(table)
+    if not appended.keys() <= {*APPENDED}:
+        raise ValueError("no run appends to such files")
+    return appended
 
 
 def newest_sound(root: Path, manifest: Manifest) -> tuple[Kept | None, list[str]]:
@@ -100,13 +116,3 @@ def newest_sound(root: Path, manifest: Manifest) -> tuple[Kept | None, list[str]
         except RunError as error:
             problems.append(str(error))
     return None, problems
-
-
-def _metadata(content: bytes) -> dict[str, Any]:
-    """Our own facts in a safetensors header, which is JSON after its length in 8 bytes."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    facts = json.loads(header["__metadata__"]["lenscope"])
-    if not isinstance(facts, dict):
-        raise TypeError(facts)
-    return facts

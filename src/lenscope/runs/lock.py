@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from lenscope.errors import RunError, StorageError
+from lenscope.runs import storage
+from lenscope.runs.manifest import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,16 +47,15 @@ def hold(directory: Path) -> Iterator[Lock]:
         StorageError: the lock's file could not be written.
     """
     path, token = directory / FILE, uuid4().hex
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}; free space or choose another --out") from None
+    text = json.dumps({"process": os.getpid(), "host": socket.gethostname(), "token": token})
+    with storage.explained(path):
+        descriptor = storage.disk.open(path, storage.CLAIM)
     try:
         if not _lock(descriptor):
             raise RunError(f"{directory}: {_named(_owner(path))} writes it; wait for its end, or stop it")
-        text = json.dumps({"process": os.getpid(), "host": socket.gethostname(), "token": token})
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        with storage.explained(path):
+            storage.disk.truncate(descriptor, 0)
+            storage.write_all(descriptor, text.encode())
         yield Lock(path, token)
     finally:
         os.close(descriptor)
@@ -76,8 +77,8 @@ def _lock(descriptor: int) -> bool:
 
 def _owner(path: Path) -> dict[str, object]:
     try:
-        owner = json.loads(path.read_bytes()[:1000])
-    except (OSError, ValueError):
+        owner = json.loads(read_bytes(path, 1000) or b"")
+    except ValueError:
         owner = None
     return owner if isinstance(owner, dict) else {}
 

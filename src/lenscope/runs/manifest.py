@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 FILE = "manifest.json"
 FORMAT = 1
+APPENDED = ("metrics.csv", "losses.f32", "film.bin")
+NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)  # of a file within its run, and never out of it
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Manifest:
                 got = json.dumps(tables["format"])[:20]
                 raise RunError(f"{source}: format {got}, expected {FORMAT}; use a newer Lenscope")
             kinds = (tables["static"], tables["appended"], tables.get("replacing", {}))
-            return cls(*map(_entries, kinds))
+            return cls(*map(entries_of, kinds))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise RunError(f"{source}: not a manifest; the run cannot be trusted") from None
 
@@ -100,8 +103,9 @@ def read_bytes(path: Path, limit: int) -> bytes | None:
         return None
 
 
-def _entries(table: Any) -> dict[str, Entry]:
+def entries_of(table: Any) -> dict[str, Entry]:
+    """Entries from JSON; raises what wrong JSON leads to, a ValueError where a name or a size cannot be."""
     entries = {str(name): Entry(int(entry["size"]), str(entry["sha256"])) for name, entry in table.items()}
-    if any(entry.size < 0 for entry in entries.values()):
-        raise ValueError("negative size")
+    if any(entry.size < 0 or not NAME.fullmatch(name) for name, entry in entries.items()):
+        raise ValueError("no such file can be")
     return entries

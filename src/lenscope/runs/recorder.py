@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 FINAL = "weights/final.safetensors"
-APPENDED = ("metrics.csv", "losses.f32", "film.bin")
+LEFTOVER = re.compile(rf"([\w-]+/)?\.[\w.-]+\.\d+\.part|{checkpoint.FOLDER}/\d{{12}}\.safetensors", re.ASCII)
 
 
 class Recorder:
@@ -43,9 +44,8 @@ class Recorder:
         before: the manifest of a run that goes on.
         kept: the checkpoint that it goes on from; None from the very start.
 
-    Raises:
-        StorageError: a file could not be written (from `record`, too).
-        RunError: what a run goes on from is not as the manifest says.
+    Nothing is written before the first event. `record` raises StorageError where a file could not be written, and
+    RunError where what a run goes on from is not as the manifest says.
     """
 
     def __init__(
@@ -57,16 +57,14 @@ class Recorder:
         kept: Kept | None = None,
     ) -> None:
         self.path = path
+        self._environment = environment
         self._lock = lock
+        self._before, self._kept = before, kept
         self._manifest = before or manifest.Manifest()
         self._digests: dict[str, hashlib._Hash] = {}
         self._pending: dict[str, bytes] = {}
         self._started = _now()
         self._ended = False
-        self._goes_on = kept is not None
-        if before:
-            self._go_back_to(kept)
-        self._replace("environment.json", _json(environment))
 
     def record(self, event: Event) -> None:
         """Keep what an event tells; durable at the end of each epoch."""
@@ -90,15 +88,19 @@ class Recorder:
                 self._end("failed" if event.error else "interrupted", event.why, save(event.weights))
 
     def give_up(self, error: BaseException) -> None:
-        """Say in the status what ended the run, unless its end is told already; the rest stays as committed."""
-        if not self._ended:
+        """Say in the status what ended a run that had begun and whose end is not told; the rest stays as committed."""
+        if "config.toml" in self._manifest.static and not self._ended:
             with suppress(StorageError):  # what is being raised matters more
                 self._write_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
 
     def _start(self, event: RunStarted) -> None:
-        self._write_status("running", None)
+        """The settings first: from the moment when they are there, the run can go on."""
+        if self._before:
+            self._go_back_to(self._kept)
         self._replace("config.toml", event.config.to_toml().encode())
-        if self._goes_on:
+        self._replace("environment.json", _json(self._environment))
+        self._write_status("running", None)
+        if self._kept:
             return
         for folder in ("weights", checkpoint.FOLDER):
             make_directory(self.path / folder, exist_ok=True)
@@ -117,16 +119,15 @@ class Recorder:
         dropped = [name for name in (*later, FINAL) if self._manifest.static.pop(name, None)]
         self._manifest.appended = dict(appended)
         self._write_manifest()
-        for name in APPENDED:  # also one whose first bytes never counted
+        for name in manifest.APPENDED:  # also one whose first bytes never counted
             cut_file(self.path / name, appended[name].size if name in appended else 0)
         for name in (*dropped, *self._leftovers()):
             remove_file(self.path / name)
 
     def _leftovers(self) -> list[str]:
         """What a process that was killed left half done: files beside others, and checkpoints that never counted."""
-        found = [*self.path.glob(".*.part"), *self.path.glob("*/.*.part"), *self.path.glob(f"{checkpoint.FOLDER}/*")]
-        names = [path.relative_to(self.path).as_posix() for path in found]
-        return [name for name in names if name not in self._manifest.static]
+        names = [path.relative_to(self.path).as_posix() for path in (*self.path.glob(".*"), *self.path.glob("*/*"))]
+        return [name for name in names if LEFTOVER.fullmatch(name) and name not in self._manifest.static]
 
     def _keep(self, event: Checkpoint) -> None:
         """Write a checkpoint, see that it is there, make it count, and only then delete the one before the last."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, RunError, UsageError
 from lenscope.runs import checkpoint, manifest
-from lenscope.runs.run import open_run
+from lenscope.runs.run import Resumed, decode_losses, open_run
 from lenscope.training.fit import Start
 
 if TYPE_CHECKING:
@@ -72,22 +70,34 @@ def find_start(path: Path, environment: Mapping[str, Any]) -> Resumption:
     if not (path / manifest.FILE).exists():  # killed before its first commit
         return Resumption(manifest.Manifest(), None, None, {})
     run = open_run(path)
-    _require_same_data(run.environment.get("data"), environment["data"], path)
+    require_same_data(run.environment.get("data"), environment["data"], path)
     kept, problems = checkpoint.newest_sound(path, run.committed)
-    differing = [*_differences(run.environment, environment)]
+    differing = differences(run.environment, environment)
     notes = [f"{problem}; left out" for problem in problems]
     notes += [f"{difference}: the result may differ in its last bits" for difference in differing]
     step = kept.step if kept else 0
-    resumed = {"step": step, "at": datetime.now(UTC).isoformat(timespec="seconds"), "differs": differing}
-    facts = {"resumed": [*run.environment.get("resumed", []), resumed]}
+    resumed = Resumed(step, datetime.now(UTC).isoformat(timespec="seconds"), tuple(differing))
+    facts = {"resumed": [asdict(one) for one in (*run.resumed, resumed)]}
     if kept is None:
         return Resumption(run.committed, None, None, facts)
-    losses = np.frombuffer(manifest.read_appended(path, "losses.f32", manifest.Manifest(appended=kept.appended)), "<f4")
-    own = losses[len(losses) - kept.position.done :].astype(np.float32)
-    if len(losses) != step or len(own) != kept.position.done:
-        raise RunError(f"{path}: {len(losses)} losses for {step} steps; the run is broken")
     notes.insert(0, f"goes on after step {step:,}, in epoch {kept.position.epoch}")
-    return Resumption(run.committed, kept, Start(kept.position, own, kept.state, tuple(notes)), facts)
+    return Resumption(run.committed, kept, start_of(path, kept, tuple(notes)), facts)
+
+
+def start_of(path: Path, kept: Kept, notes: tuple[str, ...] = ()) -> Start:
+    """A checkpoint of a run as the training loop takes it; raises RunError where the losses are not those up to it."""
+    losses = decode_losses(manifest.read_appended(path, "losses.f32", manifest.Manifest(appended=kept.appended)))
+    done = kept.position.done
+    if len(losses) != kept.step or done > kept.step:
+        raise RunError(f"{path}: {len(losses)} losses for {kept.step} steps; the run is broken")
+    return Start(kept.position, losses[len(losses) - done :], kept.state, notes)
+
+
+def require_no_links(path: Path) -> None:
+    """Raise RunError where a part of a run that is to be written stands elsewhere."""
+    for part in sorted((*path.glob("*"), *path.glob("*/*"))):
+        if part.is_symlink():
+            raise RunError(f"{part}: is a link; a run goes on within its directory: replace it by what it points to")
 
 
 def _config(path: Path) -> TrainConfig:
@@ -107,17 +117,18 @@ def _finished(path: Path) -> bool:
         return False
 
 
-def _require_same_data(theirs: object, ours: Mapping[str, Any], path: Path) -> None:
+def require_same_data(theirs: object, ours: Mapping[str, Any], path: Path) -> None:
+    """Raise RunError where the data that a run was trained on are no longer what is loaded."""
     before = theirs if isinstance(theirs, dict) else {}
     for part in ("train_sha256", "test_sha256"):
         if before.get(part) != ours[part]:
             raise RunError(
                 f"{path}: the {part.removesuffix('_sha256')} data are no longer those that it was trained on "
-                f"(SHA-256 {str(ours[part])[:12]}, expected {str(before.get(part))[:12]}); it cannot go on"
+                f"(SHA-256 {str(ours[part])[:12]}, expected {str(before.get(part))[:12]}); the run cannot be repeated"
             )
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What computes differently now, a phrase each."""
     found = [f"{name} is {now[name]}, was {before.get(name)}" for name in SAME if before.get(name) != now[name]]
     packages = before.get("packages")

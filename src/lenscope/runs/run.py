@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lenscope.nets.catalogue import Network
     from lenscope.training.events import Weights
 
-LIMIT = 16 * 2**20  # bytes of a JSON file that we are willing to read
+LIMIT = 4 * 2**20  # bytes of a JSON file that we are willing to read
 
 Facts = TypeVar("Facts")
 
@@ -41,7 +41,7 @@ class Status:
         ended: when, or None.
     """
 
-    state: str
+    state: Literal["running", "finished", "interrupted", "failed", "abandoned"]
     why: str | None
     started: str
     ended: str | None
@@ -67,9 +67,24 @@ class DataFacts:
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100_000)]
     channels: Annotated[int, Field(ge=1, le=1024)]
     image_size: tuple[int, int]
-    train_images: int
-    validation_images: int
-    test_images: int
+    train_images: Annotated[int, Field(ge=1)]
+    validation_images: Annotated[int, Field(ge=0)]
+    test_images: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """One time that a run went on.
+
+    Attributes:
+        step: after which.
+        at: when, ISO 8601 in UTC.
+        differs: what computed differently from then on, a phrase each; empty where it went on to the last bit.
+    """
+
+    step: int
+    at: str
+    differs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,11 @@ class Run:
         return _checked(DataFacts, self.environment.get("data"), self.path / "environment.json")
 
     @property
+    def resumed(self) -> tuple[Resumed, ...]:
+        """The times that it went on; raises RunError."""
+        return _checked(tuple[Resumed, ...], self.environment.get("resumed", []), self.path / "environment.json")
+
+    @property
     def status(self) -> Status:
         """How it stands now; read anew each time."""
         path = self.path / "status.json"
@@ -123,7 +143,7 @@ class Run:
     @property
     def losses(self) -> NDArray[np.float32]:
         """The loss of every step so far, in nats an image; float32, shape (steps,)."""
-        return np.frombuffer(self._appended("losses.f32"), "<f4").astype(np.float32)
+        return decode_losses(self._appended("losses.f32"))
 
     @property
     def film(self) -> Film:
@@ -133,17 +153,13 @@ class Run:
 
     def weights(self, which: Literal["initial", "final"] = "final") -> Weights:
         """The weights before or after training, float32, named as in the network's state_dict; raises RunError."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
+        from lenscope.runs.tensors import decode_tensors
 
         name = f"weights/{which}.safetensors"
         try:
-            weights = load(self._static(name))
-        except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a type that numpy lacks
+            return decode_tensors(self._static(name))[0]
+        except ValueError as error:
             raise RunError(f"{self.path / name}: not safetensors of float32 ({str(error)[:80]!r})") from None
-        if any(array.dtype != np.float32 for array in weights.values()):
-            raise RunError(f"{self.path / name}: not safetensors of float32; the run is broken")
-        return weights
 
     def network(self, which: Literal["initial", "final"] = "final") -> Network:
         """The network with its weights before or after training, in evaluation mode.
@@ -174,18 +190,29 @@ class Run:
         return manifest.read_appended(self.path, name, self.committed)
 
 
+def decode_losses(content: bytes) -> NDArray[np.float32]:
+    """The losses in a file's bytes; what follows the last whole one is left out."""
+    return np.frombuffer(content[: len(content) // 4 * 4], "<f4").astype(np.float32)
+
+
 def open_run(path: str | Path) -> Run:
     """A run by its directory.
 
     Raises:
-        RunError: not a run directory, or one without its first commit.
+        RunError: not a run directory, one without its first commit, or one without sound settings.
     """
+    run = find_run(path)
+    _ = run.config
+    return run
+
+
+def find_run(path: str | Path) -> Run:
+    """A run by its directory, whatever is in its files; raises RunError where there is none."""
     run = Run(Path(path))
     if not run.path.is_dir():
         raise RunError(f"{run.path}: no such run directory; 'lenscope runs' lists those there are")
     if not (run.path / manifest.FILE).exists():
         raise RunError(f"{run.path}: lacks {manifest.FILE}; not a run directory, or its run had not begun")
-    _ = run.config
     return run
 
 

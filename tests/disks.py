@@ -1,0 +1,74 @@
+"""Disks that fail, and disks whose power goes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lenscope.runs import storage
+from lenscope.runs.storage import Disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+D = TypeVar("D", bound=Disk)
+
+OPERATIONS = tuple(name for name in vars(Disk) if not name.startswith("_"))
+
+
+class Watched(Disk):
+    """A disk of which every operation goes through `act`."""
+
+    def act(self, name: str, real: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        raise NotImplementedError
+
+
+def _through_act(name: str) -> Callable[..., Any]:
+    def operation(self: Watched, *arguments: Any) -> Any:
+        return self.act(name, getattr(super(Watched, self), name), arguments)
+
+    return operation
+
+
+for _name in OPERATIONS:
+    setattr(Watched, _name, _through_act(_name))
+
+
+class Failing(Watched):
+    """Fails its n-th operation (from 1) and, where `for_good`, all that follow; `error` None only writes too little."""
+
+    def __init__(self, number: int, error: int | None, *, for_good: bool) -> None:
+        self.number, self.error, self.for_good, self.count = number, error, for_good, 0
+
+    def act(self, name: str, real: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        self.count += 1
+        if self.count != self.number and not (self.for_good and self.count > self.number):
+            return real(*arguments)
+        if self.error is None:
+            return real(*_half(arguments) if name == "write" else arguments)
+        if name in {"close", "write"}:  # the system has done it, or a part, when it tells of a failure
+            real(*_half(arguments) if name == "write" else arguments)
+        raise OSError(self.error, os.strerror(self.error))
+
+
+def _half(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    descriptor, content = arguments
+    return descriptor, content[: max(1, len(content) // 2)]
+
+
+def count_operations(work: Callable[[], object]) -> int:
+    """How many operations it takes."""
+    with in_place(Failing(0, None, for_good=False)) as disk:
+        work()
+    return disk.count
+
+
+@contextmanager
+def in_place(disk: D) -> Iterator[D]:
+    """This disk instead of the real one."""
+    real, storage.disk = storage.disk, disk
+    try:
+        yield disk
+    finally:
+        storage.disk = real
