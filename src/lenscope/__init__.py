@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         show_preparation,
         summary,
         train,
+        verify,
     )
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Dataset, Splits
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "compare": "api", "confusion": "api", "curves": "api", "evaluate": "api", "kernels": "api", "load": "api",
     "mistakes": "api", "plot": "api", "predict": "api", "resume": "api", "show_preparation": "api", "summary": "api",
-    "train": "api",
+    "train": "api", "verify": "api",
     "TrainConfig": "config",
     "Dataset": "data.dataset", "Splits": "data.dataset",
     "DataError": "errors", "Interrupted": "errors", "LenscopeError": "errors", "NonFiniteError": "errors",
@@ -100,6 +101,7 @@ __all__ = [
     "show_preparation",
     "summary",
     "train",
+    "verify",
 ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lenscope.config import TrainConfig, resolve
 from lenscope.data.dataset import Dataset, Splits
 from lenscope.errors import DataError
-from lenscope.runs.run import Run, open_run
+from lenscope.runs.run import Run, find_run, open_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lenscope.plots.kernels import KernelsDisplay, KernelStyle
     from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
     from lenscope.runs.record import Watcher
+    from lenscope.runs.verify import Finding
 
 
 def load(data: str | Path = "mnist", *, data_dir: str | Path | None = None) -> Splits:
@@ -118,6 +119,41 @@ def resume(
     path = _path_of(run)
     config = settings_to_resume(path, epochs)
     return resume_run(path, load(config.data, data_dir=data_dir), config, _watcher(progress))
+
+
+def verify(
+    run: Run | str | Path,
+    *,
+    replay: bool = False,
+    from_checkpoint: bool = False,
+    progress: bool | Watcher = True,
+    data_dir: str | Path | None = None,
+) -> list[Finding]:
+    """Whether a run directory is what it says it is: a finding for each of its files.
+
+    Every file is compared with the manifest's size and SHA-256, and the files with one another: no epoch is missing,
+    each training loss is that of its steps, the film runs from the initial to the final kernels, all is finite.
+
+    Args:
+        run: the run or its directory.
+        replay: where all is sound, train it again as well, writing nothing, and compare what comes to the last bit.
+        from_checkpoint: replay from the oldest checkpoint that is kept, instead of from the beginning.
+        progress: as for `train`, of the replay.
+        data_dir: as for `load`.
+
+    Raises:
+        RunError: no run directory, or one whose manifest is broken; with `replay`, other data than the run's.
+        DataError, UsageError: with `replay`, data, engine or device that cannot be had.
+    """
+    from lenscope.runs.replay import replay_run
+    from lenscope.runs.verify import verify_run
+
+    run = run if isinstance(run, Run) else find_run(run)
+    found = verify_run(run)
+    if not (replay or from_checkpoint) or not all(finding.sound for finding in found):
+        return found
+    splits = load(run.config.data, data_dir=data_dir)
+    return found + replay_run(run, splits, _watcher(progress), from_checkpoint=from_checkpoint)
 
 
 def evaluate(

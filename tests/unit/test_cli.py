@@ -68,6 +68,7 @@ def test_transcript_of_a_first_session(here, digits, capsys, golden):
         ("compare", "runs/digits-lenet-001", "mine"),
         ("evaluate", "runs/digits-lenet-001"),
         ("plot", "mine", "--kernel", 15),
+        ("verify", "mine", "--replay", "--quiet"),
     ]
     transcript = ""
     for command in commands:
@@ -445,6 +446,20 @@ def interrupted_at(epoch, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(TerminalWatcher, "__call__", interrupt)
+
+
+def test_a_broken_file_is_shown_in_its_place_and_ends_with_exit_code_1(tiny_run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run.path, copy)
+    code, out, _ = run_cli(capsys, "verify", copy, "--json")
+    assert (code, json.loads(out)["sound"]) == (0, True)
+    (copy / "film.bin").write_bytes(b"")
+    code, out, err = run_cli(capsys, "verify", copy, "--replay")
+    assert code == 1
+    assert re.search(r"^film\.bin +BROKEN  differs from the manifest", out, re.MULTILINE)
+    assert err.startswith(f"lenscope verify: {copy}: not what it should be: film.bin; restore it from a copy, or")
+    code, out, _ = run_cli(capsys, "verify", copy, "--json")
+    assert (code, json.loads(out)["sound"]) == (1, False)
 
 
 def test_an_interrupted_run_goes_on_as_its_message_says(here, digits, capsys, monkeypatch):

@@ -22,6 +22,7 @@ VERBS = {
     "evaluate": ("use", "Evaluate", "measure a run's network on a labelled set"),
     "predict": ("use", "Predict", "ask a run's network what pictures show"),
     "runs": ("look", "Runs", "list runs with state, accuracy and course"),
+    "verify": ("verify", "Verify", "compare every file of a run with its manifest, and train it again on demand"),
     "compare": ("look", "Compare", "print what differs between runs"),
     "summary": ("look", "ShowSummary", "print a network's sizes, parameters and multiply-adds"),
     "data": ("data", "Data", "list, fetch, verify and locate data sets"),

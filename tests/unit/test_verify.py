@@ -1,0 +1,260 @@
+"""A run directory that is sound is said to be, and one that is not is found out, also where its hashes agree."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+import lenscope
+from fixtures_runs import QUICK, Act, begin_and_die, die
+from lenscope.errors import RunError, UsageError
+from lenscope.runs import manifest
+from lenscope.runs.film import encode_record
+from lenscope.runs.metrics import HEADER, encode_row
+from lenscope.runs.record import record_run
+from lenscope.runs.replay import replay_run
+from lenscope.runs.run import find_run, open_run
+from lenscope.runs.verify import verify_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lenscope.runs.run import Run
+
+
+@pytest.fixture
+def run(tiny_run: Run, tmp_path: Path) -> Run:
+    shutil.copytree(tiny_run.path, tmp_path / "run")
+    return open_run(tmp_path / "run")
+
+
+def plant(run: Run, name: str, content: bytes) -> None:
+    """Put a content in place, and its hash into the manifest."""
+    (run.path / name).write_bytes(content)
+    committed = run.committed
+    table = committed.appended if name in manifest.APPENDED else committed.static
+    table[name] = manifest.entry_of(content)
+    (run.path / manifest.FILE).write_bytes(committed.to_json())
+
+
+def broken(run: Run) -> dict[str, str]:
+    return {finding.part: finding.says for finding in verify_run(find_run(run.path)) if not finding.sound}
+
+
+def test_a_sound_run_is_found_sound_file_by_file(run: Run) -> None:
+    found = {finding.part: finding.says for finding in verify_run(run)}
+    assert not broken(run)
+    assert found.keys() == {*run.committed.static, *run.committed.appended, "status.json"}
+    assert found["status.json"] == "finished"
+    assert found["film.bin"] == "5 snapshots, steps 0 to 6"
+    assert found["losses.f32"] == "6 steps, all finite"
+    assert found["metrics.csv"].startswith("3 of 3 rows")
+    assert found["checkpoint/000000000006.safetensors"] == "after step 6, in epoch 3; all finite"
+
+
+@pytest.mark.parametrize("name", ["config.toml", "film.bin", "weights/final.safetensors", "losses.f32"])
+def test_a_changed_file_is_found_and_it_alone(run: Run, name: str) -> None:
+    content = (run.path / name).read_bytes()
+    (run.path / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert broken(run) == {name: "differs from the manifest; the file was changed after the run"}
+    (run.path / name).unlink()
+    assert list(broken(run)) == [name]
+
+
+@pytest.mark.parametrize("name", ["weights/final.safetensors", "film.bin", "config.toml", "metrics.csv"])
+def test_a_file_that_is_gone_from_the_manifest_as_well_is_missed(run: Run, name: str) -> None:
+    (run.path / name).unlink()
+    committed = run.committed
+    committed.static.pop(name, None)
+    committed.appended.pop(name, None)
+    (run.path / manifest.FILE).write_bytes(committed.to_json())
+    assert name in broken(run)
+
+
+def weights(run: Run, change: Any) -> bytes:
+    arrays = {name: array.copy() for name, array in run.weights("final").items()}
+    change(arrays)
+    return save(arrays)
+
+
+def rows(run: Run, *changes: tuple[int, str, Any]) -> bytes:
+    table = run.metrics.rows()
+    for number, field, value in changes:
+        table[number] = replace(table[number], **{field: value})
+    return HEADER.encode() + b"".join(map(encode_row, table))
+
+
+def film(run: Run, steps: list[int], change: float = 0.0) -> bytes:
+    shots = [{name: kernels[place] for name, kernels in run.film.kernels.items()} for place in range(len(run.film))]
+    shots[0]["conv1"] = shots[0]["conv1"] + np.float32(change)
+    return b"".join(encode_record(step, shot) for step, shot in zip(steps, shots, strict=False))
+
+
+def losses(run: Run, *changes: tuple[int, float], length: int = 6) -> bytes:
+    values = np.resize(run.losses, length).astype("<f4")
+    for number, value in changes:
+        values[number] = value
+    return values.tobytes()
+
+
+STEPS = [0, 1, 2, 3, 6]
+FALSE: dict[str, tuple[str, Any, str]] = {
+    "weights": (
+        "weights/final.safetensors",
+        lambda run: weights(run, lambda arrays: arrays["fc1.bias"].fill(np.nan)),
+        "a weight is not finite; the run is broken",
+    ),
+    "an epoch": ("metrics.csv", lambda run: rows(run, (2, "epoch", 7)), "an epoch is missing"),
+    "the last epoch": ("metrics.csv", lambda run: rows(run)[: rows(run).rfind(b"\n2,") + 1], "lacks the last epochs"),
+    "a training loss": ("metrics.csv", lambda run: rows(run, (1, "train_loss", 2.0)), "epoch 1 is not that of its"),
+    "no training loss": ("metrics.csv", lambda run: rows(run, (1, "train_loss", None)), "epoch 1 is not that of its"),
+    "a loss": ("losses.f32", lambda run: losses(run, (3, np.inf)), "a loss is cut or not finite"),
+    "a cut loss": ("losses.f32", lambda run: losses(run) + b"x", "a loss is cut or not finite"),
+    "fewer losses": ("losses.f32", lambda run: losses(run, length=5), "5 steps for 2 epochs of 3"),
+    "more losses": ("losses.f32", lambda run: losses(run, length=7), "7 steps for 2 epochs of 3"),
+    "the film's start": ("film.bin", lambda run: film(run, STEPS, 0.5), "does not begin with the initial kernels"),
+    "the film's end": ("film.bin", lambda run: film(run, [0, 1, 6]), "does not end with the final kernels"),
+    "the film's order": ("film.bin", lambda run: film(run, [0, 2, 1]), "steps out of order"),
+    "the film's steps": ("film.bin", lambda run: film(run, [0, 1, 9]), "a snapshot after the last step"),
+    "the film's numbers": ("film.bin", lambda run: film(run, STEPS, np.nan), "not finite"),
+    "the film's length": ("film.bin", lambda run: film(run, STEPS)[:-9], "ends within a snapshot"),
+    "no film": ("film.bin", lambda _: b"", "ends within a snapshot"),
+    "settings": ("config.toml", lambda _: b"epochs = 'x'", "epochs"),
+    "facts": ("environment.json", lambda _: b'{"data": {"train_images": 0}}', "missing or wrong"),
+}
+
+
+@pytest.mark.parametrize("what", FALSE)
+def test_what_contradicts_the_other_files_is_found_though_its_hash_agrees(run: Run, what: str) -> None:
+    name, make, says = FALSE[what]
+    plant(run, name, make(run))
+    assert says in broken(run)[name]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda arrays, _: arrays["second"].fill(np.inf), "a number is not finite"),
+        (lambda _, facts: facts["appended"]["film.bin"].update(size=10**9), "counts more of film.bin than there is"),
+        (lambda _, facts: facts["appended"].update(new={"size": 1, "sha256": ""}), "not a checkpoint"),
+        (lambda _, facts: facts.pop("step"), "not a checkpoint"),
+    ],
+    ids=range(4),
+)
+def test_a_checkpoint_that_contradicts_the_run_is_found(run: Run, change: Any, says: str) -> None:
+    [name] = [name for name in run.committed.static if name.startswith("checkpoint/")]
+    content = (run.path / name).read_bytes()
+    arrays = {name: array.copy() for name, array in load(content).items()}
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    facts = json.loads(header["__metadata__"]["lenscope"])
+    change(arrays, facts)
+    plant(run, name, save(arrays, {"lenscope": json.dumps(facts)}))
+    assert says in broken(run)[name]
+
+
+def test_a_state_that_nobody_knows_is_found(run: Run) -> None:
+    status = json.loads((run.path / "status.json").read_bytes())
+    (run.path / "status.json").write_text(json.dumps({**status, "state": "ginished"}))
+    assert broken(run) == {"status.json": "state is missing or wrong; the run is broken"}
+
+
+def test_a_run_that_has_hardly_begun_is_sound(tiny, tmp_path: Path) -> None:
+    begin_and_die(tiny, QUICK.with_settings(checkpoint_every="100"), tmp_path / "run", 1)
+    assert not broken(open_run(tmp_path / "run"))
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such run directory"):
+        lenscope.verify(tmp_path / "none")
+
+
+@pytest.mark.parametrize("engine", ["fused", "torch"])
+def test_a_run_that_is_repeated_is_equal_to_the_last_bit(tiny, tmp_path: Path, engine: str) -> None:
+    config = QUICK.with_settings(engine=engine, augment="shift=1", validation=10, threads=1)
+    run = record_run(config, tiny, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    watcher = Act(100, die)
+    found = replay_run(run, tiny, watcher)
+    assert watcher.started[0].step == 0
+    assert all(finding.sound for finding in found)
+    assert {finding.part: finding.says for finding in found} == {
+        "weights/initial.safetensors": "repeated, 1 of 1 equal",
+        "film.bin": "repeated, 6 of 6 equal",
+        "metrics.csv": "repeated, 4 of 4 equal",
+        "losses.f32": "repeated, 9 of 9 equal",
+        "checkpoint/000000000009.safetensors": "repeated, 1 of 1 equal",
+        "weights/final.safetensors": "repeated, 1 of 1 equal",
+    }
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_a_run_that_died_is_repeated_as_far_as_it_got(tiny, tmp_path: Path, step: int) -> None:
+    begin_and_die(tiny, QUICK, tmp_path / "run", step)
+    run = open_run(tmp_path / "run")
+    found = {finding.part: finding.says for finding in replay_run(run, tiny)}
+    done = len(run.losses)
+    assert found.get("losses.f32", "") == (f"repeated, {done} of {done} equal" if done else "")
+    assert all("repeated" in says for says in found.values())
+
+
+def test_a_run_is_repeated_from_its_oldest_checkpoint(tiny, tmp_path: Path) -> None:
+    run = record_run(QUICK, tiny, tmp_path / "run")
+    found = {finding.part: finding.says for finding in replay_run(run, tiny, from_checkpoint=True)}
+    assert found["losses.f32"] == "repeated, 1 of 1 equal"  # of the checkpoints after steps 8 and 9, from the first
+    assert found["weights/final.safetensors"] == "repeated, 1 of 1 equal"
+
+
+def test_without_a_checkpoint_before_the_end_there_is_nothing_to_repeat_from_it(tiny, tiny_run) -> None:
+    with pytest.raises(RunError, match="keeps no checkpoint before its last step; leave out --from-checkpoint"):
+        replay_run(tiny_run, tiny, from_checkpoint=True)
+
+
+def test_a_loss_that_is_not_the_runs_own_is_found_by_repeating_it(tiny, run: Run) -> None:
+    plant(run, "losses.f32", losses(run, (4, 1.5)))
+    found = {finding.part: (finding.sound, finding.says) for finding in replay_run(open_run(run.path), tiny)}
+    assert found["losses.f32"] == (False, "differs at step 5")
+    assert found["film.bin"][0]
+    assert "weights/final.safetensors" not in found  # it went no further
+
+
+def test_other_data_cannot_repeat_a_run(tiny, run: Run) -> None:
+    other = replace(tiny, train=tiny.train.take(np.arange(59)))
+    with pytest.raises(RunError, match="no longer those that it was trained on"):
+        replay_run(run, other)
+
+
+def test_what_may_differ_is_said(tiny, run: Run) -> None:
+    facts = json.loads((run.path / "environment.json").read_bytes())
+    resumed = [{"step": 3, "at": "2026-01-01T00:00:00", "differs": ["isa is avx2, was avx512"]}]
+    plant(run, "environment.json", json.dumps({**facts, "isa": "sse", "resumed": resumed}).encode())
+    found = [finding.says for finding in replay_run(open_run(run.path), tiny) if finding.part == "environment.json"]
+    assert len(found) == 2
+    assert found[0].endswith(", was sse: the last bits may differ")
+    assert found[1] == "isa is avx2, was avx512, when it went on: the last bits may differ"
+
+
+def test_the_times_a_run_went_on_are_checked(run: Run) -> None:
+    plant(run, "environment.json", json.dumps({**run.environment, "resumed": 5}).encode())
+    with pytest.raises(RunError, match=r"environment\.json: the data is missing or wrong"):
+        _ = open_run(run.path).resumed
+
+
+def test_a_run_with_a_broken_file_is_not_repeated(run: Run) -> None:
+    (run.path / "film.bin").write_bytes(b"")
+    found = lenscope.verify(run, replay=True)
+    assert [finding.part for finding in found if not finding.sound] == ["film.bin"]
+    assert not [finding for finding in found if "repeated" in finding.says]
+
+
+def test_another_networks_engine_is_refused_by_a_replay(tiny, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LENSCOPE_ISA", "none")
+    plant(run, "config.toml", run.config.with_settings(engine="fused").to_toml().encode())
+    with pytest.raises(UsageError):
+        replay_run(open_run(run.path), tiny)
