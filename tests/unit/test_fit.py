@@ -25,7 +25,7 @@ from lenscope.training.events import (
     State,
     StepsDone,
 )
-from lenscope.training.fit import fit
+from lenscope.training.fit import Start, fit
 from lenscope.training.torch_engine import TorchEngine
 
 
@@ -45,7 +45,7 @@ class Spy:
         self.rates += learning_rates
         return np.array([batch.mean() for batch in batches], np.float32)
 
-    def evaluate(self, dataset):
+    def evaluate(self, dataset, _look):
         self.scored.append(len(dataset))
         return Score(next(self.validation_losses, 1.0) if len(dataset) == 6 else 3.0, 0.5)
 
@@ -67,13 +67,13 @@ def settings(**changes):
     return TrainConfig(**{"device": "cpu", "batch_size": 25, "epochs": 2, **changes})
 
 
-def trained(splits, stop=lambda: False, plant=None, **changes):
+def trained(splits, stop=lambda: False, plant=None, start=None, **changes):
     """The events of a run on the torch engine, and the engine."""
     config, sized = settings(**changes), splits.resized(32)
     engine = TorchEngine(build("lenet", 1, 10, config.seed), sized.train, config)
     if plant:
         plant(engine)
-    return list(fit(config, sized, engine, stop)), engine
+    return list(fit(config, sized, engine, stop, start)), engine
 
 
 def of(kind, events):
@@ -269,18 +269,39 @@ def test_a_validation_loss_that_goes_on_falling_is_waited_for(tiny):
     assert (events[-1].step, events[-1].why) == (12, None)
 
 
-@pytest.mark.parametrize("at", [0, 1, 2, 3, 4, 5])
-def test_a_stop_ends_between_steps(tiny, at):
-    asked = iter([False] * at)
+@pytest.mark.parametrize(
+    ("times", "steps", "rows"),
+    [(0, 0, 0), (1, 0, 1), (2, 1, 1), (3, 2, 1), (4, 3, 1), (5, 3, 2), (6, 4, 2), (7, 5, 2), (8, 6, 2)],
+)
+def test_a_stop_ends_between_steps_or_in_an_evaluation(tiny, times, steps, rows):
+    asked = iter([False] * times)
     events, engine = trained(tiny, stop=lambda: next(asked, True))
     stopped = events[-1]
     assert isinstance(stopped, RunStopped)
-    assert (stopped.step, stopped.why, stopped.error) == (at, "interrupted", None)
-    assert sum(len(event.losses) for event in of(StepsDone, events)) == at
-    assert len(rows_of(events)) == 1 + at // 3
+    assert (stopped.step, stopped.why, stopped.error) == (steps, "interrupted", None)
+    assert sum(len(event.losses) for event in of(StepsDone, events)) == steps
+    assert len(rows_of(events)) == rows
+    assert [(kept.step, kept.position.done) for kept in of(Checkpoint, events)] == [(steps, steps - 3 * (rows - 1))][
+        :rows
+    ]
     straight, _ = trained(tiny)
-    np.testing.assert_array_equal(losses_of(events) if at else [], losses_of(straight)[:at])
+    np.testing.assert_array_equal(losses_of(events) if steps else [], losses_of(straight)[:steps])
     assert same_weights(stopped.weights, engine.weights())
+
+
+@pytest.mark.parametrize("times", range(2, 12))
+def test_what_a_stop_kept_goes_on_to_the_same_end(tiny, times):
+    asked = iter([False] * times)
+    events, _ = trained(tiny, stop=lambda: next(asked, True), train_accuracy=True)
+    [kept] = of(Checkpoint, events)
+    losses = losses_of(events)[len(losses_of(events)) - kept.position.done :] if kept.step else np.empty(0, np.float32)
+    later, _ = trained(tiny, start=Start(kept.position, losses, kept.state), train_accuracy=True)
+    straight, _ = trained(tiny, train_accuracy=True)
+    assert same_weights(later[-1].weights, straight[-1].weights)
+    both = rows_of(events) + rows_of(later)
+    assert [(row.train_loss, row.train_accuracy, row.test_loss) for row in both] == [
+        (row.train_loss, row.train_accuracy, row.test_loss) for row in rows_of(straight)
+    ]
 
 
 def test_an_interrupted_gd_step_is_as_if_it_had_not_begun(tiny, monkeypatch):

@@ -115,6 +115,15 @@ def test_evaluate_counts_each_image_once(tiny, engine, monkeypatch):
         assert score.accuracy == plain.accuracy
 
 
+def test_an_evaluation_looks_up_after_each_part(tiny, engine, monkeypatch):
+    monkeypatch.setattr(fused_engine, "PART", 7)
+    seen = []
+    engine.evaluate(tiny.test.resized(32), lambda: seen.append("part"))
+    assert seen == ["part"] * 3
+    with pytest.raises(StopIteration):
+        engine.evaluate(tiny.test.resized(32), iter(["part"]).__next__)
+
+
 def test_the_weights_are_read_before_each_call_and_written_after_it(tiny, engine):
     before = engine.weights()
     engine.run(1, [ALL], [0.1], never)
@@ -218,16 +227,37 @@ def test_a_signal_is_heard_within_a_call(engine):
 
 
 @pytest.mark.parametrize("name", ["conv1.weight", "conv1.bias", "conv2.weight", "fc1.bias", "fc2.weight", "fc3.bias"])
-@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_broken_weight_is_named_and_the_weights_before_come_back(engine, name, value):
     engine.run(1, [ALL], [0.1], never)
+    before = engine.weights()
     dict(engine.network.named_parameters())[name].data.view(-1)[0] = value
     losses = engine.run(1, [ALL] * 3, [0.1] * 3, never)
     assert len(losses) == 1
     assert np.isnan(losses[0])
     assert engine.failed_layer == name
-    assert all(np.isfinite(values).all() for values in engine.weights().values())
+    assert same(engine.weights(), before)
     assert all(parameter.grad is None for parameter in engine.network.parameters())
+
+
+@pytest.mark.parametrize("kind", [FusedEngine, TorchEngine])
+def test_a_broken_weight_before_the_first_step_is_refused_too(tiny, kind):
+    engine = engine_of(tiny, kind)
+    before = engine.weights()
+    engine.network.conv2.bias.data[3] = -math.inf
+    assert np.isnan(engine.run(1, [ALL] * 3, [0.1] * 3, never)).tolist() == [True]
+    assert engine.failed_layer == "conv2.bias"
+    assert same(engine.weights(), before)
+
+
+@pytest.mark.parametrize("kind", [FusedEngine, TorchEngine])
+def test_a_step_that_is_lost_right_after_a_state_was_loaded_goes_back_to_it(tiny, kind):
+    trained, engine = (engine_of(tiny, kind) for _ in range(2))
+    trained.run(1, [ALL] * 2, [0.1] * 2, never)
+    trained.network.fc1.weight.data.fill_(1e38)  # finite, and leads to a loss that is not
+    engine.load(trained.state())
+    assert np.isnan(engine.run(1, [ALL], [0.1], never)).tolist() == [True]
+    assert same(engine.weights(), trained.weights())
 
 
 def test_finite_weights_whose_output_is_not_are_named_by_their_layer(engine):

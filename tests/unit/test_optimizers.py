@@ -49,6 +49,17 @@ def plain_steps(train, make, batches, rates, decay):
     return losses, {name: tensor.numpy() for name, tensor in network.state_dict().items()}
 
 
+def test_nesterov_without_momentum_is_the_plain_step(tiny):
+    engines = [engine_of(tiny.train, optimizer=name, momentum=0.0) for name in ("nesterov", "momentum", "sgd")]
+    batches = [np.arange(30), np.arange(30, 60)]
+    first, *others = [engine.run(1, batches, [0.1, 0.1], never).tobytes() + flat(engine) for engine in engines]
+    assert others == [first, first]
+
+
+def flat(engine):
+    return b"".join(values.tobytes() for values in engine.weights().values())
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", PLAIN)
 def test_updates_are_those_of_torch_on_the_plain_gradients(tiny, name, decay):

@@ -56,6 +56,16 @@ def test_evaluate_counts_each_image_once(tiny, monkeypatch, part, network):
     assert score.accuracy == accuracy
 
 
+@pytest.mark.parametrize(("network", "part"), [("lenet", "EVALUATED"), ("lenet1998", "PART")])
+def test_an_evaluation_looks_up_after_each_part(tiny, monkeypatch, network, part):
+    monkeypatch.setattr(torch_engine, part, 7)
+    engine, seen = TorchEngine(build(network, 1, 10, 0), tiny.train.resized(32), TrainConfig(device="cpu")), []
+    engine.evaluate(tiny.test.resized(32), lambda: seen.append("part"))
+    assert seen == ["part"] * 3
+    with pytest.raises(StopIteration):
+        engine.evaluate(tiny.test.resized(32), iter(["part"]).__next__)
+
+
 def test_evaluating_changes_nothing(tiny, engine):
     before = engine.weights()
     engine.evaluate(tiny.test.resized(32))
@@ -195,15 +205,17 @@ def test_an_interrupted_step_in_parts_is_as_if_it_had_not_begun(tiny, engine, mo
 
 
 @pytest.mark.parametrize("name", ["conv1.weight", "conv1.bias", "conv2.weight", "fc1.bias", "fc2.weight", "fc3.bias"])
-@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_broken_weight_is_named(engine, name, value):
     engine.run(1, [np.arange(60)], [0.1], never)
+    before = engine.weights()
     dict(engine.network.named_parameters())[name].data.view(-1)[0] = value
     losses = engine.run(1, [np.arange(60)] * 3, [0.1] * 3, never)
     assert len(losses) == 1
     assert np.isnan(losses[0])
     assert engine.failed_layer == name
-    assert all(np.isfinite(values).all() for values in engine.weights().values())
+    for layer, values in engine.weights().items():
+        np.testing.assert_array_equal(values, before[layer])
 
 
 @pytest.mark.parametrize("name", ["conv1.weight", "conv2.bias", "fc1.weight", "fc3.weight"])
@@ -230,7 +242,7 @@ def test_finite_weights_whose_output_is_not_are_named_by_their_layer(engine):
 def test_gradients_too_large_to_sum_up_are_refused_too(engine):
     plant_gradient(engine, "fc3.bias", lambda gradient: torch.full_like(gradient, 1e25))
     assert np.isnan(engine.run(1, [np.arange(60)], [0.1], never)).all()
-    assert engine.failed_layer == "the loss or its gradient"
+    assert engine.failed_layer == "the square of the gradient of fc3.bias"
 
 
 @pytest.mark.parametrize("steps", [1, 3])

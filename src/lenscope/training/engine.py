@@ -50,12 +50,16 @@ class Engine(Protocol):
         The epoch, counted from 1, decides with the seed how each image is distorted, where the config asks for it.
         Where `stop()` turns true, fewer losses come back: a step that was interrupted is as if it had not begun.
         A step whose loss, gradient or new weights are not finite is not taken: its loss comes back as NaN, the last of
-        the call, and the weights are the last that gave a finite loss.
+        the call, and the weights are the last that gave a finite loss. Where somebody else has put such a number into
+        the weights since the last call, they are those that it left.
         """
         ...
 
-    def evaluate(self, dataset: Dataset) -> Score:
-        """Loss and accuracy over all images, each counted once."""
+    def evaluate(self, dataset: Dataset, look: Callable[[], object] = lambda: None) -> Score:
+        """Loss and accuracy over all images, each counted once.
+
+        `look` is called after each part of them, several times a second; what it raises comes through.
+        """
         ...
 
     def weights(self) -> Weights:

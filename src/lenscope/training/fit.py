@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenscope.config import TrainConfig
-    from lenscope.data.dataset import Dataset, Splits
-    from lenscope.training.engine import Engine, Score
+    from lenscope.data.dataset import Splits
+    from lenscope.training.engine import Engine
     from lenscope.training.events import Event, State
 
 FIRST_SNAPSHOTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)  # the kernels move fastest at the start
+INTERRUPTED = "interrupted"
 CALL_SECONDS = 0.05  # how long a call of the engine may take, so that a bar moves and an interrupt is heard
 
 
@@ -54,7 +55,8 @@ def fit(
         config: the settings.
         splits: images at the network's size, the validation part already held out.
         engine: holds the network and the training images.
-        stop: looked at between steps; once true, the run ends after the step in hand.
+        stop: looked at between steps; once true, the run ends after the step in hand. An evaluation that it ends is as
+            if it had not begun.
         start: where to go on, instead of from the untrained network.
 
     Yields:
@@ -66,12 +68,16 @@ def fit(
         RunError: a state that is not this network's and optimiser's.
     """
     check_batch_size(config, len(splits.train))
-    course = _Course(config, len(splits.train), Pace(config.checkpoint_every))
-    yield _started(config, splits, engine, course, start)
+    course = _Course(config, splits, Pace(config.checkpoint_every))
+    yield _started(course, engine, start)
     at, losses = Position(), np.empty(0, np.float32)
     if start is None:
         yield Snapshot(0, engine.kernels())
-        yield EpochDone(_measure(EpochMetrics(epoch=0), config, splits, engine))
+        untrained = _measure(EpochMetrics(epoch=0), course, engine, stop)
+        if untrained is None:  # nothing is done that a checkpoint could keep
+            yield RunStopped(0, engine.weights(), INTERRUPTED)
+            return
+        yield EpochDone(untrained)
     else:
         engine.load(start.state)
         at, losses = start.position, start.losses
@@ -79,7 +85,6 @@ def fit(
         metrics = yield from _train_epoch(at, losses, course, engine, stop)
         if metrics is None:
             return
-        metrics = _measure(metrics, config, splits, engine)
         yield EpochDone(metrics)
         at, losses = _after_epoch(at, metrics), losses[:0]
         step, last = course.step(at), at.epoch > config.epochs or _early_end(config, at) is not None
@@ -134,8 +139,12 @@ class _Course:
     """The steps of a run: how many, on which images, at which rates, and which are followed by a checkpoint."""
 
     config: TrainConfig
-    images: int
+    splits: Splits
     pace: Pace
+
+    @property
+    def images(self) -> int:
+        return len(self.splits.train)
 
     @property
     def batch_size(self) -> int:
@@ -162,9 +171,10 @@ class _Course:
         return learning_rates(config.schedule, config.learning_rate, self.steps, start, start + self.steps_per_epoch)
 
 
-def _started(config: TrainConfig, splits: Splits, engine: Engine, course: _Course, start: Start | None) -> RunStarted:
+def _started(course: _Course, engine: Engine, start: Start | None) -> RunStarted:
+    splits = course.splits
     return RunStarted(
-        config=config,
+        config=course.config,
         train_images=len(splits.train),
         validation_images=len(splits.validation or ()),
         test_images=len(splits.test or ()),
@@ -184,7 +194,7 @@ def _started(config: TrainConfig, splits: Splits, engine: Engine, course: _Cours
 def _train_epoch(
     at: Position, losses: NDArray[np.float32], course: _Course, engine: Engine, stop: Callable[[], bool]
 ) -> Generator[Event, None, EpochMetrics | None]:
-    """The events of one epoch, or of what is left of it; returns its metrics, or None where the run stopped."""
+    """The events of one epoch, or of what is left of it; returns its row, or None where the run stopped."""
     batches, rates = course.batches(at.epoch), course.rates(at.epoch)
     before = (at.epoch - 1) * len(batches)
     parts, per_call = [losses], 1
@@ -207,7 +217,7 @@ def _train_epoch(
             yield Snapshot(step, engine.kernels())
         if at.done < len(batches) and course.pace.due(step, epoch_done=None):
             yield _checkpoint(at, course, engine)
-    return EpochMetrics(
+    metrics = EpochMetrics(
         epoch=at.epoch,
         train_loss=float(np.dot(np.concatenate(parts, dtype=np.float64), [len(batch) for batch in batches]))
         / course.images,
@@ -215,6 +225,10 @@ def _train_epoch(
         train_seconds=at.seconds,
         images_per_second=course.images / at.seconds,
     )
+    measured = _measure(metrics, course, engine, stop)
+    if measured is None:
+        yield from _stopped(at, course, engine, failed=False)
+    return measured
 
 
 def _next_pause(at: Position, before: int, until: int, pace: Pace) -> int:
@@ -231,14 +245,24 @@ def _stopped(at: Position, course: _Course, engine: Engine, *, failed: bool) -> 
         yield RunStopped(step, engine.weights(), str(error), error)
     else:
         yield _checkpoint(at, course, engine)
-        yield RunStopped(step, engine.weights(), "interrupted")
+        yield RunStopped(step, engine.weights(), INTERRUPTED)
 
 
-def _measure(metrics: EpochMetrics, config: TrainConfig, splits: Splits, engine: Engine) -> EpochMetrics:
-    """The row with the losses and accuracies of the parts that there are."""
-    begun = perf_counter()
-    validation, test = (_score(engine, part) for part in (splits.validation, splits.test))
-    train = _score(engine, splits.train if config.train_accuracy else None)
+def _measure(metrics: EpochMetrics, course: _Course, engine: Engine, stop: Callable[[], bool]) -> EpochMetrics | None:
+    """The row with the losses and accuracies of the parts that there are; None where it was interrupted."""
+
+    def look() -> None:
+        if stop():
+            raise _Stopped
+
+    splits, begun = course.splits, perf_counter()
+    train_part = splits.train if course.config.train_accuracy else None
+    try:
+        validation, test, train = (
+            engine.evaluate(part, look) if part else _NoScore() for part in (splits.validation, splits.test, train_part)
+        )
+    except _Stopped:
+        return None
     return replace(
         metrics,
         train_accuracy=train.accuracy,
@@ -250,8 +274,8 @@ def _measure(metrics: EpochMetrics, config: TrainConfig, splits: Splits, engine:
     )
 
 
-def _score(engine: Engine, part: Dataset | None) -> Score | _NoScore:
-    return engine.evaluate(part) if part else _NoScore()
+class _Stopped(Exception):  # noqa: N818 - not an error
+    """Ends an evaluation."""
 
 
 class _NoScore(NamedTuple):

@@ -15,7 +15,7 @@ from lenscope.nets.catalogue import convolutions, load_weights
 from lenscope.nets.lenet import LeNet
 from lenscope.training.engine import Score
 from lenscope.training.events import State
-from lenscope.training.nonfinite import UNKNOWN, first_non_finite
+from lenscope.training.nonfinite import UNKNOWN, first_broken_weight, first_non_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +53,7 @@ class FusedEngine:
         self.network = network
         self.threads = config.threads or usable_processors()
         self.isa: str | None = native.instruction_set()
+        self._good = read_weights(network)
         self._images = np.ascontiguousarray(train.images)
         self._labels = train.labels.astype(np.int64)
         how = config.augment
@@ -80,6 +81,8 @@ class FusedEngine:
         indices = np.concatenate([np.empty(0, np.int64), *batches])
         ends = np.cumsum([len(batch) for batch in batches], dtype=np.int64)
         weights = read_weights(self.network)
+        if batches and not np.isfinite(weights).all():
+            return self._refuse_weights()
         try:
             losses = self._trainer.run(weights, indices, ends, np.array(learning_rates, np.float64), epoch, stop)
         finally:
@@ -88,12 +91,14 @@ class FusedEngine:
         if taken < len(losses):
             self.failed_layer = self._name_failure(batches[taken], [weights, self._trainer.refused()])
             _write_weights(self.network, weights)
+        self._good = weights
         return losses
 
-    def evaluate(self, dataset: Dataset) -> Score:
-        """Loss and accuracy over all images, each counted once."""
+    def evaluate(self, dataset: Dataset, look: Callable[[], object] = lambda: None) -> Score:
+        """Loss and accuracy over all images, each counted once; see `Engine.evaluate`."""
         loss, correct = 0.0, 0
         for log_probabilities, labels in _predictions(self.network, dataset, self.threads):
+            look()
             loss -= float(np.take_along_axis(log_probabilities, labels[:, None], 1).sum(dtype=np.float64))
             correct += int((log_probabilities.argmax(1) == labels).sum())
         return Score(loss / len(dataset), correct / len(dataset))
@@ -113,10 +118,17 @@ class FusedEngine:
     def load(self, state: State) -> None:
         """Go on from a state; raises RunError where it is another network's or optimiser's."""
         load_weights(self.network, state.weights)
+        self._good = read_weights(self.network)
         try:
             self._trainer.set_state(state.updates, state.first, state.second)
         except ValueError as error:
             raise RunError(f"{error}; the run is broken") from None
+
+    def _refuse_weights(self) -> NDArray[np.float32]:
+        """Go back to what the last call left, where somebody else has put what is not finite into the weights."""
+        self.failed_layer = first_broken_weight(self.network) or UNKNOWN
+        _write_weights(self.network, self._good)
+        return np.array([np.nan], np.float32)
 
     def _name_failure(self, batch: NDArray[np.int64], suspects: list[NDArray[np.float32]]) -> str:
         """What is not finite in a step on this batch with any of these weights, found by PyTorch."""

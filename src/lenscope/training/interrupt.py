@@ -23,7 +23,7 @@ class StopFlag:
 
 @contextmanager
 def listen_for_stop() -> Iterator[StopFlag]:
-    """Turn SIGINT and SIGTERM into a flag for a while; a second one acts as it always does.
+    """Turn the first SIGINT or SIGTERM into a flag for a while; from then on both act as they always do.
 
     Off the main thread, where Python cannot handle signals, the flag just stays down.
     """
@@ -34,7 +34,11 @@ def listen_for_stop() -> Iterator[StopFlag]:
 
     def raise_flag(number: int, _frame: Any) -> None:
         flag.signal = number
-        signal.signal(number, before[number])
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -42,5 +46,4 @@ def listen_for_stop() -> Iterator[StopFlag]:
             signal.signal(number, raise_flag)
         yield flag
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

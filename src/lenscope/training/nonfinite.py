@@ -13,19 +13,24 @@ if TYPE_CHECKING:
 UNKNOWN = "the loss or its gradient"
 
 
+def first_broken_weight(network: torch.nn.Module) -> str | None:
+    """The name of the first weight that is not finite."""
+    return next((name for name, weight in network.named_parameters() if not weight.isfinite().all()), None)
+
+
 def first_non_finite(network: torch.nn.Module, images: torch.Tensor) -> str:
-    """Name the first weight, layer's output or gradient that is not finite, in the order of the network.
+    """Name the first weight, layer's output or gradient that is not finite, or else has no finite square.
 
     Args:
         network: with the gradients of the step that failed, where they are known.
         images: some of that step's, as the network takes them.
 
     Returns:
-        Such as `conv1.weight`, `fc2` or `the gradient of fc3.bias`; UNKNOWN where all is finite.
+        Such as `conv1.weight`, `fc2`, `the gradient of fc3.bias` or `the square of fc3.bias`; UNKNOWN where all is
+        finite.
     """
-    for name, parameter in network.named_parameters():
-        if not parameter.isfinite().all():
-            return name
+    if broken := first_broken_weight(network):
+        return broken
     found: list[str] = []
 
     def look(name: str) -> Callable[..., None]:
@@ -39,10 +44,9 @@ def first_non_finite(network: torch.nn.Module, images: torch.Tensor) -> str:
     network(images)
     for handle in handles:
         handle.remove()
-    gradients = ((name, parameter.grad) for name, parameter in network.named_parameters())
-    broken = (f"the gradient of {name}" for name, gradient in gradients if _is_broken(gradient))
-    return next(iter(found), None) or next(broken, UNKNOWN)
-
-
-def _is_broken(gradient: torch.Tensor | None) -> bool:
-    return gradient is not None and not gradient.isfinite().all()
+    weights = dict(network.named_parameters())
+    gradients = {f"the gradient of {name}": weight.grad for name, weight in weights.items() if weight.grad is not None}
+    found += [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
+    values = (weights | gradients).items()
+    found += [f"the square of {name}" for name, value in values if not value.square().sum().isfinite()]
+    return next(iter(found), UNKNOWN)

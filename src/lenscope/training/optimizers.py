@@ -27,6 +27,7 @@ def build_optimizer(config: TrainConfig, parameters: Iterable[torch.nn.Parameter
         case "adamw":
             return torch.optim.AdamW(parameters, **common)  # type: ignore[arg-type]
         case "momentum" | "nesterov" as name:
-            return torch.optim.SGD(parameters, momentum=config.momentum, nesterov=name == "nesterov", **common)  # type: ignore[arg-type]
+            nesterov = name == "nesterov" and config.momentum > 0  # else torch refuses: both are sgd
+            return torch.optim.SGD(parameters, momentum=config.momentum, nesterov=nesterov, **common)  # type: ignore[arg-type]
         case _:
             return torch.optim.SGD(parameters, **common)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from lenscope.nets.lenet_pass import LeNetPass
 from lenscope.training.device_steps import PART, Learner, add_gradients, capture_graph, scaled
 from lenscope.training.engine import Score
 from lenscope.training.events import State
-from lenscope.training.nonfinite import first_non_finite
+from lenscope.training.nonfinite import UNKNOWN, first_broken_weight, first_non_finite
 from lenscope.training.optimizers import build_optimizer
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class TorchEngine:
         self._weights = _flattened(self.network)
         self._gradient = cast("torch.Tensor", self._weights.grad)
         self._before_update = self._weights.detach().clone()
+        self._good = self._weights.detach().clone()
         self._optimizer = build_optimizer(config, [self._weights])
         self._passes: Passes = {}
         capture = capture or choose_capture(self._device)
@@ -86,21 +87,26 @@ class TorchEngine:
     ) -> NDArray[np.float32]:
         """Take one step a batch; see `Engine.run`."""
         self.network.train()
+        if batches and not self._weights.isfinite().all():
+            return self._refuse_weights()
         examples = partial(self._examples, epoch)
         if self._learner:
             losses = self._learner.run(batches, learning_rates, stop, examples)
             if len(losses) and math.isnan(losses[-1]):
                 self._refuse_on_device(torch.from_numpy(batches[len(losses) - 1]).to(self._device), examples)
-            return losses
-        return self._run_from_host(batches, learning_rates, stop, examples)
+        else:
+            losses = self._run_from_host(batches, learning_rates, stop, examples)
+        self._good.copy_(self._weights.detach())
+        return losses
 
-    def evaluate(self, dataset: Dataset) -> Score:
-        """Loss and accuracy over all images, each counted once."""
+    def evaluate(self, dataset: Dataset, look: Callable[[], object] = lambda: None) -> Score:
+        """Loss and accuracy over all images, each counted once; see `Engine.evaluate`."""
         if dataset not in self._kept:
             self._kept[dataset] = _tensors(dataset, self._device)
         images, labels = self._kept[dataset]
         losses, right, done = [], [], 0
         for log_probabilities in _log_probabilities(self.network, images, self._passes):
+            look()
             own = labels[done : done + len(log_probabilities)]
             losses.append(-log_probabilities.gather(1, own[:, None]))
             right.append(log_probabilities.argmax(1) == own)
@@ -127,6 +133,8 @@ class TorchEngine:
     def load(self, state: State) -> None:
         """Go on from a state; raises RunError where it is another network's or optimiser's."""
         load_weights(self.network, state.weights)
+        for earlier in (self._good, self._before_update):
+            earlier.copy_(self._weights.detach())
         kept = [values for values in (state.first, state.second) if values.size]
         if len(kept) != len(self._memory) or any(values.shape != self._weights.shape for values in kept):
             raise RunError("optimiser state: its sizes are not this network's and optimiser's; the run is broken")
@@ -204,6 +212,12 @@ class TorchEngine:
             quick.log_probabilities(images)
             return quick.add_gradients(labels, share)
         return add_gradients(self.network, images, labels, share).item()
+
+    def _refuse_weights(self) -> NDArray[np.float32]:
+        """Go back to what the last call left, where somebody else has put what is not finite into the weights."""
+        self.failed_layer = first_broken_weight(self.network) or UNKNOWN
+        self._weights.data.copy_(self._good)
+        return np.array([math.nan], np.float32)
 
     def _refuse_on_device(self, batch: torch.Tensor, examples: Examples) -> None:
         """Look from the host at a step that was refused on the device, whose weights have not been touched since."""
