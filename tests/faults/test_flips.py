@@ -122,9 +122,7 @@ def test_every_flipped_bit_and_every_cut_is_found_or_changes_nothing(run: Run, t
     assert all(harmless == 0 for name, (_, harmless) in counts.items() if name not in EXCEPTED)
     told = ", ".join(f"{name} {harmless:,}" for name, (_, harmless) in counts.items() if harmless)
     total = sum(sum(pair) for pair in counts.values())
-    tally(
-        f"flips and cuts: {total:,} in a run's {len(counts)} files, all found but those without effect: {told}"
-    )
+    tally(f"flips and cuts: {total:,} in a run's {len(counts)} files, all found but those without effect: {told}")
 
 
 # The status names its process and times for the reader; the lock counts for nothing once its process is gone; the last

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import IPython.display
@@ -58,6 +59,18 @@ def test_one_display_is_made_and_then_updated_for_each_epoch(page):
     ]
     assert all(shown["image/png"].startswith(b"\x89PNG\r\n\x1a\n") for shown in pictures)
     assert len({shown["image/png"] for shown in pictures}) == 3
+
+
+def test_a_run_that_goes_on_is_drawn_from_its_first_epoch_on(page):
+    rows = (EpochMetrics(0, test_loss=2.3, test_accuracy=0.1), EpochMetrics(1, 1.0, test_loss=0.8, test_accuracy=0.75))
+    last = EpochMetrics(2, 0.9, test_loss=0.7, test_accuracy=0.8)
+    through, again = NotebookWatcher(), NotebookWatcher()
+    through(started())
+    for row in (*rows, last):
+        through(EpochDone(row))
+    again(replace(started(), rows=rows))
+    again(EpochDone(last))
+    assert page.outputs[-1][-1]["image/png"] == page.outputs[1][-1]["image/png"]
 
 
 def test_rows_before_the_start_are_not_drawn(page):

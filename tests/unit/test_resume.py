@@ -70,6 +70,7 @@ def test_an_interrupted_run_keeps_where_it_was(tiny, tmp_path) -> None:
     [started] = watcher.started
     assert started.step >= 4
     assert started.notes[0].startswith(f"goes on after step {started.step}, in epoch")
+    assert [row.epoch for row in started.rows] == [*range((started.step - 1) // 3 + 1)]
     assert contents(path) == contents(tmp_path / "lived")
 
 

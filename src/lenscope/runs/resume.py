@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, RunError, UsageError
 from lenscope.runs import checkpoint, manifest
+from lenscope.runs.metrics import decode_metrics
 from lenscope.runs.run import Resumed, decode_losses, open_run
 from lenscope.training.fit import Start
 
@@ -86,11 +87,13 @@ def find_start(path: Path, environment: Mapping[str, Any]) -> Resumption:
 
 def start_of(path: Path, kept: Kept, notes: tuple[str, ...] = ()) -> Start:
     """A checkpoint of a run as the training loop takes it; raises RunError where the losses are not those up to it."""
-    losses = decode_losses(manifest.read_appended(path, "losses.f32", manifest.Manifest(appended=kept.appended)))
+    then = manifest.Manifest(appended=kept.appended)
+    losses = decode_losses(manifest.read_appended(path, "losses.f32", then))
+    metrics = decode_metrics(manifest.read_appended(path, "metrics.csv", then), str(path / "metrics.csv"))
     done = kept.position.done
     if len(losses) != kept.step or done > kept.step:
         raise RunError(f"{path}: {len(losses)} losses for {kept.step} steps; the run is broken")
-    return Start(kept.position, losses[len(losses) - done :], kept.state, notes)
+    return Start(kept.position, losses[len(losses) - done :], kept.state, notes, tuple(metrics.rows()))
 
 
 def require_no_links(path: Path) -> None:

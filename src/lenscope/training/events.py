@@ -100,6 +100,7 @@ class RunStarted:
         weights: the weights to begin with, named as in the network's state_dict.
         step: how many of the steps are done already, where a run goes on.
         notes: what there is to say of a run that goes on, a line each.
+        rows: its epochs so far.
     """
 
     config: TrainConfig
@@ -116,6 +117,7 @@ class RunStarted:
     weights: Weights
     step: int = 0
     notes: tuple[str, ...] = ()
+    rows: tuple[EpochMetrics, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,12 +102,14 @@ class Start:
         losses: of the steps of the epoch in hand, float32, shape (position.done,).
         state: what the engine goes on from.
         notes: what there is to say about it.
+        rows: its epochs so far.
     """
 
     position: Position
     losses: NDArray[np.float32]
     state: State
     notes: tuple[str, ...] = ()
+    rows: tuple[EpochMetrics, ...] = ()
 
 
 def _early_end(config: TrainConfig, at: Position) -> str | None:
@@ -188,6 +190,7 @@ def _started(course: _Course, engine: Engine, start: Start | None) -> RunStarted
         weights=engine.weights() if start is None else start.state.weights,
         step=0 if start is None else course.step(start.position),
         notes=() if start is None else start.notes,
+        rows=() if start is None else start.rows,
     )
 
 

@@ -33,7 +33,7 @@ class NotebookWatcher:
         """Show one event."""
         match event:
             case RunStarted(config=config):
-                self._config = config
+                self._config, self._rows = config, [*event.rows]
                 _show({"text/plain": "\n".join(describe_start(event))})
             case EpochDone(metrics=metrics):
                 self._rows.append(metrics)
