@@ -23,6 +23,11 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "fused", "torch"]
 RecipeName = Literal["lecture", "fast", "best"]
 
+# Characters of settings as TOML. All of them with two of the longest paths take 9,000. A key of 16,000 characters with
+# a dot at every second takes the parser two seconds, one twice as long four times that.
+MAX_CHARACTERS = 10_000
+SHOWN_PROBLEMS = 3
+
 RECIPES: dict[str, dict[str, Any]] = {
     # Lecture 29: Adam at 1e-4, batches of 100, ten epochs; the same as the defaults, and named so that it stays.
     "lecture": {
@@ -72,8 +77,9 @@ class Settings(BaseModel):
         except ValidationError as error:
             known = type(self).model_fields
             # A union reports once a member: the last speaks for the setting.
-            problems = {item["loc"][:1]: _problem(item, known) for item in error.errors()}
-            raise ConfigError("; ".join(problems.values())) from None
+            problems = [*{item["loc"][:1]: _problem(item, known) for item in error.errors()}.values()]
+            more = [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
+            raise ConfigError("; ".join(problems[:SHOWN_PROBLEMS] + more)) from None
 
 
 class Augmentation(Settings):
@@ -246,10 +252,13 @@ def parse_augmentation(value: Any) -> Augmentation:
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """The top-level table of a TOML text; raises ConfigError naming `source`."""
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigError(f"{source}: more than {MAX_CHARACTERS} characters; settings take a few hundred")
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a plain ValueError: an integer of thousands of digits
-        raise ConfigError(f"{source}: not TOML: {error}; expected lines such as 'epochs = 10'") from None
+        reason = str(error) if len(str(error)) <= 200 else f"{str(error)[:100]}…{str(error)[-60:]}"  # a key is as long
+        raise ConfigError(f"{source}: not TOML: {reason}; expected lines such as 'epochs = 10'") from None
 
 
 def _table(text: str) -> dict[str, Any] | None:
@@ -274,7 +283,8 @@ def _number(text: str) -> float | str:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8") as text:
+            return text.read(MAX_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"{file}: cannot be read: {reason}; --config takes a TOML file") from None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lenscope.config import RECIPES, TrainConfig, resolve
+from lenscope.config import MAX_CHARACTERS, RECIPES, TrainConfig, resolve
 from lenscope.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -148,6 +148,11 @@ def test_several_bad_values_share_one_line() -> None:
         TrainConfig(epochs=0, seed=-1)
 
 
+def test_of_many_bad_values_the_first_are_told_and_the_others_counted() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown setting 'a0'; .*unknown setting 'a2'; [^;]*; and 97 more$"):
+        TrainConfig(**{f"a{number}": 1 for number in range(100)})
+
+
 def test_patience_needs_a_validation_part() -> None:
     with pytest.raises(ConfigError, match="patience: needs a validation part; add --validation"):
         TrainConfig(patience=2)
@@ -207,6 +212,27 @@ def test_what_is_not_toml_is_refused_with_the_name_of_the_file(tmp_path: Path, t
         resolve(file=file)
     assert str(caught.value).startswith(f"{file}: not TOML: ")
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["#" * (MAX_CHARACTERS + 1), "epochs" + ".a" * 50_000 + " = 1"])
+def test_a_file_longer_than_settings_can_be_is_refused_unread(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"c\.toml: more than 10000 characters; settings take a few hundred"):
+        resolve(file=write(tmp_path / "c.toml", text))
+    with pytest.raises(ConfigError, match=r"^some: more than 10000 characters"):
+        TrainConfig.from_toml(text, "some")
+    assert resolve(file=write(tmp_path / "c.toml", "#" * MAX_CHARACTERS)) == TrainConfig()
+
+
+def test_settings_with_two_of_the_longest_paths_read_back() -> None:
+    config = TrainConfig(data="x" * 4096, init_from="y" * 4096, patience=9, validation=0.5, checkpoint_every="200steps")
+    assert TrainConfig.from_toml(config.to_toml()) == config
+
+
+def test_what_is_wrong_about_a_key_of_thousands_of_characters_stays_a_line_with_its_place() -> None:
+    key = "a" * 4000
+    with pytest.raises(ConfigError, match=r"not TOML: Cannot declare .*… ?.*line 2, column") as caught:
+        TrainConfig.from_toml(f"[{key}]\n[{key}]\nx = 1")
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("key", ["epochs", "data", "recipe", "validation", "what"])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lenscope.errors import RunError
-from lenscope.runs.film import LARGEST, decode_film, describe_layout, encode_record, read_layout
+from lenscope.runs import film as film_file
+from lenscope.runs.film import LARGEST, MAX_BYTES, decode_film, describe_layout, encode_record, read_layout
 
 KERNELS = {
     "conv1": np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3),
@@ -41,6 +42,13 @@ def test_two_snapshots_read_back_by_layer() -> None:
         assert film.kernels[name].dtype == np.float32
         assert np.array_equal(film.kernels[name][0], KERNELS[name])
         assert np.array_equal(film.kernels[name][1], later[name])
+
+
+def test_more_snapshots_than_a_run_can_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(film_file, "MAX_RECORDS", 2)
+    assert len(decode_film(encode_record(0, KERNELS) * 2, LAYOUT, "film.bin")) == 2
+    with pytest.raises(RunError, match=r"^film\.bin: more than 2 snapshots"):
+        decode_film(encode_record(0, KERNELS) * 3, LAYOUT, "film.bin")
 
 
 def test_an_empty_film_has_its_layers_and_no_snapshot() -> None:
@@ -85,6 +93,11 @@ def test_every_flipped_byte_is_caught_with_the_record_it_is_in() -> None:
 def test_what_is_no_description_is_refused(text: bytes) -> None:
     with pytest.raises(RunError, match=r"^film\.json: not a film's description"):
         read_layout(text, "film.json")
+
+
+def test_a_description_longer_than_layers_need_is_not_parsed() -> None:
+    with pytest.raises(RunError, match=r"^film\.json: more than 1048576 bytes for the shapes of kernels"):
+        read_layout(film_json([1, 1, 1, 1]) + b" " * MAX_BYTES, "film.json")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lenscope.errors import RunError
+from lenscope.runs import metrics as metrics_file
 from lenscope.runs.metrics import COLUMNS, HEADER, Metrics, decode_metrics, encode_row
 from lenscope.training.events import EpochMetrics
 
@@ -56,6 +57,13 @@ def test_another_header_is_refused_in_one_line(header: str) -> None:
         decode_metrics(header.encode(), "metrics.csv")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
+
+
+def test_more_rows_than_a_run_can_have_are_refused_uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_file, "MAX_ROWS", 2)
+    assert len(decode_metrics(CONTENT, "metrics.csv")) == 2
+    with pytest.raises(RunError, match=r"^metrics\.csv: more than 2 rows"):
+        decode_metrics(CONTENT + b"\n", "metrics.csv")
 
 
 @pytest.mark.parametrize(

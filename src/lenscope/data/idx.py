@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -54,7 +55,8 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: not an ordinary file; expected a file in IDX format")
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + _HEADER_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            raw = file.read(min(size, MAX_BYTES + _HEADER_BYTES + 1))  # memory for what is there, not for what may be
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check that it is there and readable") from None
     if len(raw) > MAX_BYTES + _HEADER_BYTES:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Layout = dict[str, tuple[int, ...]]
 
+MAX_BYTES = 2**20  # of a layout; a layer takes about a hundred
+MAX_RECORDS = 1_000_100  # one for each epoch there can be, and those within the first
 LARGEST = 10_000_000  # values of a record; the largest kernels we know of (AlexNet) are 2.3 million
 
 
@@ -51,6 +53,8 @@ def describe_layout(kernels: Weights) -> bytes:
 
 def read_layout(text: bytes, source: str) -> Layout:
     """Names and shapes from `film.json`; raises RunError naming `source`."""
+    if len(text) > MAX_BYTES:
+        raise RunError(f"{source}: more than {MAX_BYTES} bytes for the shapes of kernels; the run is broken")
     try:
         layout = {str(tensor["name"]): tuple(map(int, tensor["shape"])) for tensor in json.loads(text)["tensors"]}
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -72,10 +76,12 @@ def decode_film(content: bytes, layout: Layout, source: str) -> Film:
     """The film in whole records; what follows the last whole one is left out.
 
     Raises:
-        RunError: a record's checksum is wrong.
+        RunError: a record's checksum is wrong, or there are more records than a run can have epochs.
     """
     count = sum(map(math.prod, layout.values()))
     record = np.dtype([("step", "<u8"), ("values", "<f4", (count,)), ("crc", "<u4")])
+    if len(content) > MAX_RECORDS * record.itemsize:
+        raise RunError(f"{source}: more than {MAX_RECORDS} snapshots; the run is broken")
     records = np.frombuffer(content[: len(content) // record.itemsize * record.itemsize], record)
     for number, (raw, crc) in enumerate(zip(records, records["crc"], strict=True)):
         if zlib.crc32(raw.tobytes()[:-4]) != crc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from array import array
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = tuple(field.name for field in fields(EpochMetrics))
 HEADER = ",".join(COLUMNS) + "\n"
+MAX_ROWS = 1_000_001  # the untrained network and as many epochs as there can be
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,12 @@ class Metrics:
     @classmethod
     def of(cls, rows: list[EpochMetrics]) -> Metrics:
         """The rows as columns."""
-        columns = np.array([astuple(row) for row in rows], dtype=np.float64).reshape(-1, len(COLUMNS)).T
+        return cls.of_cells(np.array([astuple(row) for row in rows], dtype=np.float64))
+
+    @classmethod
+    def of_cells(cls, cells: NDArray[np.float64]) -> Metrics:
+        """The cells of all rows as columns."""
+        columns = cells.reshape(-1, len(COLUMNS)).T
         return cls(columns[0].astype(np.int64), *columns[1:])
 
     def rows(self) -> list[EpochMetrics]:
@@ -66,18 +73,24 @@ def decode_metrics(content: bytes, source: str) -> Metrics:
     """The metrics in whole rows; a last row without its line end is left out.
 
     Raises:
-        RunError: another header, or a cell that is no number.
+        RunError: another header, a cell that is no number, or more rows than a run can have epochs.
     """
-    text = content[: content.rfind(b"\n") + 1].decode("ascii", errors="replace")
-    if text and not text.startswith(HEADER):
-        raise RunError(f"{source}: got the columns {text.splitlines()[0][:80]!r}, expected '{HEADER.strip()}'")
+    header, end, rows = content[: content.rfind(b"\n") + 1].partition(b"\n")
+    if end and header + end != HEADER.encode():
+        columns = header[:80].decode("ascii", errors="replace")
+        raise RunError(f"{source}: got the columns {columns!r}, expected '{HEADER.strip()}'")
+    if rows.count(b"\n") > MAX_ROWS:
+        raise RunError(f"{source}: more than {MAX_ROWS} rows; the file was changed after the run")
+    cells = array("d")  # a million rows of Python's floats would take four times the memory
     try:
-        return Metrics.of([_row(cells) for cells in list(csv.reader(io.StringIO(text)))[1:]])
+        for row in csv.reader(io.TextIOWrapper(io.BytesIO(rows), "ascii", errors="replace", newline="\n")):
+            cells.extend(_numbers(row))
+        return Metrics.of_cells(np.array(cells))
     except (ValueError, OverflowError, csv.Error):
         raise RunError(f"{source}: a row holds what is no number; the file was changed after the run") from None
 
 
-def _row(cells: list[str]) -> EpochMetrics:
-    if len(cells) != len(COLUMNS) or not 0 <= (epoch := int(cells[0])) < 2**53:
-        raise ValueError(cells)
-    return EpochMetrics(epoch, *(float(cell) if cell else None for cell in cells[1:]))
+def _numbers(row: list[str]) -> list[float]:
+    if len(row) != len(COLUMNS) or not 0 <= (epoch := int(row[0])) < 2**53:
+        raise ValueError(row)
+    return [epoch, *(float(cell) if cell else math.nan for cell in row[1:])]

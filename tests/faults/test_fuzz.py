@@ -1,0 +1,99 @@
+"""Mutated files of each format are read, or refused with our own error, at little cost. In full with `make torture`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import in_full
+from fuzz_formats import FORMATS
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc tells how much memory there was")
+
+TESTS = Path(__file__).parents[1]
+FILES = in_full(500, 20_000)
+SECONDS = 900
+
+
+def fuzz(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, cwd=TESTS, timeout=SECONDS
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_mutated_file_is_read_or_refused_as_it_should_be(name, tally):
+    done = fuzz("fuzz.py", name, str(FILES), "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{name}: {FILES} files, ")
+    tally(done.stdout.strip())
+
+
+READERS = """
+import json, os, subprocess, sys, tempfile, time
+from dataclasses import replace
+from pathlib import Path
+import fuzz
+from lenscope.errors import DataError
+
+def hide(fault):
+    try:
+        fault()
+    except Exception:
+        raise DataError("broken") from None
+
+def told(fault, folder):
+    reads = []
+
+    def read(root):
+        reads.append(root)
+        if len(reads) > 100:  # the sound files come first
+            exec(fault, globals() | {"root": root})
+
+    fuzz.FORMATS["idx"] = replace(fuzz.FORMATS["idx"], read=read)
+    try:
+        return fuzz.fuzz("idx", 200, 0, Path(folder).resolve())
+    except SystemExit as fault:
+        return str(fault)
+
+fuzz.SECONDS = 0.3
+with tempfile.TemporaryDirectory() as folder:
+    print(json.dumps([told(fault, folder) for fault in json.loads(sys.argv[1])]))
+"""
+FAULTS = {
+    "1 / 0": "ZeroDivisionError",
+    "raise ValueError('not ours')": "ValueError",
+    "raise DataError('two' + chr(10) + 'lines')": "no line to print",
+    "raise DataError('x' * 5000)": "no line to print",
+    "bytes(2**30)": "MemoryError",
+    "hide(lambda: bytes(2**30))": "MemoryError",
+    "while True: pass": "more than 0.3 s",
+    "hide(lambda: time.sleep(9))": "more than 0.3 s",
+    "(root / 'new').write_bytes(b'')": "open",
+    "open('/etc/hostname').read()": "open",
+    "hide(lambda: os.remove(root / 'file'))": "os.remove",
+    "os.mkdir(root / 'new')": "os.mkdir",
+    "subprocess.run(['true'])": "subprocess.Popen",
+}
+
+
+def test_what_no_reader_may_do_is_told_with_the_file():
+    done = fuzz("-c", READERS, json.dumps([*FAULTS, "pass"]))
+    assert done.returncode == 0, done.stderr
+    *told, sound = json.loads(done.stdout)
+    for fault, what, message in zip(FAULTS, FAULTS.values(), told, strict=True):
+        first, content = message.splitlines()
+        assert first.startswith("idx, case "), fault
+        assert what in first, fault
+        assert base64.b64decode(content), fault
+    assert sound.startswith("idx: 200 files, 200 read, 0 refused")
+
+
+def test_a_reader_that_crashes_is_told_by_the_exit_code():
+    assert fuzz("-c", READERS, json.dumps(["os.abort()"])).returncode < 0

@@ -1,0 +1,176 @@
+"""Mutate sound files of a format and have them read: each is read, or refused with our own error in one line.
+
+    python tests/fuzz.py FORMAT CASES [SEED]
+
+A file fails that takes more than two seconds or 512 MB, that raises anything else, or that makes its reader write, run
+or connect to anything, or open what lies outside its directory. A mutated file that reaches new lines is mutated
+further. Its lines are traced here: atheris would do it faster, but has no wheel for each Python that we support, ends
+the process itself, and the files of CI shall be the same everywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import faulthandler
+import os
+import random
+import re
+import resource
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fuzz_formats import FORMATS
+from fuzz_mutations import mutated
+from fuzz_seeds import plant, sound_run
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from fuzz_formats import Format
+
+SECONDS, MEGABYTES = 2.0, 512
+OURS = f"{os.sep}lenscope{os.sep}"
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+FORBIDDEN = re.compile(
+    r"os\.(rename|remove|mkdir|rmdir|link|symlink|truncate|chmod|chown|utime|system|exec|fork|posix_spawn|spawn)"
+    r"|(shutil|subprocess|pickle|ctypes)\..*|socket\.(connect|bind|sendto|getaddrinfo)"
+)
+
+
+class Fault(BaseException):
+    """What no reader may do; no `except Exception` stops it."""
+
+
+class Guard:
+    """Raises Fault where a reader takes too long or asks the system for what it may not."""
+
+    def __init__(self, root: Path) -> None:
+        self.readable, self.on = (f"{root}{os.sep}", *filter(None, sys.path)), False
+        sys.addaudithook(self.audit)
+        signal.signal(signal.SIGALRM, self.alarm)
+
+    def __enter__(self) -> None:
+        self.on = True
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.on = False
+
+    def audit(self, event: str, arguments: tuple) -> None:
+        if self.on and (FORBIDDEN.fullmatch(event) or (event == "open" and not self.may_open(*arguments))):
+            self.on = False
+            raise Fault(f"{event} {arguments}")
+
+    def may_open(self, path: object, _mode: object, flags: int) -> bool:
+        """Files of the run and modules, to read."""
+        where = os.path.realpath(os.fsdecode(path)) if isinstance(path, str | bytes) else ""
+        return not flags & WRITING and where.startswith(self.readable)
+
+    def alarm(self, *_: object) -> None:
+        raise Fault(f"more than {SECONDS} s")
+
+
+class Coverage:
+    """The lines of our readers that were reached, and the functions in Python that ours call."""
+
+    def __init__(self) -> None:
+        self.reached: set[tuple[str, int, int]] = set()
+
+    def grows(self, format_: Format, root: Path) -> bool:
+        """Whether the planted file reaches more of them."""
+        known = len(self.reached)
+        sys.settrace(self.enter)
+        try:
+            is_read(format_, root)
+        finally:
+            sys.settrace(None)
+        return len(self.reached) > known
+
+    def enter(self, frame: FrameType, _event: str, _argument: object):
+        code = frame.f_code
+        self.reached.add((code.co_filename, code.co_firstlineno, 0))
+        return self.note if OURS in code.co_filename else None
+
+    def note(self, frame: FrameType, _event: str, _argument: object):
+        self.reached.add((frame.f_code.co_filename, 0, frame.f_lineno))
+        return self.note
+
+
+def is_read(format_: Format, root: Path) -> bool:
+    """Whether the planted file was read; False where it was refused as it should be, anything else goes through."""
+    try:
+        format_.read(root)
+    except format_.refusal as error:
+        examine(error)
+        return False
+    return True
+
+
+def examine(error: BaseException) -> None:
+    """Raise Fault where a refusal is no line to print, or hides that memory ran out."""
+    if not str(error).isprintable() or len(str(error)) > 1500:
+        raise Fault(f"no line to print: {error}")
+    cause: BaseException | None = error
+    while cause := cause.__context__:
+        if isinstance(cause, MemoryError):
+            raise cause
+
+
+def limit_memory() -> None:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + MEGABYTES * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def peak() -> int:
+    """The most memory that this process had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def fuzz(name: str, cases: int, seed: int, root: Path) -> str:
+    """Read so many mutated files; what came of it. SystemExit tells of the first that fails."""
+    format_, guard, coverage = FORMATS[name], Guard(root), Coverage()
+    seeds, found = prepare(format_, root), []
+    random.seed(seed)
+    limit_memory()
+    before, read, longest = peak(), 0, 0.0
+    for case in range(cases):
+        content = mutated(format_, seeds, found)
+        plant(root, format_.name, content)
+        begun = time.perf_counter()
+        try:
+            with guard:
+                read += is_read(format_, root)
+        except BaseException as error:
+            shown = base64.b64encode(content[:4096]).decode()
+            raise SystemExit(f"{name}, case {case} of seed {seed}: {error!r}\n{shown}") from error
+        longest = max(longest, time.perf_counter() - begun)
+        if coverage.grows(format_, root):  # read again, since it takes several times as long to trace it
+            found.append(content)
+    result = f"{read} read, {cases - read} refused, longest {longest:.3f} s, {peak() - before} MB"
+    return f"{name}: {cases} files, {result}"
+
+
+def prepare(format_: Format, root: Path) -> list[bytes]:
+    """Make a run, and read every sound file once, so that nothing is imported later."""
+    for path, content in sound_run().items():
+        (root / path).parent.mkdir(exist_ok=True)
+        plant(root, path, content)
+    seeds = format_.seeds()
+    for content in seeds:
+        plant(root, format_.name, content)
+        format_.read(root)
+    return seeds
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    memory = "/dev/shm"  # noqa: S108 - the directory is a new one in it
+    with tempfile.TemporaryDirectory(dir=memory if Path(memory).is_dir() else None) as folder:
+        line = fuzz(sys.argv[1], int(sys.argv[2]), int([*sys.argv, "0"][3]), Path(folder).resolve())
+    sys.stdout.write(line + "\n")
