@@ -4,8 +4,8 @@
 
 A file fails that takes more than two seconds or 512 MB, that raises anything else, or that makes its reader write, run
 or connect to anything, or open what lies outside its directory. A mutated file that reaches new lines is mutated
-further. Its lines are traced here: atheris would do it faster, but has no wheel for each Python that we support, ends
-the process itself, and the files of CI shall be the same everywhere.
+further. Its lines are traced here: atheris runs here, too, but brings its own loop, limits and end of the process, a
+second way to choose and to judge files beside this one, whose files are the same wherever CI runs.
 """
 
 from __future__ import annotations

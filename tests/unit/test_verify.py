@@ -224,6 +224,12 @@ def test_a_loss_that_is_not_the_runs_own_is_found_by_repeating_it(tiny, run: Run
     assert "weights/final.safetensors" not in found  # it went no further
 
 
+def test_a_run_that_claims_more_steps_than_there_are_is_repeated_to_its_end(tiny, run: Run) -> None:
+    plant(run, "losses.f32", losses(run, length=7))
+    found = {finding.part: finding.says for finding in replay_run(open_run(run.path), tiny)}
+    assert found["losses.f32"] == "repeated, 6 of 6 equal"  # `verify_run` tells of the seventh
+
+
 def test_other_data_cannot_repeat_a_run(tiny, run: Run) -> None:
     other = replace(tiny, train=tiny.train.take(np.arange(59)))
     with pytest.raises(RunError, match="no longer those that it was trained on"):
