@@ -121,15 +121,15 @@ def examine(error: BaseException) -> None:
             raise cause
 
 
+def memory(kind: str) -> int:
+    """Kilobytes of this process: VmSize now, VmHWM the most that was resident since it began."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return int(re.findall(rf"{kind}:\s+(\d+) kB", status)[0])
+
+
 def limit_memory() -> None:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + MEGABYTES * 2**20
+    limit = (memory("VmSize") + MEGABYTES * 1024) * 1024
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
-
-
-def peak() -> int:
-    """The most memory that this process had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def fuzz(name: str, cases: int, seed: int, root: Path) -> str:
@@ -138,7 +138,7 @@ def fuzz(name: str, cases: int, seed: int, root: Path) -> str:
     seeds, found = prepare(format_, root), []
     random.seed(seed)
     limit_memory()
-    before, read, longest = peak(), 0, 0.0
+    before, read, longest = memory("VmHWM"), 0, 0.0
     for case in range(cases):
         content = mutated(format_, seeds, found)
         plant(root, format_.name, content)
@@ -152,8 +152,8 @@ def fuzz(name: str, cases: int, seed: int, root: Path) -> str:
         longest = max(longest, time.perf_counter() - begun)
         if coverage.grows(format_, root):  # read again, since it takes several times as long to trace it
             found.append(content)
-    result = f"{read} read, {cases - read} refused, longest {longest:.3f} s, {peak() - before} MB"
-    return f"{name}: {cases} files, {result}"
+    took = f"longest {longest:.3f} s, {(memory('VmHWM') - before) // 1024} MB"
+    return f"{name}: {cases} files, {read} read, {cases - read} refused, {took}"
 
 
 def prepare(format_: Format, root: Path) -> list[bytes]:
@@ -170,7 +170,7 @@ def prepare(format_: Format, root: Path) -> list[bytes]:
 
 if __name__ == "__main__":
     faulthandler.enable()
-    memory = "/dev/shm"  # noqa: S108 - the directory is a new one in it
-    with tempfile.TemporaryDirectory(dir=memory if Path(memory).is_dir() else None) as folder:
+    shared = "/dev/shm"  # noqa: S108 - of memory; the directory is a new one in it
+    with tempfile.TemporaryDirectory(dir=shared if Path(shared).is_dir() else None) as folder:
         line = fuzz(sys.argv[1], int(sys.argv[2]), int([*sys.argv, "0"][3]), Path(folder).resolve())
     sys.stdout.write(line + "\n")

@@ -19,8 +19,9 @@ SCRIPT = Path(__file__).parents[1] / "kills.py"
 def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_one_that_lived(tmp_path, tally):
     command = [sys.executable, SCRIPT, str(KILLS), tmp_path]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
+    assert done.returncode == 0, done.stderr
     equal, runs, kills = map(int, re.findall(r"\d+", done.stdout))
     assert equal == runs
     assert kills >= KILLS

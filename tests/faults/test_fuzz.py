@@ -13,7 +13,7 @@ import pytest
 from conftest import in_full
 from fuzz_formats import FORMATS
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc tells how much memory there was")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells how much memory there was")
 
 TESTS = Path(__file__).parents[1]
 FILES = in_full(500, 20_000)

@@ -503,3 +503,9 @@ def test_help_on_resuming_is_the_verbs_help(capsys):
     code, out, _ = run_cli(capsys, "train", "--resume", "x", "--help")
     assert code == 0
     assert "--resume RUN" in out
+
+
+def test_ctrl_c_before_anything_has_begun_is_said(capsys, monkeypatch):
+    monkeypatch.setattr("lenscope.cli.look.Runs.execute", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    code, _, err = run_cli(capsys, "runs")
+    assert (code, err) == (130, "lenscope runs: interrupted\n")

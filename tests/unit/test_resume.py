@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
 import lenscope
+from disks import Failing, count_operations, in_place
 from fixtures_runs import QUICK, Act, Stop, begin_and_die, contents, die, go_on
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
@@ -274,6 +277,13 @@ def test_what_is_no_checkpoint_is_refused(content) -> None:
         checkpoint.decode(content, "here")
 
 
+def test_a_format_that_is_no_line_is_told_in_one() -> None:
+    content = save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": json.dumps({"format": "\n\ud800"})})
+    with pytest.raises(RunError) as caught:
+        checkpoint.decode(content, "here")
+    assert str(caught.value).isprintable()
+
+
 def test_a_checkpoint_of_a_later_format_is_refused() -> None:
     content = save({"weights.a": np.zeros(3, np.float32)}, {"lenscope": '{"format": 2}'})
     with pytest.raises(RunError, match=r"^here: format 2, expected 1; use a newer Lenscope$"):
@@ -292,6 +302,23 @@ def test_what_a_killed_process_left_is_swept(tiny, tmp_path) -> None:
         file.write_bytes(b"half")
     go_on(tiny, path)
     assert not [file for file in left if file.exists()]
+
+
+def test_a_run_killed_twice_before_its_first_commit_goes_on(tiny, tmp_path) -> None:
+    record_run(QUICK, tiny, tmp_path / "lived")
+    path = tmp_path / "died"
+    count = count_operations(lambda: record_run(QUICK, tiny, tmp_path / "counted"))
+    for number in range(1, count):  # until the manifest is there
+        rmtree(path, ignore_errors=True)
+        path.mkdir()
+        (path / "config.toml").write_text(QUICK.to_toml())
+        with in_place(Failing(number, errno.EIO, for_good=True)), pytest.raises(lenscope.StorageError):
+            go_on(tiny, path)
+        assert settings_to_resume(path) == QUICK
+        if (path / "manifest.json").exists():
+            break
+    go_on(tiny, path)
+    assert contents(path) == contents(tmp_path / "lived")
 
 
 def test_what_was_appended_and_never_counted_is_cut(tiny, tmp_path) -> None:

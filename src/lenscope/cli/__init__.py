@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt as error:
-        print(f"lenscope {verb}: {error or 'interrupted'}", file=sys.stderr)  # noqa: T201
+        print(f"lenscope {verb}: {str(error) or 'interrupted'}", file=sys.stderr)  # noqa: T201
         return 128 + int(getattr(error, "signal", None) or signal.SIGINT)
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

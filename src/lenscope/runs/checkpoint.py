@@ -84,7 +84,8 @@ def decode(content: bytes, source: str) -> Kept:
         arrays, metadata = decode_tensors(content)
         facts = json.loads(metadata["lenscope"])
         if facts["format"] != FORMAT:
-            raise RunError(f"{source}: format {str(facts['format'])[:20]}, expected {FORMAT}; use a newer Lenscope")
+            got = json.dumps(facts["format"])[:20]
+            raise RunError(f"{source}: format {got}, expected {FORMAT}; use a newer Lenscope")
         weights = {name.removeprefix("weights."): array for name, array in arrays.items() if name not in MOMENTS}
         first, second = (arrays.get(name, np.empty(0, np.float32)) for name in MOMENTS)
         state = State(weights, int(facts["updates"]), first, second)

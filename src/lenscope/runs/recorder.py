@@ -118,7 +118,8 @@ class Recorder:
         later = [name for name in checkpoint.names(self._manifest) if name > newest]
         dropped = [name for name in (*later, FINAL) if self._manifest.static.pop(name, None)]
         self._manifest.appended = dict(appended)
-        self._write_manifest()
+        if self._manifest.static:  # an empty one would hide that the run had never got to its first commit
+            self._write_manifest()
         for name in manifest.APPENDED:  # also one whose first bytes never counted
             cut_file(self.path / name, appended[name].size if name in appended else 0)
         for name in (*dropped, *self._leftovers()):

@@ -23,7 +23,7 @@ class StopFlag:
 
 @contextmanager
 def listen_for_stop() -> Iterator[StopFlag]:
-    """Turn the first SIGINT or SIGTERM into a flag for a while; from then on both act as they always do.
+    """Turn the first SIGINT or SIGTERM into a flag for a while; a second one, of either, acts as it always does.
 
     Off the main thread, where Python cannot handle signals, the flag just stays down.
     """
@@ -33,12 +33,11 @@ def listen_for_stop() -> Iterator[StopFlag]:
         return
 
     def raise_flag(number: int, _frame: Any) -> None:
-        flag.signal = number
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(number, before[number])  # not the other's: Python may have noted it, and would lose it
+        if flag():
+            signal.raise_signal(number)
+        else:
+            flag.signal = number
 
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -46,4 +45,5 @@ def listen_for_stop() -> Iterator[StopFlag]:
             signal.signal(number, raise_flag)
         yield flag
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
