@@ -79,16 +79,17 @@ class StorageError(LenscopeError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run ended early because it was asked to, with all that was done in its directory.
+    """A run was asked to stop, and all that was done is in its directory.
 
     Attributes:
         path: the run's directory.
         signal: SIGINT or SIGTERM.
     """
 
-    def __init__(self, path: Path, number: int | None) -> None:
-        """Say where the run is."""
-        super().__init__(f"interrupted; 'lenscope train --resume {path}' goes on")
+    def __init__(self, path: Path, number: int | None, *, finished: bool = False) -> None:
+        """Say where the run is, and how to go on: to its end, or from there."""
+        verb, what = ("plot", "draws the finished run") if finished else ("train --resume", "goes on")
+        super().__init__(f"interrupted; 'lenscope {verb} {path}' {what}")
         self.path, self.signal = path, number
 
 

@@ -127,7 +127,9 @@ def stop(case: Case, course: Course, out: Path) -> End | None:
         there = command.is_there
         command.send(number)
     seconds, code = command.end()
-    return End(seconds, code, command.said, training and not is_finished(out)) if there else None
+    if not there or (code == 0 and not training and seconds < 0.5):  # nothing was left to be stopped
+        return None
+    return End(seconds, code, command.said, training and not is_finished(out))
 
 
 def is_finished(path: Path) -> bool:

@@ -509,3 +509,39 @@ def test_ctrl_c_before_anything_has_begun_is_said(capsys, monkeypatch):
     monkeypatch.setattr("lenscope.cli.look.Runs.execute", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     code, _, err = run_cli(capsys, "runs")
     assert (code, err) == (130, "lenscope runs: interrupted\n")
+
+
+def end_of(*arguments, at_exit="None", **settings):
+    """How `lenscope` ends in a process of its own that does something more when Python cleans up."""
+    code = (
+        "import atexit, os, signal, sys; from lenscope import cli\n"
+        f"atexit.register(lambda: {at_exit}); sys.argv = {['lenscope', *map(str, arguments)]}; sys.exit(cli.main())"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **settings)
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("no-such-verb",)])
+def test_ctrl_c_while_python_cleans_up_prints_nothing(arguments):
+    expected = end_of(*arguments)
+    got = end_of(*arguments, at_exit="os.kill(os.getpid(), signal.SIGINT)")
+    assert got.returncode == -signal.SIGINT
+    assert got.stderr == expected.stderr
+
+
+def test_ctrl_c_is_one_line_in_a_process_of_its_own_and_is_ignored_on_demand(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'lenscope.cli.look': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+    )
+    got = end_of("doctor", env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert (got.returncode, got.stderr) == (130, "lenscope doctor: interrupted\n")
+    ignoring = end_of("doctor", env=os.environ | {"PYTHONPATH": str(tmp_path)}, preexec_fn=ignore_ctrl_c)
+    assert (ignoring.returncode, ignoring.stderr) == (0, "")
+
+
+def ignore_ctrl_c():
+    """As a shell does for what it runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -76,6 +76,16 @@ def test_off_the_main_thread_the_flag_stays_down_and_no_handler_changes(heard):
     assert seen == [(False, before)]
 
 
+def test_what_a_shell_told_the_process_to_ignore_stays_ignored(heard):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with listen_for_stop() as flag:
+        signal.raise_signal(signal.SIGINT)
+        assert not flag()
+        signal.raise_signal(signal.SIGTERM)
+        assert flag()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_interrupted_tells_the_directory():
     error = Interrupted(Path("runs/a"), signal.SIGTERM)
     assert isinstance(error, KeyboardInterrupt)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lenscope.errors import RunError
-from lenscope.runs.manifest import Entry, Manifest, entry_of, read_appended, read_bytes, read_static
+from lenscope.runs.manifest import LIMIT, TEXT_LIMIT, Entry, Manifest, entry_of, read_appended, read_bytes, read_static
 
 STATIC = Manifest(static={"a.json": entry_of(b"hello")})
 APPENDED = Manifest(appended={"a.csv": entry_of(b"hello")})
@@ -55,6 +55,15 @@ def test_a_static_file_counts_if_it_is_exactly_the_one_in_the_manifest(tmp_path:
         read_static(tmp_path, "a.json", STATIC)
 
 
+@pytest.mark.parametrize(("name", "limit"), [("a.json", TEXT_LIMIT), ("a.toml", TEXT_LIMIT), ("a.safetensors", LIMIT)])
+def test_a_static_file_too_large_for_any_run_is_not_read(tmp_path: Path, name: str, limit: int) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(limit + 1)
+    manifest = Manifest(static={name: Entry(limit + 1, "")})
+    with pytest.raises(RunError, match=rf"{name}: {limit + 1:,} bytes, expected at most {limit:,}; no run of ours"):
+        read_static(tmp_path, name, manifest)
+
+
 @pytest.mark.parametrize("content", [b"hello", b"hell", b"hello!", b"jello", b""])
 def test_an_appended_file_counts_up_to_its_committed_length(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(content)
@@ -80,11 +89,11 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
         read_appended(tmp_path, "a.csv", APPENDED)
 
 
-@pytest.mark.parametrize("size", [2**40, 2**62, 10**30])
+@pytest.mark.parametrize("size", [2**30, 2**40, 2**62, 10**30])
 def test_memory_is_taken_for_what_is_there_and_not_for_what_is_claimed(tmp_path: Path, size: int) -> None:
     (tmp_path / "a").write_bytes(b"hello")
     claim = {"a": Entry(size, entry_of(b"hello").sha256)}
-    with pytest.raises(RunError, match="a: differs from the manifest"):
+    with pytest.raises(RunError, match=r"a: (differs from the manifest|.* bytes, expected at most)"):
         read_static(tmp_path, "a", Manifest(static=claim))
     with pytest.raises(RunError, match="a: differs from the manifest"):
         read_appended(tmp_path, "a", Manifest(appended=claim))

@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, Interrupted, NonFiniteError, RunError, StorageError, UsageError
+from lenscope.runs import record
 from lenscope.runs.manifest import Manifest, entry_of
 from lenscope.runs.record import record_run
 from lenscope.runs.run import Run, open_run
@@ -208,16 +209,35 @@ def test_a_rate_too_high_keeps_the_last_weights_that_gave_a_finite_loss(tiny, ou
     assert all(np.array_equal(array, initial[name]) for name, array in run.weights("final").items())
 
 
-def test_a_nan_in_the_weights_stops_the_run_at_its_first_step_and_names_the_layer(
-    tiny, tiny_run, tmp_path: Path, out: Path
-) -> None:
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_no_start(tiny, tiny_run, tmp_path: Path, out: Path, number: float) -> None:
     weights = {name: array.copy() for name, array in tiny_run.weights().items()}
-    weights["conv2.bias"][3] = np.nan
+    weights["conv2.bias"][3] = number
     source = copy_with_weights(tiny_run, tmp_path / "poisoned", weights)
-    with pytest.raises(NonFiniteError, match=r"epoch 1, step 1: conv2\.bias is not finite"):
+    with pytest.raises(UsageError, match=rf"--init-from {source}: conv2\.bias is not finite; choose a run whose"):
         record_run(QUICK.with_settings(init_from=str(source)), tiny, out)
-    assert open_run(out).status.state == "failed"
-    assert len(open_run(out).losses) == 0
+    assert not out.exists()
+
+
+def test_a_signal_after_the_last_step_says_that_the_run_is_finished(tiny, out: Path) -> None:
+    watch = Watch(lambda event: signal.raise_signal(signal.SIGINT) if isinstance(event, RunFinished) else None)
+    with pytest.raises(Interrupted, match=f"^interrupted; 'lenscope plot {out}' draws the finished run$"):
+        record_run(QUICK, tiny, out, watch)
+    assert open_run(out).status.state == "finished"
+
+
+def test_an_interrupt_before_anything_was_written_leaves_the_name_free(
+    tiny, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "environment_of", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            record_run(QUICK, tiny, out)
+    assert not out.exists()
+    record_run(QUICK, tiny, out)
 
 
 @pytest.mark.parametrize("refused", [2, 20])

@@ -6,25 +6,39 @@ import os
 import re
 import shutil
 import threading
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from disks import Watched, in_place
+from fixtures_runs import Stop
 from lenscope.config import TrainConfig
 from lenscope.errors import RunError, StorageError, UsageError
 from lenscope.nets.catalogue import build
 from lenscope.runs import record, recorder
+from lenscope.runs.checkpoint import newest_sound
 from lenscope.runs.lock import Lock
 from lenscope.runs.recorder import Recorder, claim_directory
 from lenscope.runs.run import open_run
-from lenscope.training.events import EpochDone, Event, RunFinished, RunStarted, RunStopped, Snapshot, StepsDone
+from lenscope.training.events import (
+    Checkpoint,
+    EpochDone,
+    Event,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+    Snapshot,
+    StepsDone,
+)
 from lenscope.training.fit import fit
 from lenscope.training.interrupt import StopFlag
 from lenscope.training.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -45,7 +59,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 @pytest.fixture(scope="module")
 def events(tiny) -> list[Event]:
     """All that training tells in two epochs of three steps."""
-    config = TrainConfig(epochs=2, batch_size=20, learning_rate=1e-3)
+    config = TrainConfig(epochs=2, batch_size=20, learning_rate=1e-3, checkpoint_every="1")
     sized = tiny.resized(32)
     return list(fit(config, sized, TorchEngine(build("lenet", 1, 10, 0), sized.train, config)))
 
@@ -113,6 +127,40 @@ def test_what_lies_beyond_the_committed_length_is_ignored(tmp_path: Path, events
         with (tmp_path / name).open("ab") as file:
             file.write(junk)
     assert_holds(tmp_path, committed(events[:-1]))
+
+
+class Dying(Watched):
+    """The process is killed before its n-th operation, from 1."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.count = number, 0
+
+    def act(self, _name: str, real: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        self.count += 1
+        if self.count >= self.number:
+            raise Stop
+        return real(*arguments)
+
+
+@pytest.mark.usefixtures("no_sync")
+def test_a_checkpoint_written_again_at_its_step_is_sound_at_every_moment(tmp_path: Path, events: list[Event]) -> None:
+    kept = next(event for event in events if isinstance(event, Checkpoint))
+    again = replace(kept, position=replace(kept.position, done=kept.position.done + 1))
+    number = finished = 0
+    while not finished:
+        path, number = tmp_path / str(number), number + 1
+        path.mkdir()
+        keeper = Recorder(path, {}, UNLOCKED)
+        for event in (events[0], kept):
+            keeper.record(event)
+        with suppress(Stop), in_place(Dying(number)):
+            keeper.record(again)
+            finished = number
+        found, problems = newest_sound(path, open_run(path).committed)
+        assert problems == []
+        assert found is not None
+        assert found.position in ((again.position,) if finished else (kept.position, again.position))
+    assert finished > 10
 
 
 class Disk:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from lenscope.errors import LenscopeError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
 VERBS = {
     "train": ("train", "Train", "train a network and keep everything about it in a run directory"),
@@ -32,8 +34,30 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run one command and return its exit code; without `argv` it is the process's own, which one Ctrl-C ends."""
+    if argv is not None:
+        return _run(list(argv))
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell asks for that has us in the background
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        return _run(sys.argv[1:])
+    finally:
+        _stop_listening()
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _stop_listening() -> None:
+    """From here on Ctrl-C ends the process without a word: in Python's own clean-up it would print a traceback."""
+    with suppress(KeyboardInterrupt):
+        if signal.getsignal(signal.SIGINT) is _interrupt:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run(arguments: list[str]) -> int:
     verb = arguments[0] if arguments else "--help"
     try:
         code = _dispatch(verb, arguments[1:])
@@ -42,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt as error:
+        _stop_listening()
         print(f"lenscope {verb}: {str(error) or 'interrupted'}", file=sys.stderr)  # noqa: T201
         return 128 + int(getattr(error, "signal", None) or signal.SIGINT)
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FILE = "manifest.json"
 FORMAT = 1
 APPENDED = ("metrics.csv", "losses.f32", "film.bin")
+TEXT_LIMIT, LIMIT = 4 * 2**20, 2**30  # bytes of a static file: JSON or TOML, and any other
 NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)  # of a file within its run, and never out of it
 
 
@@ -71,7 +72,11 @@ def entry_of(content: bytes) -> Entry:
 def read_static(root: Path, name: str, manifest: Manifest) -> bytes:
     """A static file's bytes, checked against the manifest; raises RunError that names what is missing or broken."""
     entries = [entry for entry in (manifest.static.get(name), manifest.replacing.get(name)) if entry]
-    content = read_bytes(root / name, max(entry.size for entry in entries) + 1) if entries else None
+    size = max((entry.size for entry in entries), default=0)
+    limit = TEXT_LIMIT if name.endswith((".json", ".toml")) else LIMIT
+    if size > limit:
+        raise RunError(f"{root / name}: {size:,} bytes, expected at most {limit:,}; no run of ours has such a file")
+    content = read_bytes(root / name, size + 1) if entries else None
     if content is None:
         raise RunError(f"{root}: lacks {name}; the run did not get so far, or a part was deleted")
     if entry_of(content) not in entries:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from lenscope.environment import describe_environment
@@ -58,7 +59,7 @@ def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:
 
 
 def start_from(source: str | None, network: Network) -> None:
-    """Give a network the trained weights of a run, if one is named; raises UsageError for another network's."""
+    """Give a network the trained weights of a run, if one is named; raises UsageError for what cannot be a start."""
     if source is None:
         return
     weights = open_run(source).weights()
@@ -70,6 +71,9 @@ def start_from(source: str | None, network: Network) -> None:
             f"--init-from {source}: {name} is {theirs.get(name, 'not there')}, expected {own.get(name, 'none')}; "
             "choose a run of the same network, channels and classes"
         )
+    broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
+    if broken:
+        raise UsageError(f"--init-from {source}: {broken[0]} is not finite; choose a run whose weights are")
     network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
 
 

@@ -107,11 +107,11 @@ def _train(
 
 @contextmanager
 def _first_lock(path: Path) -> Iterator[locks.Lock]:
-    """The lock of a new directory, which goes where nothing at all could be written, so that its name is free."""
+    """The lock of a new directory, which goes where nothing at all was written, so that its name is free."""
     try:
         with locks.hold(path) as lock:
             yield lock
-    except StorageError:
+    except BaseException:
         if all(left.name == locks.FILE for left in path.iterdir()):
             with suppress(StorageError):
                 remove_file(path / locks.FILE)
@@ -134,4 +134,4 @@ def _drive(events: Iterable[Event], recorder: Recorder, watcher: Watcher | None,
     if isinstance(event, RunStopped) and event.error:
         raise event.error
     if isinstance(event, RunStopped) or flag():  # the flag alone: it was raised when all was done
-        raise Interrupted(recorder.path, flag.signal)
+        raise Interrupted(recorder.path, flag.signal, finished=not isinstance(event, RunStopped))

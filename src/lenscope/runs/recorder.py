@@ -134,7 +134,7 @@ class Recorder:
         """Write a checkpoint, see that it is there, make it count, and only then delete the one before the last."""
         self._append_pending()
         name = checkpoint.file_name(event.step)
-        self._write_static(name, checkpoint.encode(event, self._manifest.appended))
+        self._replace(name, checkpoint.encode(event, self._manifest.appended))
         try:
             manifest.read_static(self.path, name, self._manifest)
         except RunError as error:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lenscope.nets.catalogue import Network
     from lenscope.training.events import Weights
 
-LIMIT = 4 * 2**20  # bytes of a JSON file that we are willing to read
 
 Facts = TypeVar("Facts")
 
@@ -232,7 +231,7 @@ def list_runs(root: Path) -> list[Run | LenscopeError]:
 
 
 def _read_small(path: Path) -> bytes:
-    content = manifest.read_bytes(path, LIMIT)
+    content = manifest.read_bytes(path, manifest.TEXT_LIMIT)
     if content is None:
         raise RunError(f"{path.parent}: lacks {path.name}; not a run directory, or a part was deleted")
     return content

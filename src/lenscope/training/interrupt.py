@@ -25,7 +25,8 @@ class StopFlag:
 def listen_for_stop() -> Iterator[StopFlag]:
     """Turn the first SIGINT or SIGTERM into a flag for a while; a second one, of either, acts as it always does.
 
-    Off the main thread, where Python cannot handle signals, the flag just stays down.
+    Off the main thread, where Python cannot handle signals, the flag just stays down; what the process was told to
+    ignore, as a shell does for what runs in the background, it goes on ignoring.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
@@ -39,7 +40,8 @@ def listen_for_stop() -> Iterator[StopFlag]:
         else:
             flag.signal = number
 
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
     try:
         for number in before:
             signal.signal(number, raise_flag)
