@@ -45,6 +45,12 @@ def test_what_is_no_manifest_is_refused(text: bytes) -> None:
         Manifest.from_json(text, "m")
 
 
+def test_a_name_that_comes_twice_is_no_manifest() -> None:
+    text = Manifest({"a4": entry_of(b"1"), "a6": entry_of(b"2")}).to_json().replace(b"a4", b"a6")
+    with pytest.raises(RunError, match=r"^m: not a manifest; the run cannot be trusted$"):
+        Manifest.from_json(text, "m")
+
+
 @pytest.mark.parametrize("content", [b"hello", b"hell", b"hello!", b"jello", b""])
 def test_a_static_file_counts_if_it_is_exactly_the_one_in_the_manifest(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)

@@ -54,7 +54,7 @@ class Manifest:
     def from_json(cls, text: bytes, source: str) -> Manifest:
         """The manifest in a file's bytes; raises RunError naming `source`."""
         try:
-            tables = json.loads(text)
+            tables = json.loads(text, object_pairs_hook=_without_repeats)
             if tables["format"] != FORMAT:
                 got = json.dumps(tables["format"])[:20]
                 raise RunError(f"{source}: format {got}, expected {FORMAT}; use a newer Lenscope")
@@ -106,6 +106,14 @@ def read_bytes(path: Path, limit: int) -> bytes | None:
             )  # memory for what is there, not for what is claimed
     except OSError:
         return None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; raises ValueError where a name comes twice, as one bit can make it, and the first is lost."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a name comes twice")
+    return table
 
 
 def entries_of(table: Any) -> dict[str, Entry]:
