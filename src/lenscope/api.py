@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenscope.config import TrainConfig, resolve
 from lenscope.data.dataset import Dataset, Splits
-from lenscope.errors import DataError
+from lenscope.errors import DataError, UsageError
 from lenscope.runs.run import Run, find_run, open_run
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from lenscope.insight.answers import Prediction
+    from lenscope.insight.insight import Insight
     from lenscope.insight.mistakes import Evaluation
     from lenscope.nets.summary import Summary
     from lenscope.plots.curves import CurvesDisplay
@@ -244,6 +245,33 @@ def kernels(
     return KernelsDisplay(compare_kernels(_opened(run), layer, kernel), style)
 
 
+def film(run: Run | str | Path, layer: str = "conv1", *, kernel: int = 0, out: str | Path | None = None) -> Path:
+    """Write the film of a layer's kernels as an animated GIF or WebP, for slides; returns its path.
+
+    Args:
+        run: the run or its directory.
+        layer: `conv1` (every kernel) or `conv2` (one kernel's input channels).
+        kernel: which kernel, from 0, where one is shown.
+        out: the file, `.gif` or `.webp`; by default `plots/film-LAYER.gif` in the run's directory.
+
+    Raises:
+        UsageError: a layer or kernel that the network lacks, or another kind of file.
+        StorageError: it could not be written.
+    """
+    from lenscope.insight.kernels import film_kernels
+    from lenscope.plots.film import FilmDisplay
+    from lenscope.runs.storage import make_directory
+
+    run = _opened(run)
+    path = Path(out) if out else run.path / "plots" / f"film-{layer}.gif"
+    if path.suffix.lower() not in {".gif", ".webp"}:
+        raise UsageError(f"--out {path}: got {path.suffix or 'no ending'}, expected .gif or .webp")
+    display = FilmDisplay(film_kernels(run, layer, kernel))
+    make_directory(path.parent, exist_ok=True)
+    display.save(path)
+    return path
+
+
 def confusion(run: Run | str | Path, data: Dataset | Splits | str | Path | None = None) -> ConfusionDisplay:
     """The confusion matrix of a run, as a picture that a notebook shows; `data` and errors as for `evaluate`."""
     from lenscope.plots.mistakes import ConfusionDisplay
@@ -299,6 +327,64 @@ def plot(
     for path, display in pictures.items():
         display.save(path)
     return pictures
+
+
+def examine(
+    run: Run | str | Path,
+    *,
+    data: Dataset | Splits | str | Path | None = None,
+    data_dir: str | Path | None = None,
+) -> Insight:
+    """All that can be told of a run: how its kernels came to be, what they resemble, what each is good for.
+
+    Args:
+        run: the run or its directory; of one that has no trained weights yet there is the film alone.
+        data: as for `evaluate`.
+        data_dir: as for `load`.
+
+    Raises:
+        RunError, UsageError, DataError: as for `evaluate`.
+    """
+    from lenscope.insight.insight import examine_run
+
+    run = _opened(run)
+    return examine_run(run, None if run.status.state == "running" else _part_to_measure(run, data, data_dir))
+
+
+def report(
+    run: Run | str | Path,
+    *others: Run | str | Path,
+    out: str | Path | None = None,
+    data: Dataset | Splits | str | Path | None = None,
+    data_dir: str | Path | None = None,
+) -> Path:
+    """Write the report of a run: one HTML file with all of it, in which the trained network runs; returns its path.
+
+    Args:
+        run: the run or its directory.
+        others: more runs, for a page that lays all of them beside one another.
+        out: the file, written anew where it exists; by default `report.html` in the run's directory, or beside it
+            `comparison.html`.
+        data: as for `evaluate`.
+        data_dir: as for `load`.
+
+    Raises:
+        RunError, UsageError, DataError: as for `evaluate`.
+        StorageError: it could not be written.
+    """
+    from lenscope.insight.insight import FRAMES, examine_run
+    from lenscope.reports.html import render_comparison, render_report
+    from lenscope.runs.storage import write_file
+
+    runs = [_opened(one) for one in (run, *others)]
+    if others:
+        page = render_comparison([examine_run(one, None, max(2, FRAMES // len(runs))) for one in runs])
+        path = runs[0].path.parent / "comparison.html"
+    else:
+        page, path = render_report(examine(runs[0], data=data, data_dir=data_dir)), runs[0].path / "report.html"
+    path = Path(out) if out else path
+    write_file(path, page.encode())
+    return path
 
 
 def summary(

@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     SPLIT = 3
     AUGMENT = 4
     CODES = 5
+    RANDOM_KERNELS = 6
 
 
 def random_words(seed: int, purpose: Purpose, epoch: int, count: int, index: int = 0) -> NDArray[np.uint64]:

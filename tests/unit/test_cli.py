@@ -41,6 +41,7 @@ def _no_pictures(request, monkeypatch):
     """Drawing takes seconds; the tests that look at pictures say so."""
     if "pictures" not in request.keywords:
         monkeypatch.setattr("lenscope.api.plot", lambda *_, **__: {})
+        monkeypatch.setattr("lenscope.api.report", lambda run, **_: run.path / "report.html")
 
 
 def plain(text, digits=None):

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
 
 import lenscope
 from lenscope.insight.comparison import compare_runs, describe_results
+from lenscope.runs.manifest import Manifest, entry_of
 from lenscope.runs.metrics import Metrics
+from lenscope.runs.run import open_run
 from lenscope.training.events import EpochMetrics
 
 
@@ -49,3 +53,15 @@ def test_a_run_that_measured_nothing_yet_has_empty_results():
     run = SimpleNamespace(metrics=Metrics.of([]), status=SimpleNamespace(state="failed"))
     results = describe_results(run)
     assert (results["state"], results["epochs done"], results["test accuracy"]) == ("failed", "0", "")
+
+
+def test_a_package_that_only_one_run_knows_is_a_difference(tiny_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_run.path, copy)
+    environment = tiny_run.environment | {"packages": {**tiny_run.environment["packages"], "jax": "9.9"}}
+    content = json.dumps(environment).encode()
+    (copy / "environment.json").write_bytes(content)
+    static = tiny_run.committed.static | {"environment.json": entry_of(content)}
+    (copy / "manifest.json").write_bytes(Manifest(static, tiny_run.committed.appended).to_json())
+    for runs in ((tiny_run, open_run(copy)), (open_run(copy), tiny_run)):
+        assert sorted(compare_runs(list(runs))["jax version"]) == ["", "9.9"]

@@ -274,8 +274,21 @@ def test_our_kernels_are_trained_minus_initial_on_one_zero_centred_scale():
     display = kernels("lenscope")
     tiles, scales = tiles_of(display)
     own = display.kernels
-    np.testing.assert_array_equal(tiles, np.concatenate([own.initial, own.trained, own.trained - own.initial]))
-    assert set(scales) == {(-own.scale, own.scale, "RdBu_r")}
+    rows = [own.initial, own.trained, own.trained - own.initial, own.templates]
+    np.testing.assert_array_equal(tiles, np.concatenate(rows))
+    assert set(scales[:18]) == {(-own.scale, own.scale, "RdBu_r")}
+    assert set(scales[18:]) == {(-1, 1, "RdBu_r")}
+
+
+def test_under_each_kernel_stand_the_score_and_what_chance_gives():
+    display = kernels("lenscope")
+    trained = np.stack([np.outer([1, 4, 6, 4, 1], [-1, -2, 0, 2, 1]), np.ones((5, 5))]).astype(np.float32)
+    own = replace(display.kernels, labels=("a", "b"), initial=trained, trained=trained)
+    words = [text.get_text() for text in KernelsDisplay(own).figure().axes[0].texts]
+    assert "1.00\n< 0.001" in words
+    assert "–" in words
+    assert np.abs(own.templates[0]).max() == 1
+    assert (own.templates[1] == 0).all()
 
 
 def test_the_lectures_kernels_are_initial_minus_trained_each_row_stretched():

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 VERBS = {
     "train": ("train", "Train", "train a network and keep everything about it in a run directory"),
+    "report": (
+        "report",
+        "Report",
+        "write the one-file report of a run: all of it, with the network running in the page",
+    ),
+    "insight": (
+        "report",
+        "ShowInsight",
+        "print the numbers under the pictures: how each kernel moved and what it resembles",
+    ),
+    "film": ("report", "Film", "write the film of the kernels as an animated GIF or WebP"),
     "plot": ("train", "Plot", "draw a run's pictures again"),
     "evaluate": ("use", "Evaluate", "measure a run's network on a labelled set"),
     "predict": ("use", "Predict", "ask a run's network what pictures show"),

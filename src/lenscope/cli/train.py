@@ -98,7 +98,7 @@ class Train(TrainConfig):
         return command.model_copy(update=dict(config))
 
     def execute(self) -> None:
-        """Train, draw the pictures, and say where they are."""
+        """Train, draw the pictures, write the report, and say where they are."""
         run, part = self._resume(self.resume) if self.resume else self._train()
         try:
             self._draw(run, part)
@@ -129,6 +129,9 @@ class Train(TrainConfig):
         if pictures and not self.quiet:
             print_note(f"look at {run.path / 'plots'}: {', '.join(pictures)}")
             print_note(f"with another kernel of conv2: {program()} plot {run.path} --kernel 7")
+        report = api.report(run, data=part, data_dir=self.data_dir)
+        if not self.quiet:
+            print_note(f"open {report} in a browser: all of it in one file, with the network running in the page")
 
     def _tell(self, run: Run) -> None:
         result = describe_result(run)

@@ -124,7 +124,8 @@ def _scaled(cropped: NDArray[np.uint8]) -> NDArray[np.uint8]:
     larger = max(cropped.shape)
     height, width = (max(1, (2 * side * BOX + larger) // (2 * larger)) for side in cropped.shape)
     filter_ = Image.Resampling.BOX if larger >= BOX else Image.Resampling.BILINEAR
-    return np.array(Image.fromarray(cropped).resize((width, height), filter_))
+    narrowed = Image.fromarray(cropped).resize((width, cropped.shape[0]), filter_)  # rows first in every Pillow
+    return np.array(narrowed.resize((width, height), filter_))
 
 
 def _boxed(scaled: NDArray[np.uint8]) -> NDArray[np.uint8]:

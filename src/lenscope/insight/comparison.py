@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def compare_runs(runs: list[Run]) -> dict[str, list[str]]:
     """A row a name with a cell a run: first the settings that differ, then the results; all as text to print."""
     settings = [_settings(run) for run in runs]
-    rows = {name: [table[name] for table in settings] for name in settings[0]}
+    names = dict.fromkeys(name for table in settings for name in table)  # one may know of a package that others do not
+    rows = {name: [table.get(name, "") for table in settings] for name in names}
     differing = {name: cells for name, cells in rows.items() if len(set(cells)) > 1}
     results = [describe_results(run) for run in runs]
     outcome = {name: [table[name] for table in results] for name in results[0]}

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.errors import UsageError, unknown_name
+from lenscope.insight.movement import choose_frames
+from lenscope.insight.operators import bank, best_match
+from lenscope.training.fit import steps_per_epoch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lenscope.insight.operators import Match
+    from lenscope.runs.film import Film
     from lenscope.runs.run import Run
 
 
@@ -41,6 +46,43 @@ class Kernels:
         """Trained minus initial; the lecture draws its negative."""
         return self.trained - self.initial
 
+    @property
+    def match(self) -> Match:
+        """What first derivative each trained tile resembles most, and how much; arrays of shape (tiles,)."""
+        return best_match(self.trained, "first")
+
+    @property
+    def templates(self) -> NDArray[np.float32]:
+        """Those derivatives with the tiles' signs, the largest weight 1, (tiles, height, width); 0 for a constant."""
+        match = self.match
+        found = bank(*self.trained.shape[1:], "first").templates[match.templates]
+        largest = np.abs(found).max((1, 2), keepdims=True)
+        own: NDArray[np.float32] = (found / largest * match.signs[:, None, None]).astype(np.float32)
+        return own
+
+
+@dataclass(frozen=True, eq=False)
+class KernelFilm:
+    """A row of kernels through training.
+
+    Attributes:
+        layer: such as `conv1`.
+        title: what the row shows, in words.
+        labels: what each tile is.
+        steps: after which each frame was taken; int64, shape (S,).
+        epochs: the same in epochs; float64, shape (S,).
+        frames: float32, shape (S, tiles, height, width).
+        scale: as in `Kernels`.
+    """
+
+    layer: str
+    title: str
+    labels: tuple[str, ...]
+    steps: NDArray[np.int64]
+    epochs: NDArray[np.float64]
+    frames: NDArray[np.float32]
+    scale: float
+
 
 def compare_kernels(run: Run, layer: str = "conv1", kernel: int = 0) -> Kernels:
     """The kernels of a layer, initial and latest.
@@ -55,18 +97,48 @@ def compare_kernels(run: Run, layer: str = "conv1", kernel: int = 0) -> Kernels:
         UsageError: a layer or a kernel that the network lacks.
         RunError: a film that is missing or broken.
     """
+    frames = _frames(run.film, layer)
+    row = _row(frames, layer, kernel)
+    return Kernels(layer, row.title, row.labels, frames[0][row.tiles], frames[-1][row.tiles], common_scale(frames))
+
+
+def film_kernels(run: Run, layer: str = "conv1", kernel: int = 0, most: int = 60) -> KernelFilm:
+    """The same kernels through training, in at most so many frames that show best what changed; errors as above."""
     film = run.film
+    kept = choose_frames(film, most)
+    frames = _frames(film, layer)
+    row = _row(frames, layer, kernel)
+    epochs = film.steps[kept] / steps_per_epoch(run.config, run.data.train_images)
+    moving = frames[kept][(slice(None), *row.tiles)]
+    return KernelFilm(layer, row.title, row.labels, film.steps[kept], epochs, moving, common_scale(frames))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Which kernels of a layer (out, in, …) are shown, and what they are called."""
+
+    title: str
+    labels: tuple[str, ...]
+    tiles: tuple[int | slice, int | slice]
+
+
+def _frames(film: Film, layer: str) -> NDArray[np.float32]:
     if layer not in film.kernels:
         raise unknown_name("layer", layer, film.kernels)
-    frames = film.kernels[layer]  # (S, out, in, h, w)
+    return film.kernels[layer]  # (S, out, in, h, w)
+
+
+def _row(frames: NDArray[np.float32], layer: str, kernel: int) -> _Row:
+    outputs, inputs = frames.shape[1:3]
+    if not 0 <= kernel < outputs:
+        raise UsageError(f"--kernel {kernel}: {layer} has {outputs} kernels, 0 to {outputs - 1}")
+    if inputs == 1:
+        return _Row("each kernel", tuple(f"kernel {k}" for k in range(outputs)), (slice(None), 0))
+    labels = tuple(f"channel {channel}" for channel in range(inputs))
+    return _Row(f"kernel {kernel} of {outputs}, its input channels", labels, (kernel, slice(None)))
+
+
+def common_scale(frames: NDArray[np.float32]) -> float:
+    """Of a layer's frames (S, …), the largest magnitude of a first or last weight or of their difference."""
     initial, trained = frames[0], frames[-1]
-    scale = float(max(np.abs(initial).max(), np.abs(trained).max(), np.abs(trained - initial).max()))
-    if not 0 <= kernel < len(initial):
-        raise UsageError(f"--kernel {kernel}: {layer} has {len(initial)} kernels, 0 to {len(initial) - 1}")
-    tiles: tuple[int | slice, int | slice]
-    if initial.shape[1] == 1:
-        tiles, labels, title = (slice(None), 0), [f"kernel {k}" for k in range(len(initial))], "each kernel"
-    else:
-        tiles, title = (kernel, slice(None)), f"kernel {kernel} of {len(initial)}, its input channels"
-        labels = [f"channel {channel}" for channel in range(initial.shape[1])]
-    return Kernels(layer, title, tuple(labels), initial[tiles], trained[tiles], scale)
+    return float(max(np.abs(initial).max(), np.abs(trained).max(), np.abs(trained - initial).max()))

@@ -25,6 +25,7 @@ class ClassScore:
         recall: the share of them that is found.
         recall_interval: its 95 % Wilson interval.
         precision: the share that is right of those that were called it; None where none was.
+        precision_interval: its 95 % Wilson interval; from 0 to 1 where none was.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ClassScore:
     recall: float
     recall_interval: Interval
     precision: float | None
+    precision_interval: Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +96,15 @@ class Evaluation:
 
     def _class_score(self, label: int) -> ClassScore:
         mine, called = self.labels == label, self.predicted == label
-        found, images = int((mine & called).sum()), int(mine.sum())
-        precision = found / int(called.sum()) if called.any() else None
-        return ClassScore(self.classes[label], images, found / images, wilson_interval(found, images), precision)
+        found, images, answers = int((mine & called).sum()), int(mine.sum()), int(called.sum())
+        return ClassScore(
+            name=self.classes[label],
+            images=images,
+            recall=found / images,
+            recall_interval=wilson_interval(found, images),
+            precision=found / answers if answers else None,
+            precision_interval=wilson_interval(found, answers),
+        )
 
 
 def evaluate_answers(log_probabilities: NDArray[np.float32], dataset: Dataset) -> Evaluation:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
 from lenscope.plots.display import DIVERGING, FAINT, GREY, Display, new_figure, put_image
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 KernelStyle = Literal["lenscope", "lecture"]
 COLUMN, ROW, GAP, BAR = 1.07, 1.16, 0.07, 0.1  # from tile to tile, to what stands beside it, and a scale's width
+MATCH_GAP, LINES = 0.12, 0.5  # between a kernel and what it is compared with, and what two lines of words take
 
 
 @dataclass(frozen=True, eq=False)
 class KernelsDisplay(Display):
-    """Three rows of tiles, one weight a square.
+    """Three rows of tiles, one weight a square; in our style a fourth, what the trained kernels resemble.
 
     Args:
         kernels: what to draw.
@@ -41,7 +42,8 @@ class KernelsDisplay(Display):
         kernels = self.kernels
         columns = len(kernels.labels)
         style = "" if self.style == "lenscope" else ", as the lecture draws it"
-        figure = new_figure(1.35 * columns + 2, 5, f"{kernels.layer}: {kernels.title}{style}")
+        height = 7.1 if self.style == "lenscope" else 5
+        figure = new_figure(1.35 * columns + 2, height, f"{kernels.layer}: {kernels.title}{style}")
         figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.07)
         self.plot(figure.subplots())
         return figure
@@ -60,7 +62,19 @@ class KernelsDisplay(Display):
         if self.style == "lenscope":
             place = (right + 2 * GAP, bottom, BAR, 0.5 - bottom)
             _plot_scale(axes, image, place, "weight (one scale for the layer)")
+            bottom = self._plot_matches(axes)
         axes.set(xlim=(-0.5, right + 2 * GAP + BAR), ylim=(bottom, 0.5))
+
+    def _plot_matches(self, axes: Axes) -> float:
+        """Under each trained tile the first derivative that it resembles most, how much, and what chance gives."""
+        y, match = -3 * ROW - MATCH_GAP, self.kernels.match
+        axes.text(-0.5 - GAP, y, "best first\nderivative", ha="right", va="center")
+        _plot_tiles(axes, self.kernels.templates, y, {"cmap": DIVERGING, "norm": Normalize(-1, 1)})
+        axes.text(-0.5 - GAP, y - 0.5 - GAP, "score\np, by chance", fontsize=9, ha="right", va="top")
+        for column, (score, p) in enumerate(zip(match.scores, match.p_values, strict=True)):
+            words = "–" if np.isnan(score) else f"{score:.2f}\n{'< 0.001' if p < 0.001 else f'{p:.3f}'}"
+            axes.text(COLUMN * column, y - 0.5 - GAP, words, fontsize=9, ha="center", va="top")
+        return y - 0.5 - LINES
 
     def _rows(self) -> list[tuple[str, NDArray[np.float32], dict[str, Any]]]:
         kernels = self.kernels

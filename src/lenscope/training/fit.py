@@ -136,6 +136,11 @@ def check_batch_size(config: TrainConfig, images: int) -> None:
         raise ConfigError(f"batch_size: got {config.batch_size}, expected at most the {images} training images")
 
 
+def steps_per_epoch(config: TrainConfig, images: int) -> int:
+    """How many updates an epoch on so many training images makes; gd makes one."""
+    return 1 if config.optimizer == "gd" else -(-images // config.batch_size)
+
+
 @dataclass(frozen=True)
 class _Course:
     """The steps of a run: how many, on which images, at which rates, and which are followed by a checkpoint."""
@@ -154,7 +159,7 @@ class _Course:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.images // self.batch_size)
+        return steps_per_epoch(self.config, self.images)
 
     @property
     def steps(self) -> int:

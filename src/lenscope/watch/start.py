@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lenscope.config import RECIPES, resolve
+from lenscope.insight.story import recipe_name
 from lenscope.nets.catalogue import build
 from lenscope.nets.summary import summarise
 
@@ -23,11 +23,9 @@ def describe_start(event: RunStarted) -> Iterator[str]:
     where = f"on the CPU, {event.threads} thread{'s' if event.threads > 1 else ''}"
     yield f"engine    {event.engine}, {where if event.device == 'cpu' else 'on the GPU'}"
     size = event.train_images if config.optimizer == "gd" else config.batch_size
-    recipe = resolve(config.recipe)
-    changed = any(getattr(config, name) != getattr(recipe, name) for name in RECIPES[config.recipe])
     distorted = f", distorted by {config.augment}" if config.augment.distorts else ""
     yield (
-        f"recipe    {config.recipe}{' with changes' if changed else ''}: {config.optimizer}, "
+        f"recipe    {recipe_name(config)}: {config.optimizer}, "
         f"learning rate {config.learning_rate:g} ({config.schedule}), batches of {size:,}, "
         f"{config.epochs} epochs of {event.steps_per_epoch:,} steps, seed {config.seed}{distorted}"
     )

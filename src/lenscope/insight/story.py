@@ -1,0 +1,125 @@
+"""What happened in a run, in plain words and in facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.config import RECIPES, resolve
+
+if TYPE_CHECKING:
+    from lenscope.config import TrainConfig
+    from lenscope.insight.mistakes import Evaluation
+    from lenscope.runs.metrics import Metrics
+    from lenscope.runs.run import Run
+
+NETWORKS = {"lenet": "LeNet", "lenet1998": "LeNet-5 of 1998"}
+STILL_FALLING = 0.02  # of the loss in the last epoch, from which on we say that it was not done
+
+
+def tell(run: Run, evaluation: Evaluation | None) -> str:
+    """What happened, in a few sentences."""
+    return " ".join(filter(None, (_learned(run, evaluation), how_it_ended(run), _still_learning(run))))
+
+
+def facts_of(run: Run, evaluation: Evaluation | None) -> list[tuple[str, str]]:
+    """What one wants to know first, each with its name."""
+    data, metrics = run.data, run.metrics
+    speeds = metrics.images_per_second[np.isfinite(metrics.images_per_second)]
+    return [
+        ("accuracy", _accuracy(run, evaluation)),
+        ("data", f"{data.name}, {_counted(data.train_images, 'training image')}"),
+        ("network", NETWORKS.get(run.config.network, run.config.network)),
+        ("recipe", describe_recipe(run.config)),
+        ("epochs", f"{_epochs_done(run):,} of {run.config.epochs:,}"),
+        ("training", f"{float(np.nansum(metrics.train_seconds)):.1f} s"),
+        ("speed", f"{np.median(speeds):,.0f} images a second" if len(speeds) else "not trained"),
+        ("engine", _engine(run)),
+        ("seed", str(run.config.seed)),
+    ]
+
+
+def describe_recipe(config: TrainConfig) -> str:
+    """The recipe and what matters most of it."""
+    batches = "all images a step" if config.optimizer == "gd" else f"batches of {config.batch_size:,}"
+    return f"{recipe_name(config)}: {config.optimizer}, rate {config.learning_rate:g}, {batches}"
+
+
+def recipe_name(config: TrainConfig) -> str:
+    """The recipe's name, and whether some of its settings were changed."""
+    recipe = resolve(config.recipe)
+    changed = any(getattr(config, name) != getattr(recipe, name) for name in RECIPES[config.recipe])
+    return f"{config.recipe} with changes" if changed else config.recipe
+
+
+def how_it_ended(run: Run) -> str:
+    """In a sentence, where a run did not simply finish."""
+    status, done = run.status, f"{_epochs_done(run):,} of {run.config.epochs:,} epochs"
+    return {
+        "finished": f"It stopped early: {status.why}." if status.why else "",
+        "running": f"It is still being trained: {done} are done.",
+        "interrupted": f"It was interrupted after {done}.",
+        "failed": f"It failed: {status.why}.",
+        "abandoned": f"Its process is gone; {done} were done.",
+    }[status.state]
+
+
+def _learned(run: Run, evaluation: Evaluation | None) -> str:
+    data, epochs = run.data, _epochs_done(run)
+    network = NETWORKS.get(run.config.network, run.config.network)
+    origin = f", beginning with the weights of {run.config.init_from}" if run.config.init_from else ""
+    classes = f"the {_counted(len(data.classes), 'class', 'classes')} of {data.name}"
+    if not epochs:
+        right = f" It gets {_share(evaluation)} right." if evaluation else ""
+        return f"A {network} that has not finished an epoch on {classes}{origin}.{right}"
+    learned = "was trained" if evaluation and not _beats_guessing(evaluation) else "learned"
+    seconds = float(np.nansum(run.metrics.train_seconds))
+    course = f"from {_counted(data.train_images, 'image')} in {_counted(epochs, 'epoch')} ({seconds:.1f} s of training)"
+    right = f": {_share(evaluation)} right" if evaluation else ""
+    guessing = ", no better than guessing" if learned == "was trained" else ""
+    return f"A {network} {learned} to tell {classes} apart {course}{origin}{right}{guessing}."
+
+
+def _beats_guessing(evaluation: Evaluation) -> bool:
+    """Whether it is surely better than to give the most frequent class each time."""
+    most = float(np.bincount(evaluation.labels).max()) / len(evaluation.labels)
+    return evaluation.accuracy_interval.low > most
+
+
+def _still_learning(run: Run) -> str:
+    """Of a run that was let to its end, whether the loss went on falling there."""
+    losses = run.metrics.train_loss[np.isfinite(run.metrics.train_loss)]
+    if run.status.state != "finished" or run.status.why or len(losses) < 2 or not losses[-2] > 0:
+        return ""
+    fell = 1 - losses[-1] / losses[-2]
+    return "" if fell < STILL_FALLING else f"The training loss was still falling, by {100 * fell:.0f} % in the last epoch."
+
+
+def _share(evaluation: Evaluation) -> str:
+    return f"{100 * evaluation.accuracy:.2f} % of {len(evaluation.labels):,} {evaluation.shown}"
+
+
+def _accuracy(run: Run, evaluation: Evaluation | None) -> str:
+    if evaluation:
+        low, high = evaluation.accuracy_interval
+        shown = f"{100 * evaluation.accuracy:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f})"
+        return f"{shown} of the {evaluation.part} images" if evaluation.part else shown
+    last = run.metrics.rows()[-1:]
+    part, accuracy = last[0].measured if last else (None, None)
+    return "not measured" if accuracy is None else f"{100 * accuracy:.2f} % of the {part} images, epoch {last[0].epoch:,}"
+
+
+def _engine(run: Run) -> str:
+    environment = run.environment
+    threads = environment.get("threads")
+    parts = [environment.get("engine"), environment.get("isa"), threads and _counted(threads, "thread")]
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _epochs_done(run: Run) -> int:
+    return int(run.metrics.epoch[-1]) if len(run.metrics) else 0
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

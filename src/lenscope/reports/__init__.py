@@ -1,0 +1,1 @@
+"""The one-file report: what a run learned, as a page that needs nothing else."""

@@ -1,0 +1,135 @@
+// Line charts in SVG, with a readout under the pointer and under the keyboard's focus.
+
+import { element } from "./elements.js";
+
+const CHART = { width: 560, height: 300, left: 62, right: 16, top: 14, bottom: 44 };
+
+/**
+ * A chart: `options` are title, xLabel, series [{name, kind, xs, ys, dots}], bands [{name, low, high}],
+ * logX, logY, format(value), formatX(value). Returns {node, update(changes)}.
+ */
+export function lineChart(options) {
+  const state = { bands: [], format: String, formatX: String, ...options };
+  const svg = svgElement("svg", { viewBox: `0 0 ${CHART.width} ${CHART.height}`, role: "img", "aria-label": state.title });
+  const legend = element("ul", { class: "legend" });
+  const readout = element("p", { class: "readout", "aria-live": "polite" });
+  const reader = element("div", { class: "plot", tabindex: "0", role: "application", "aria-label": `${state.title}; arrow keys read values` }, svg);
+  const node = element("figure", { class: "chart" }, element("figcaption", {}, state.title), reader, legend, readout);
+  let scales = null;
+  let chosen = null;
+  const stops = () => [...new Set(state.series.flatMap((line) => [...line.xs]))].sort((a, b) => a - b);
+  const redraw = () => {
+    node.querySelector("figcaption").textContent = state.title;
+    svg.setAttribute("aria-label", state.title);
+    scales = drawChart(svg, state);
+    legend.replaceChildren(...state.series.filter((line) => line.name).map((line) =>
+      element("li", { class: `key ${line.kind}` }, line.name)), ...state.bands.map((band) => element("li", { class: "key band" }, band.name)));
+    read(chosen);
+  };
+  const read = (x) => {
+    chosen = x;
+    svg.querySelector(".cursor")?.remove();
+    if (x === null || !scales) {
+      readout.textContent = "\u00a0";
+      return;
+    }
+    const at = scales.x(x);
+    svg.append(svgElement("line", { class: "cursor", x1: at, x2: at, y1: CHART.top, y2: CHART.height - CHART.bottom }));
+    const parts = state.series.filter((line) => line.name && line.xs.includes(x))
+      .map((line) => `${line.name} ${state.format(line.ys[line.xs.indexOf(x)])}`);
+    readout.textContent = `${state.xLabel} ${state.formatX(x)}: ${parts.join(", ")}`;
+  };
+  svg.addEventListener("pointermove", (event) => {
+    const box = svg.getBoundingClientRect();
+    const wanted = (event.clientX - box.left) / box.width * CHART.width;
+    const all = stops().filter((x) => scales.shown(x));
+    if (all.length) read(all.reduce((a, b) => (Math.abs(scales.x(b) - wanted) < Math.abs(scales.x(a) - wanted) ? b : a)));
+  });
+  svg.addEventListener("pointerleave", () => read(null));
+  reader.addEventListener("keydown", (event) => {
+    const all = stops().filter((x) => scales.shown(x));
+    const move = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
+    if (move === undefined || !all.length) return;
+    event.preventDefault();
+    const from = chosen === null ? (move > 0 ? -1 : all.length) : all.indexOf(chosen);
+    read(all[Math.max(0, Math.min(all.length - 1, from + move))]);
+  });
+  reader.addEventListener("blur", () => read(null));
+  redraw();
+  return { node, update: (changes) => { Object.assign(state, changes); redraw(); } };
+}
+
+/** An element of SVG. */
+export function svgElement(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function drawChart(svg, state) {
+  const { series, bands, logX, logY } = state;
+  const xs = series.flatMap((line) => [...line.xs]).filter((x) => !logX || x > 0);
+  const ys = series.flatMap((line) => [...line.ys]).filter((y) => Number.isFinite(y) && (!logY || y > 0));
+  svg.replaceChildren();
+  if (!xs.length || !ys.length) {
+    svg.append(svgElement("text", { class: "none", x: CHART.width / 2, y: CHART.height / 2 }, "nothing to draw on this scale"));
+    return { x: () => 0, shown: () => false };
+  }
+  const edges = [...ys, ...bands.flatMap((band) => [band.low, band.high])].filter((y) => !logY || y > 0);
+  const x = chartScale(xs, logX, CHART.left, CHART.width - CHART.right, state.rangeX);
+  const y = chartScale(edges, logY, CHART.height - CHART.bottom, CHART.top, state.rangeY);
+  for (const band of bands) {
+    const [top, bottom] = [y(band.high), y(Math.max(band.low, y.low))];
+    svg.append(svgElement("rect", { class: "band", x: CHART.left, y: top, width: CHART.width - CHART.left - CHART.right, height: Math.max(1, bottom - top) }));
+  }
+  drawAxes(svg, x, y, state);
+  for (const line of series) drawLine(svg, line, x, y, logX, logY);
+  return { x, shown: (value) => !logX || value > 0 };
+}
+
+function drawLine(svg, line, x, y, logX, logY) {
+  const points = [...line.xs].map((at, i) => [at, line.ys[i]])
+    .filter(([at, value]) => Number.isFinite(value) && (!logX || at > 0) && (!logY || value > 0));
+  const places = points.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`);
+  if (!line.dots && places.length > 1) svg.append(svgElement("polyline", { class: `line ${line.kind}`, points: places.join(" ") }));
+  if (line.dots || places.length === 1 || (line.marks && places.length <= 40)) {
+    for (const [at, value] of points) svg.append(svgElement("circle", { class: `dot ${line.kind}${line.dots ? " ring" : ""}`, cx: x(at), cy: y(value), r: line.dots ? 5 : 3 }));
+  }
+}
+
+function drawAxes(svg, x, y, state) {
+  const { left, right, top, bottom, width, height } = CHART;
+  for (const tick of y.ticks) {
+    svg.append(svgElement("line", { class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
+    svg.append(svgElement("text", { class: "tick y", x: left - 8, y: y(tick) + 4 }, state.format(tick)));
+  }
+  for (const tick of x.ticks) svg.append(svgElement("text", { class: "tick x", x: x(tick), y: height - bottom + 20 }, state.formatX(tick)));
+  svg.append(svgElement("text", { class: "name x", x: (left + width - right) / 2, y: height - 6 }, state.xLabel));
+  svg.append(svgElement("line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }));
+}
+
+function chartScale(values, log, from, to, range) {
+  let [low, high] = range && !log ? range : [Math.min(...values), Math.max(...values)];
+  if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 0.5 * (Math.abs(low) || 1), high + 0.5 * (Math.abs(high) || 1)];
+  else if (!range || log) [low, high] = log ? [low / 1.15, high * 1.15] : [low - 0.04 * (high - low), high + 0.04 * (high - low)];
+  const change = log ? Math.log10 : (value) => value;
+  const scale = (value) => from + (change(value) - change(low)) / (change(high) - change(low)) * (to - from);
+  scale.low = low;
+  scale.ticks = (log ? logTicks(low, high) : evenTicks(low, high)).filter((tick) => tick >= low && tick <= high);
+  return scale;
+}
+
+function evenTicks(low, high) {
+  const rough = (high - low) / 6;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
+  const first = Math.ceil(low / step);
+  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+}
+
+function logTicks(low, high) {
+  const decades = Array.from({ length: 40 }, (_, i) => 10 ** (i - 20)).filter((tick) => tick >= low / 10 && tick <= high * 10);
+  const few = decades.filter((tick) => tick >= low && tick <= high).length;
+  return (few > 2 ? decades : decades.flatMap((tick) => [tick, 2 * tick, 5 * tick])).map((tick) => Number(tick.toPrecision(3)));
+}

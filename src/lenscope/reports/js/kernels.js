@@ -1,0 +1,286 @@
+// The kernels of a layer: as they began, as they are at any moment of the film, and what lies between.
+
+import { decodeFloats, decodeHalves, magnitude } from "./arrays.js";
+import { lineChart } from "./chart.js";
+import { count, element, number, percent } from "./elements.js";
+import { shortNumber } from "./learning.js";
+import { divergingColour, drawTile, greyColour, makeTile } from "./tiles.js";
+
+const FAMILIES = [
+  ["first", "first derivative"],
+  ["second", "second derivative"],
+  ["gabor", "Gabor function"],
+];
+const FRAME_MS = 140;
+
+/** Fill the section with every layer, one film for all; `layers` is as report/data.py makes it. */
+export function mountKernels(section, layers) {
+  const { steps, epochs } = layers[0];
+  const film = makeFilm(steps.length, (frame) => `step ${count(steps[frame])}, epoch ${shortNumber(epochs[frame])}`);
+  const grey = element("input", { type: "checkbox", id: "kernels-grey" });
+  const views = layers.map((layer) => makeLayer(layer, film));
+  const redraw = () => views.forEach((view) => view.draw(film.frame, grey.checked));
+  grey.addEventListener("change", redraw);
+  film.onChange(redraw);
+  section.append(
+    element("div", { class: "film" }, film.controls, element("label", { class: "switch" }, grey, " as the lecture draws them: grey, each row on its own scale, initial minus trained")),
+    ...views.map((view) => view.node),
+  );
+  redraw();
+}
+
+/** One scrub bar over so many frames, with its play button; `place(frame)` says in words where that is. */
+export function makeFilm(frames, place) {
+  const last = frames - 1;
+  const film = { frame: last, listeners: [], timer: null, onChange: (act) => film.listeners.push(act) };
+  const bar = element("input", { type: "range", min: "0", max: String(last), step: "1", value: String(last), id: "film-bar", disabled: last === 0 });
+  const play = element("button", { type: "button", id: "film-play", disabled: last === 0 }, "Play");
+  const shown = element("output", { for: "film-bar", id: "film-place" });
+  const say = () => {
+    shown.textContent = `${place(film.frame)}${last === 0 ? ": the only picture there is" : film.frame === 0 ? ": the start" : film.frame === last ? ": the end" : ""}`;
+    bar.setAttribute("aria-valuetext", shown.textContent);
+  };
+  const show = (frame) => {
+    film.frame = frame;
+    bar.value = String(frame);
+    say();
+    film.listeners.forEach((act) => act());
+  };
+  const stop = () => {
+    clearInterval(film.timer);
+    film.timer = null;
+    play.textContent = "Play";
+  };
+  const advance = () => (film.frame >= last ? stop() : show(film.frame + 1));
+  play.addEventListener("click", () => {
+    if (film.timer !== null) return stop();
+    play.textContent = "Pause";
+    if (film.frame >= last) show(0);
+    film.timer = setInterval(advance, matchMedia("(prefers-reduced-motion: reduce)").matches ? 5 * FRAME_MS : FRAME_MS);
+    return undefined;
+  });
+  bar.addEventListener("input", () => { stop(); show(Number(bar.value)); });
+  film.controls = element("div", { class: "scrub", role: "group", "aria-label": "Film of the kernels" }, play, element("label", { for: "film-bar" }, "from the start to the end"), bar, shown);
+  say();
+  return film;
+}
+
+/** A layer: a choice of kernel where its kernels have several slices, the tiles, the numbers and their course. */
+function makeLayer(layer, film) {
+  const several = layer.inputs > 1;
+  const state = { layer, kernel: 0, source: "trained", family: "first", frame: film.frame, grey: false, several, ...decodeLayer(layer) };
+  const grid = element("div", { class: "grid", role: "table", "aria-label": `Kernels of ${layer.name}` });
+  const course = makeCourse(state);
+  const legend = element("div", { class: "scale" }, scaleBar(), element("span", {}, `weights from −${shortNumber(layer.scale)} to ${shortNumber(layer.scale)}: one scale for the whole layer`));
+  const node = element("div", { class: "layer", id: `layer-${layer.name}` }, element("h3", {}, layerTitle(layer)));
+  const rebuild = () => {
+    state.tiles = fillGrid(grid, state);
+    drawTiles(state);
+    course.update();
+  };
+  if (several) node.append(kernelChoice(state, rebuild));
+  node.append(legend, grid, sourceChoice(state, rebuild), course.node);
+  rebuild();
+  return { node, draw: (frame, grey) => { state.frame = frame; state.grey = grey; legend.classList.toggle("off", grey); drawTiles(state); } };
+}
+
+function layerTitle(layer) {
+  const slices = layer.inputs === 1 ? "" : ` of ${layer.inputs} channels each`;
+  return `${layer.name}: ${layer.outputs} kernels${slices}, ${layer.height}×${layer.width}`;
+}
+
+/** The weights and scores of a layer: `at(frame, kernel, channel)` are the weights of a slice at a frame. */
+export function decodeLayer(layer) {
+  const size = layer.height * layer.width;
+  const [initial, trained, frames] = [decodeFloats(layer.initial), decodeFloats(layer.trained), decodeHalves(layer.frames)];
+  const total = layer.outputs * layer.inputs * size;
+  const slice = (values, start, kernel, channel) => {
+    const from = start + (kernel * layer.inputs + channel) * size;
+    return values.subarray(from, from + size);
+  };
+  const at = (frame, kernel, channel) => {
+    if (frame === layer.steps.length - 1) return slice(trained, 0, kernel, channel);
+    return frame === 0 ? slice(initial, 0, kernel, channel) : slice(frames, frame * total, kernel, channel);
+  };
+  const courses = Object.fromEntries(Object.entries(layer.courses).map(([source, families]) =>
+    [source, Object.fromEntries(Object.entries(families).map(([family, text]) => [family, decodeHalves(text)]))]));
+  return { at, courses };
+}
+
+/** The tiles that are shown: [kernel, channel, label]; all kernels of one channel, or the channels of one kernel. */
+function shownSlices({ layer, kernel, several }) {
+  if (several) return Array.from({ length: layer.inputs }, (_, channel) => [kernel, channel, `channel ${channel}`]);
+  return Array.from({ length: layer.outputs }, (_, at) => [at, 0, `kernel ${at}`]);
+}
+
+function kernelChoice(state, rebuild) {
+  const { layer } = state;
+  const numbers = Array.from({ length: layer.outputs }, (_, kernel) => [String(kernel), String(kernel)]);
+  return fieldset("kernel", layer.name, numbers, "0", (value) => { state.kernel = Number(value); rebuild(); });
+}
+
+function sourceChoice(state, rebuild) {
+  const choose = (what) => (value) => { state[what] = value; rebuild(); };
+  return element("div", { class: "choices" },
+    fieldset("score", state.layer.name, FAMILIES, state.family, choose("family")),
+    fieldset("of", state.layer.name, [["trained", "the kernel"], ["difference", "its difference"]], state.source, choose("source")));
+}
+
+/** A choice of one of several as a row of words; `options` are [value, title]. */
+export function fieldset(name, layer, options, chosen, choose) {
+  return element("fieldset", { class: "choice" }, element("legend", {}, name), options.map(([value, title]) => element("label", {},
+    element("input", { type: "radio", name: `${name}-${layer}`, value, checked: value === chosen, onchange: () => choose(value) }),
+    element("span", {}, title))));
+}
+
+/** Rows of the table: tiles, numbers, scores. Returns the canvases that move. */
+function fillGrid(grid, state) {
+  const { layer } = state;
+  const slices = shownSlices(state);
+  const tiles = { initial: [], now: [], difference: [], names: {} };
+  const tileRow = (kind, name) => {
+    const title = element("span", {}, name);
+    tiles.names[kind] = title;
+    tiles[kind] = slices.map(([, , label]) => makeTile(layer.height, layer.width, `${label}, ${name}`));
+    return gridRow(title, tiles[kind]);
+  };
+  const numbers = (name, pick, hint) => gridRow(element("span", { title: hint }, name), slices.map(([kernel, channel]) => pick(kernel, channel)));
+  const perKernel = (name, values, format, hint) => (state.several
+    ? [] : values ? [numbers(name, (kernel) => format(values[kernel]), hint)] : []);
+  grid.className = `grid columns-${Math.min(slices.length, 16)}`;
+  grid.replaceChildren(
+    gridRow("", slices.map(([, , label]) => label), "columnheader"),
+    tileRow("initial", "initial"), tileRow("now", "trained"), tileRow("difference", "difference"),
+    numbers("change", (kernel, channel) => number(layer.change[kernel][channel]), "‖w − w₀‖ / ‖w₀‖: how far it went, beside its length at the start"),
+    numbers("cosine", (kernel, channel) => number(layer.cosine[kernel][channel]), "between the kernel and its start: 1 is the same direction, 0 a right angle"),
+    numbers("moves", (kernel, channel) => number(layer.per_epoch[kernel][channel], 4), "an epoch at the end, in lengths of its start"),
+    ...perKernel("dead", layer.dead, (share) => percent(share, 1), "share of the images on which its map is zero everywhere"),
+    ...perKernel("switched off", layer.ablation, (entry) => points(entry.change), "what becomes of the accuracy without it, in percentage points"),
+    ...scoreRows(state, slices),
+  );
+  if (state.several) grid.after(wholeKernel(grid, state));
+  return tiles;
+}
+
+/** What concerns the kernel as a whole where its channels are the columns. */
+function wholeKernel(grid, { layer, kernel }) {
+  grid.parentElement?.querySelector(".whole")?.remove();
+  const parts = [`change ${number(layer.whole.change[kernel])}, cosine with its start ${number(layer.whole.cosine[kernel])}, moves ${number(layer.whole.per_epoch[kernel], 4)} an epoch at the end`];
+  if (layer.dead) parts.push(`its map is dead on ${percent(layer.dead[kernel], 1)} of the images`);
+  if (layer.ablation) parts.push(`switched off: ${points(layer.ablation[kernel].change)} of accuracy`);
+  return element("p", { class: "whole" }, `Kernel ${kernel} as a whole: ${parts.join("; ")}.`);
+}
+
+function points(change) {
+  const shown = (100 * change).toFixed(2).replace("-", "−");
+  return `${change > 0 ? "+" : ""}${shown} points`;
+}
+
+function scoreRows({ layer, family, source }, slices) {
+  const scores = layer.scores[source][family];
+  const [, title] = FAMILIES.find(([name]) => name === family);
+  const match = ([kernel, channel]) => {
+    const best = scores.best[kernel][channel];
+    if (best === null) return "–";
+    const template = layer.templates[family][best[0]];
+    const tile = makeTile(layer.height, layer.width, template.name);
+    tile.title = template.name;
+    const most = magnitude(template.values);
+    drawTile(tile, template.values, (value) => divergingColour(best[1] * value / most));
+    return tile;
+  };
+  return [
+    gridRow(element("span", { title: `the largest absolute correlation with a bank of templates, means removed, of ${source === "trained" ? "the trained kernel" : "the difference"}` }, `${title} score`),
+      slices.map(([kernel, channel]) => number(scores.score[kernel][channel]))),
+    gridRow(element("span", { title: "share of random kernels that score as high" }, "p, by chance"), slices.map(([kernel, channel]) => pValue(scores.p[kernel][channel]))),
+    gridRow("best match", slices.map(match)),
+  ];
+}
+
+/** A p-value as it is printed. */
+export function pValue(p) {
+  if (p === null) return "–";
+  return p < 0.001 ? "< 0.001" : p.toFixed(3);
+}
+
+/** A row of the table: its name and its cells. */
+export function gridRow(name, cells, role = "cell") {
+  return element("div", { class: "row", role: "row" },
+    element("div", { class: "name", role: "rowheader" }, name),
+    element("div", { class: "cells", role: "presentation" }, cells.map((cell) => element("div", { class: "value", role }, cell))));
+}
+
+/** Draw every tile at the film's frame, in our colours or in the lecture's grey. */
+function drawTiles(state) {
+  const { layer, tiles, frame, grey } = state;
+  const last = frame === layer.steps.length - 1;
+  const slices = shownSlices(state);
+  const now = slices.map(([kernel, channel]) => state.at(frame, kernel, channel));
+  const initial = slices.map(([kernel, channel]) => state.at(0, kernel, channel));
+  const sign = grey ? -1 : 1;
+  const difference = now.map((values, i) => values.map((value, k) => sign * (value - initial[i][k])));
+  const names = { initial: "initial", now: last ? "trained" : `step ${count(layer.steps[frame])}`, difference: grey ? "initial − trained" : "difference" };
+  for (const [kind, rows] of Object.entries({ initial, now, difference })) {
+    if (grey) drawGrey(tiles[kind], rows);
+    else drawRows(tiles[kind], rows, layer.scale);
+    tiles.names[kind].textContent = names[kind];
+  }
+}
+
+/** Draw a row of tiles on a scale from −scale to scale. */
+export function drawRows(tiles, rows, scale) {
+  rows.forEach((values, i) => drawTile(tiles[i], values, (value) => divergingColour(value / scale)));
+}
+
+function drawGrey(tiles, rows) {
+  const all = rows.flatMap((values) => [...values]);
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  rows.forEach((values, i) => drawTile(tiles[i], values, (value) => greyColour(high > low ? (value - low) / (high - low) : 0.5)));
+}
+
+/** The colour scale of the weights. */
+export function scaleBar() {
+  const canvas = makeTile(1, 101, "colour scale of the weights, from blue through white to red");
+  canvas.className = "bar";
+  drawTile(canvas, Array.from({ length: 101 }, (_, i) => (i - 50) / 50), divergingColour);
+  return canvas;
+}
+
+/** The scores against epoch, a line a slice, and what random kernels score. */
+function makeCourse(state) {
+  const { layer } = state;
+  const chart = lineChart({ title: "", xLabel: "epoch", series: [], logX: true, rangeY: [0, 1], format: (value) => number(value, 2), formatX: shortNumber });
+  const verdict = element("p", { class: "verdict", "aria-live": "polite" });
+  const update = () => {
+    const values = state.courses[state.source][state.family];
+    const slices = shownSlices(state);
+    const stride = layer.outputs * layer.inputs;
+    const kept = layer.epochs.map((epoch, frame) => [epoch, frame]).filter(([epoch]) => epoch > 0);
+    const course = (pick) => kept.map(([, frame]) => pick(frame * stride));
+    const each = slices.map(([kernel, channel]) => ({ kind: "slice", xs: kept.map(([epoch]) => epoch), ys: course((from) => values[from + kernel * layer.inputs + channel]) }));
+    const mean = { name: state.several ? "mean of the channels" : "mean of the kernels", kind: "mean", xs: kept.map(([epoch]) => epoch), ys: course((from) => average(slices.map(([kernel, channel]) => values[from + kernel * layer.inputs + channel]))) };
+    const chance = layer.chance[state.family];
+    const [, title] = FAMILIES.find(([name]) => name === state.family);
+    verdict.textContent = scoreVerdict(state, title);
+    chart.update({ title: `${title} score of ${sourceName(state.source)} against epoch`, series: [...each, mean], bands: [{ name: "9 of 10 random kernels", low: chance.low, high: chance.high }] });
+  };
+  return { node: element("div", { class: "course" }, chart.node, verdict), update };
+}
+
+function sourceName(source) {
+  return source === "trained" ? "the kernels" : "their differences from the start";
+}
+
+/** What the scores of the whole layer say, in words, beside what chance alone would give. */
+function scoreVerdict({ layer, source, family }, title) {
+  const all = layer.scores[source][family].p.flat().filter((p) => p !== null);
+  if (!all.length) return "Nothing has changed yet, so there is nothing to score.";
+  const what = layer.inputs === 1 ? "kernels" : "slices (a kernel's part for one channel)";
+  const found = all.filter((p) => p < 0.01).length;
+  return `Of ${source === "trained" ? `the ${all.length} ${what} of ${layer.name}` : `the differences of the ${all.length} ${what} of ${layer.name}`}, ${found} look more like a ${title} than 99 of 100 random kernels do; by chance alone one would expect ${shortNumber(all.length / 100)}.`;
+}
+
+function average(values) {
+  const kept = values.filter(Number.isFinite);
+  return kept.reduce((sum, value) => sum + value, 0) / kept.length;
+}

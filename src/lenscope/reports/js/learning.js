@@ -1,0 +1,36 @@
+// Loss and accuracy against epoch.
+
+import { lineChart } from "./chart.js";
+import { element } from "./elements.js";
+
+/** Fill the section with its two charts; `curves` has loss and accuracy, each a list of {name, epochs, values}. */
+export function mountLearning(section, curves) {
+  const logarithmic = element("input", { type: "checkbox", id: "learning-log" });
+  const accuracy = { title: "Accuracy", series: learningSeries(curves.accuracy) };
+  const errors = { title: "Errors, what accuracy lacks", series: learningSeries(curves.accuracy, (value) => 1 - value) };
+  const axis = { xLabel: "epoch", formatX: shortNumber };
+  const charts = [
+    lineChart({ ...axis, title: "Loss, nats an image", format: shortNumber, series: learningSeries(curves.loss) }),
+    lineChart({ ...axis, ...accuracy, format: (value) => `${shortNumber(100 * value)} %` }),
+  ];
+  logarithmic.addEventListener("change", () => {
+    const log = { logX: logarithmic.checked, logY: logarithmic.checked };
+    charts[0].update(log);
+    charts[1].update({ ...log, ...(logarithmic.checked ? errors : accuracy) });
+  });
+  section.querySelector(".charts").append(
+    element("p", { class: "controls" }, element("label", {}, logarithmic, " logarithmic, with errors for accuracy")),
+    element("div", { class: "pair" }, charts.map((chart) => chart.node)),
+  );
+}
+
+/** A number as short as it can be read from: three digits. */
+export function shortNumber(value) {
+  return String(Number(value.toPrecision(3))).replace("-", "−");
+}
+
+function learningSeries(curves, change = (value) => value) {
+  return curves.map(({ name, epochs, values }) => ({
+    name: name === "lecture" ? "the lecture's" : name, kind: `part-${name}`, xs: epochs, ys: values.map(change), dots: name === "lecture", marks: true,
+  }));
+}

@@ -1,0 +1,35 @@
+// The page: reads its data and fills each section.
+
+import { mountComparison } from "./compare.js";
+import { mountKernels } from "./kernels.js";
+import { mountLearning } from "./learning.js";
+import { mountLook } from "./look.js";
+import { mountMistakes } from "./mistakes.js";
+import { explain, forward, makeNetwork } from "./network.js";
+import { prepareDigit, resizeSquare } from "./prepare.js";
+
+const page = JSON.parse(document.getElementById("data").textContent);
+const sections = Object.fromEntries([...document.querySelectorAll("main > section")].map((section) => [section.id, section]));
+
+mountThemes(document.querySelector(".themes"));
+if (page.runs) mountComparison(sections.learning, sections.kernels, page.runs);
+else mountRun();
+
+function mountRun() {
+  mountLearning(sections.learning, page.curves);
+  if (page.layers.length) mountKernels(sections.kernels, page.layers);
+  if (!page.look) return;
+  const network = makeNetwork(page.look.network);
+  globalThis.lenscope = { explain, forward, network, page, prepareDigit, resizeSquare }; // for the curious, in the console
+  const looking = mountLook(sections.look, { ...page.look, images: page.images });
+  mountMistakes(sections.mistakes, { ...page.mistakes, images: page.images }, (index) => {
+    looking.choose(index);
+    sections.look.scrollIntoView();
+  });
+}
+
+/** Light, dark, or what the system says. */
+function mountThemes(fieldset) {
+  fieldset.hidden = false;
+  fieldset.addEventListener("change", (event) => { document.documentElement.dataset.theme = event.target.value; });
+}

@@ -1,0 +1,142 @@
+"""Looking through the network: choosing, drawing, asking where a value comes from, switching kernels off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+import lenscope
+from lenscope.data.dataset import Dataset
+from lenscope.training.choice import predict_log_probabilities
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+WIDTHS = (1440, 800, 390)
+
+
+def says(page: Page) -> str:
+    return page.locator(".look-says").inner_text()
+
+
+def bars(page: Page) -> list[float]:
+    """The shown probability of each class, in percent."""
+    return [float(text.removesuffix(" %")) for text in page.locator(".look-bars .share").all_inner_texts()]
+
+
+def stroke(page: Page) -> None:
+    """A one, drawn with the mouse."""
+    pad = page.locator(".look-pad")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.15 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.85 * box["height"], steps=12)
+    page.mouse.up()
+    page.wait_for_timeout(100)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_image_that_is_chosen_goes_through_the_network(visit, report, tiny_run, tiny, width) -> None:
+    expected = np.exp(predict_log_probabilities(tiny_run.network(), tiny.test.resized(32)))
+    with visit(report, width) as page:
+        thumbnails = page.locator(".look-strip [role=radio]")
+        for place in range(3):
+            thumbnails.nth(place).click()
+            assert thumbnails.nth(place).get_attribute("aria-checked") == "true"
+            label = thumbnails.nth(place).get_attribute("aria-label").split(",")[0]
+            of_label = np.flatnonzero(tiny.test.labels == int(label))
+            assert any(np.allclose(bars(page), 100 * expected[index], atol=0.051) for index in of_label)
+            assert f" {label})" in says(page)
+        thumbnails.nth(2).focus()
+        page.keyboard.press("ArrowLeft")
+        assert thumbnails.nth(1).get_attribute("aria-checked") == "true"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_drawing_is_what_predict_says_of_its_png(visit, report, tiny_run, tmp_path, width) -> None:
+    with visit(report, width) as page:
+        page.locator("input[name='look-way'][value='draw']").check()
+        assert "Nothing to see yet" in says(page)
+        stroke(page)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save as PNG").click()
+        download.value.save_as(tmp_path / "drawn.png")
+        with Image.open(tmp_path / "drawn.png") as picture:
+            assert picture.size == (280, 280)
+        [predicted] = lenscope.predict(tiny_run, [tmp_path / "drawn.png"])
+        np.testing.assert_allclose(bars(page), 100 * predicted.probabilities, atol=0.2)
+        assert says(page).startswith(f"Says {predicted.answer}, ")
+        assert page.locator(".look-steps li").count() == 5
+        page.get_by_role("button", name="Undo").click()
+        page.wait_for_timeout(100)
+        assert "Nothing to see yet" in says(page)
+
+
+def test_a_digit_can_be_drawn_with_the_keyboard(visit, report) -> None:
+    with visit(report) as page:
+        page.locator("input[name='look-way'][value='draw']").check()
+        page.locator(".look-pad").focus()
+        page.keyboard.press(" ")
+        for _ in range(8):
+            page.keyboard.press("ArrowDown")
+        page.keyboard.press(" ")
+        page.wait_for_timeout(100)
+        assert "Nothing to see yet" not in says(page)
+        page.get_by_role("button", name="Clear").click()
+        page.wait_for_timeout(100)
+        assert "Nothing to see yet" in says(page)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("layer", ["conv1", "pool1", "conv2", "pool2", "fc1", "fc3"])
+def test_a_value_says_where_it_comes_from(visit, report, layer, width) -> None:
+    with visit(report, width) as page:
+        panel, letter = page.locator(".look-trace"), page.locator(".look-letgo")
+        place = page.locator(f"[data-layer='{layer}'] .look-frame canvas, [data-layer='{layer}'] .look-bars li").first
+        place.scroll_into_view_if_needed()
+        place.click()
+        expect(letter).to_be_visible()
+        words = {"fc3": "log-probability", "fc1": "count most", "pool1": "greatest", "pool2": "greatest"}.get(layer, "products")
+        assert words in panel.inner_text()
+        page.keyboard.press("Escape")
+        expect(letter).to_be_hidden()
+
+
+def test_the_sum_of_a_trace_is_the_value_before_its_activation(visit, report) -> None:
+    script = """() => {
+      const { network, forward, explain, page } = globalThis.lenscope;
+      const pixels = Uint8Array.from({ length: 1024 }, (_, i) => (i * 37) % 256);
+      const passed = forward(network, pixels);
+      return passed.stages.flatMap((stage, number) => [0, 7, stage.values.length - 1].map((position) => {
+        const made = explain(network, passed, number, Math.min(position, stage.values.length - 1));
+        const { total } = made;
+        return [stage.activation === "relu" ? Math.max(total, 0) : total, made.value];
+      }));
+    }"""
+    with visit(report) as page:
+        for total, value in page.evaluate(script):
+            assert abs(total - value) <= 1e-5 * max(1, abs(value))
+
+
+def test_a_kernel_that_is_switched_off_changes_the_answer_and_tells_its_cost(visit, report, tiny_run, tiny) -> None:
+    network = tiny_run.network()
+    network.conv1.weight.data[2] = 0
+    network.conv1.bias.data[2] = 0
+    cost = lenscope.examine(tiny_run, data=tiny).layers[0].ablations[2]
+    with visit(report) as page:
+        page.locator(".look-strip [role=radio]").first.click()
+        intact = bars(page)
+        page.locator("[data-layer='conv1'] input[aria-label='kernel 2 of conv1']").uncheck()
+        label = int(page.locator(".look-strip [role=radio]").first.get_attribute("aria-label").split(",")[0])
+        first = tiny.test.take(np.flatnonzero(tiny.test.labels == label)[:1]).resized(32)
+        assert isinstance(first, Dataset)
+        np.testing.assert_allclose(bars(page), 100 * np.exp(predict_log_probabilities(network, first))[0], atol=0.051)
+        assert f"{cost.lost} lost, {cost.gained} gained" in page.locator("[data-layer='conv1'] .look-cost").inner_text()
+        assert "with all kernels on" in page.locator(".look-before").inner_text()
+        page.get_by_role("button", name="All on again").click()
+        assert bars(page) == intact

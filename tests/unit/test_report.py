@@ -1,0 +1,225 @@
+"""The report as a file: what is in it, how large it is, and that it holds for every run that can be made."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html import unescape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import lenscope
+from fixtures_runs import QUICK, begin_and_die
+from lenscope.data.dataset import Dataset, Splits
+from lenscope.errors import Interrupted, StorageError, UsageError
+from lenscope.insight.insight import FRAMES
+from lenscope.reports import files
+from lenscope.reports.data import IMAGE_BYTES, ChosenImages, plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT = 2_500_000
+PLAIN = {"progress": False, "batch_size": 20}
+
+
+def page_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def data_of(page: str) -> dict[str, Any]:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def floats(text: str, kind: str = "<f4") -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
+@pytest.fixture(scope="module")
+def page(tiny_run, tiny, tmp_path_factory) -> str:
+    return page_of(lenscope.report(tiny_run, out=tmp_path_factory.mktemp("report") / "r.html", data=tiny))
+
+
+def coloured(count: int, classes: int, channels: int = 3) -> Splits:
+    draw = np.random.default_rng(1)
+    labels = np.arange(count) % classes
+    images = draw.integers(0, 256, (count, channels, 40, 36), dtype=np.uint8)
+    names = tuple(f"class {label}" for label in range(classes))
+    part = Dataset(images, labels.astype(np.uint8), names, "noise")
+    return Splits(part, test=part)
+
+
+def test_the_policy_names_the_pages_own_script_and_style_and_allows_nothing_else(page) -> None:
+    policy = unescape(re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[1])
+    for kind, text in (
+        ("script", re.search(r'<script type="module">(.*?)</script>', page, re.DOTALL)[1]),
+        ("style", re.search("<style>(.*?)</style>", page, re.DOTALL)[1]),
+    ):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+
+
+def test_nothing_in_the_page_points_out_of_it(page) -> None:
+    without_data = re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
+    addresses = set(re.findall(r"https?://[^\s\"'<)]+", without_data))
+    assert {address for address in addresses if not address.startswith("http://www.w3.org/")} <= set(
+        re.findall(r"https?://[^\s\"'<)]+", " ".join(re.findall("<td>(.*?)</td>", page)))
+    )
+    assert not re.search(r"\b(src|href)=\"(?!#)", without_data)
+
+
+def test_scripts_become_one_module(page) -> None:
+    assert not re.search(r"^\s*(import|export)\b", files.script(), re.MULTILINE)
+    names = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", files.script(), re.MULTILINE)
+    assert sorted(names) == sorted(set(names))
+    on_disk = {path.name.removesuffix(".js") for path in (files.HERE / "js").iterdir()}
+    assert on_disk == set(files.SCRIPTS)
+    assert {path.name.removesuffix(".css") for path in (files.HERE / "css").iterdir()} == set(files.STYLES)
+
+
+def test_the_page_carries_the_weights_and_the_film(page, tiny_run) -> None:
+    data = data_of(page)
+    for which, kernels in tiny_run.film.kernels.items():
+        layer = next(layer for layer in data["layers"] if layer["name"] == which)
+        np.testing.assert_array_equal(floats(layer["initial"]), kernels[0].ravel())
+        np.testing.assert_array_equal(floats(layer["trained"]), kernels[-1].ravel())
+        np.testing.assert_allclose(floats(layer["frames"], "<f2"), kernels.ravel(), rtol=1e-3, atol=1e-7)
+    for name, weights in tiny_run.weights().items():
+        tensor = data["look"]["network"]["tensors"][name]
+        np.testing.assert_array_equal(floats(tensor["data"]).reshape(tensor["shape"]), weights)
+
+
+def test_the_page_says_what_the_run_is(page, tiny_run) -> None:
+    text = unescape(re.sub(r"<script.*?</script>|<style.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
+    accuracy = f"{100 * tiny_run.metrics.test_accuracy[-1]:.2f} %"
+    for expected in (
+        accuracy,
+        "Wilson",
+        "61,706",
+        "416,520",
+        "seed",
+        tiny_run.data.train_sha256,
+        'recipe = "lecture"',
+        "lenscope train --config config.toml",
+    ):
+        assert expected in text
+
+
+@pytest.mark.parametrize("network", ["lenet", "lenet1998"])
+@pytest.mark.parametrize(("classes", "channels"), [(47, 1), (10, 3), (2, 1)])
+def test_every_network_and_data_set_has_a_report(tmp_path, network, classes, channels) -> None:
+    data = coloured(120, classes, channels)
+    run = lenscope.train(data, out=tmp_path / "run", network=network, epochs=1, **PLAIN)
+    found = data_of(page_of(lenscope.report(run, data=data)))
+    assert len(found["mistakes"]["confusion"]) == classes
+    assert found["images"]["channels"] == channels
+    assert not found["look"]["digits"]
+    dead = [layer["dead"] for layer in found["layers"]]
+    assert all(shares is None for shares in dead) if network == "lenet1998" else all(dead)
+    assert (run.path / "report.html").stat().st_size < LIMIT
+
+
+def test_a_run_that_was_killed_has_a_report_of_its_film(tiny, tmp_path) -> None:
+    begin_and_die(tiny, QUICK, tmp_path / "run", 5)
+    page = page_of(lenscope.report(tmp_path / "run", data=tiny))
+    data = data_of(page)
+    assert (data["look"], data["mistakes"], len(data["layers"])) == (None, None, 2)
+    assert page.count("This run has no trained weights yet") == 2
+
+
+def test_a_run_interrupted_in_its_first_epoch_has_a_report(tiny, tmp_path) -> None:
+    import signal
+
+    from fixtures_runs import Act
+    from lenscope.training.events import Snapshot
+
+    watcher = Act(1, lambda: signal.raise_signal(signal.SIGINT), Snapshot)
+    with pytest.raises(Interrupted):
+        lenscope.train(tiny, out=tmp_path / "run", epochs=3, **{**PLAIN, "progress": watcher})
+    page = page_of(lenscope.report(tmp_path / "run", data=tiny))
+    assert "has not finished an epoch" in page
+    assert "It was interrupted after 0 of 3 epochs." in page
+    assert data_of(page)["look"] is not None
+
+
+def test_a_page_stays_small_whatever_is_wrong(tmp_path) -> None:
+    data = coloured(3000, 47)
+    run = lenscope.train(
+        data, out=tmp_path / "run", epochs=70, learning_rate=1e-9, engine="fused", batch_size=3000, progress=False
+    )
+    path = lenscope.report(run, data=data)
+    assert path.stat().st_size < LIMIT
+    found = data_of(page_of(path))
+    assert len(found["layers"][0]["steps"]) <= FRAMES < len(run.film)
+    assert len(base64.b64decode(found["images"]["pixels"])) <= IMAGE_BYTES
+    assert max(map(len, found["mistakes"]["cells"].values())) <= 12
+
+
+def test_the_images_behind_a_cell_are_its_most_confident_mistakes(tiny_run, tiny) -> None:
+    insight = lenscope.examine(tiny_run, data=tiny)
+    chosen, evaluation = ChosenImages(insight.measured), insight.evaluation
+    shown = chosen.as_json()
+    for cell, places in chosen.cells.items():
+        label, answer = map(int, cell.split(","))
+        assert [shown["labels"][place] for place in places] == [label] * len(places)
+        assert [shown["predicted"][place] for place in places] == [answer] * len(places)
+        confidence = [shown["confidence"][place] for place in places]
+        assert confidence == sorted(confidence, reverse=True)
+        assert len(places) == min(12, evaluation.confusion[label, answer])
+    sized = tiny.test.resized(32).images
+    first = np.frombuffer(base64.b64decode(shown["pixels"]), np.uint8).reshape(-1, 1, 32, 32)[chosen.sample[0]]
+    assert any(np.array_equal(first, image) for image in sized)
+
+
+def test_a_comparison_has_the_curves_and_kernels_of_each_run(tiny_run, tiny, tmp_path) -> None:
+    other = lenscope.train(tiny, out=tmp_path / "other", epochs=1, seed=3, **PLAIN)
+    path = lenscope.report(tiny_run, other, out=tmp_path / "both.html")
+    page = page_of(path)
+    assert [run["name"] for run in data_of(page)["runs"]] == ["tiny", "other"]
+    assert re.search(r'<th scope="row">seed</th><td>0</td><td>3</td>', page)
+    lenscope.report(other, tiny_run)
+    assert (tmp_path / "comparison.html").exists()
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(tiny_run, tiny, tmp_path) -> None:
+    with pytest.raises(StorageError, match=r"no/such/r\.html: cannot be written"):
+        lenscope.report(tiny_run, out=tmp_path / "no" / "such" / "r.html", data=tiny)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_the_film_moves_from_the_start_to_the_end_in_exact_colours(tiny_run, tmp_path, ending) -> None:
+    import matplotlib as mpl
+    from PIL import Image
+
+    path = lenscope.film(tiny_run, "conv2", kernel=3, out=tmp_path / f"film{ending}")
+    with Image.open(path) as film:
+        assert film.n_frames == len(tiny_run.film)
+        assert film.info.get("loop") == 0
+        film.seek(film.n_frames - 1)
+        shown = np.asarray(film.convert("RGB"))
+    frames = tiny_run.film.kernels["conv2"]
+    scale = max(np.abs(frames[0]).max(), np.abs(frames[-1]).max(), np.abs(frames[-1] - frames[0]).max())
+    middles = np.array([[shown[84 + 12 + 24 * y, 130 + 130 * 2 + 12 + 24 * x] for x in range(5)] for y in range(5)])
+    printed = 255 * mpl.colormaps["RdBu_r"](frames[-1][3, 2] / scale / 2 + 0.5)[..., :3]
+    assert np.abs(middles - printed).max() <= 4  # of 255, as 253 levels have it
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"layer": "conv3"}, "unknown layer 'conv3'"),
+    ({"layer": "conv2", "kernel": 16}, "--kernel 16: conv2 has 16 kernels"),
+    ({"out": "film.mp4"}, r"--out film\.mp4: got \.mp4, expected \.gif or \.webp"), ({"out": "film"}, "got no ending"),
+])  # fmt: skip
+def test_a_film_that_cannot_be_is_refused(tiny_run, arguments, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        lenscope.film(tiny_run, **arguments)
+
+
+def test_numbers_that_are_none_are_null() -> None:
+    assert plain(np.array([[1.23456789, np.nan], [np.inf, -2e-9]]), 4) == [[1.235, None], [None, -2e-9]]
