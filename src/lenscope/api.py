@@ -362,7 +362,7 @@ def report(
 
     Args:
         run: the run or its directory.
-        others: more runs, for a page that lays all of them beside one another.
+        others: up to seven more runs, for a page that lays all of them beside one another.
         out: the file, written anew where it exists; by default `report.html` in the run's directory, or beside it
             `comparison.html`.
         data: as for `evaluate`.
@@ -373,17 +373,23 @@ def report(
         StorageError: it could not be written.
     """
     from lenscope.insight.insight import FRAMES, examine_run
-    from lenscope.reports.html import render_comparison, render_report
-    from lenscope.runs.storage import write_file
+    from lenscope.reports.html import MOST_COMPARED, render_comparison, render_report
+    from lenscope.runs.storage import make_directory, write_file
 
     runs = [_opened(one) for one in (run, *others)]
+    if len(runs) > MOST_COMPARED:
+        raise UsageError(
+            f"got {len(runs)} runs, expected at most {MOST_COMPARED}: no more can be told apart in one page"
+        )
     if others:
         page = render_comparison([examine_run(one, None, max(2, FRAMES // len(runs))) for one in runs])
-        path = runs[0].path.parent / "comparison.html"
+        own = runs[0].path
+        path = (own if own.name else own.absolute()).parent / "comparison.html"
     else:
         page, path = render_report(examine(runs[0], data=data, data_dir=data_dir)), runs[0].path / "report.html"
     path = Path(out) if out else path
-    write_file(path, page.encode())
+    make_directory(path.parent, exist_ok=True)
+    write_file(path, page.encode(errors="replace"))  # a path may hold bytes that are no UTF-8
     return path
 
 

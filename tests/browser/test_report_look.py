@@ -101,7 +101,8 @@ def test_a_value_says_where_it_comes_from(visit, report, layer, width) -> None:
         place.scroll_into_view_if_needed()
         place.click()
         expect(letter).to_be_visible()
-        words = {"fc3": "log-probability", "fc1": "count most", "pool1": "greatest", "pool2": "greatest"}.get(layer, "products")
+        said = {"fc3": "log-probability", "fc1": "count most", "pool1": "greatest", "pool2": "greatest"}
+        words = said.get(layer, "products")
         assert words in panel.inner_text()
         page.keyboard.press("Escape")
         expect(letter).to_be_hidden()

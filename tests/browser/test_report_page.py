@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 import lenscope
+from lenscope.data.dataset import Dataset, Splits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -107,11 +108,11 @@ def test_the_scores_are_those_of_the_chosen_operators(visit, report, family):
     with visit(report) as page:
         words, course = (
             page.locator("#layer-conv1 .verdict").inner_text(),
-            page.locator("#layer-conv1 .line.mean").get_attribute("points"),
+            page.locator("#layer-conv1 .plot .line.mean").get_attribute("points"),
         )
         page.locator(f"input[name='score-conv1'][value='{family}']").check()
         assert page.locator("#layer-conv1 .verdict").inner_text() != words
-        assert page.locator("#layer-conv1 .line.mean").get_attribute("points") != course
+        assert page.locator("#layer-conv1 .plot .line.mean").get_attribute("points") != course
         page.locator("input[name='of-conv1'][value='difference']").check()
         assert "differences of the 6 kernels" in page.locator("#layer-conv1 .verdict").inner_text()
 
@@ -135,7 +136,7 @@ def test_the_logarithmic_switch_shows_errors(visit, report):
     with visit(report) as page:
         page.locator("#learning-log").check()
         assert "Errors" in page.locator("#learning figcaption").nth(1).inner_text()
-        assert page.locator("#learning .line").count() > 0
+        assert page.locator("#learning .plot .line").count() > 0
         page.locator("#learning-log").uncheck()
         assert page.locator("#learning figcaption").nth(1).inner_text() == "Accuracy"
 
@@ -175,6 +176,30 @@ def serious_issues(page: Page) -> list[str]:
     return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_run_that_failed_in_its_first_step_is_shown(visit, tiny, tmp_path, width):
+    settings = {"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 20, "progress": False}
+    with pytest.raises(lenscope.NonFiniteError):
+        lenscope.train(tiny, out=tmp_path / "run", **settings)
+    with visit(lenscope.report(tmp_path / "run", data=tiny).resolve(), width) as page:
+        assert "the only picture there is" in page.locator("#film-place").inner_text()
+        assert page.locator(".look-says").count() == 1
+        assert page.locator("#film-play").is_disabled()
+        assert page.locator("#layer-conv2 .whole").count() == 1
+
+
+def test_a_thousand_classes_are_listed(visit, tmp_path):
+    draw = np.random.default_rng(1)
+    names = tuple(f"class {number}" for number in range(400))
+    images = draw.integers(0, 256, (800, 1, 32, 32), dtype=np.uint8)
+    part = Dataset(images, (np.arange(800) % 400).astype(np.int64), names, "many")
+    data = Splits(part, test=part)
+    run = lenscope.train(data, out=tmp_path / "run", epochs=1, progress=False)
+    with visit(lenscope.report(run, data=data).resolve()) as page:
+        page.locator(".confusions button").first.click()
+        assert page.locator("#mistakes .images li").count() > 0
+
+
 def test_without_javascript_the_tables_are_there(visit, report):
     with visit(report, java_script_enabled=False) as page:
         assert page.locator("#learning table tbody tr").count() == 3
@@ -202,7 +227,7 @@ def test_a_comparison_lays_the_kernels_of_all_runs_under_one_another(visit, comp
         before = pixels(page, "#layer-conv2 canvas.tile")
         page.locator("input[name='kernel-conv2'][value='9']").check()
         assert pixels(page, "#layer-conv2 canvas.tile") != before
-        assert page.locator("#learning .line").count() == 6
+        assert page.locator("#learning .plot .line").count() == 6
         assert page.locator("#differences tbody tr").count() > 5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from fixtures_runs import QUICK, begin_and_die
 from lenscope.config import TrainConfig
 from lenscope.insight.facts import insight_facts
 from lenscope.insight.insight import examine_run
-from lenscope.insight.story import describe_recipe, tell
+from lenscope.insight.story import describe_recipe, facts_of, tell
 from lenscope.nets.catalogue import build
 from lenscope.runs.lock import hold
+from lenscope.runs.metrics import Metrics
 from lenscope.runs.prepare import _facts
 from lenscope.runs.recorder import Recorder
 from lenscope.runs.run import Run, open_run
@@ -117,22 +119,60 @@ def test_a_run_without_trained_weights_is_seen_as_far_as_it_got(tiny, tmp_path) 
     assert "It failed" in insight.sentence
     facts = insight_facts(insight)
     assert facts["evaluation"] is None
-    assert facts["facts"]["accuracy"] == "not measured"
+    assert facts["facts"]["accuracy"] == "0.00 % of the test images, epoch 1"
 
 
 def test_the_story_of_a_run(planted, tiny) -> None:
     insight = examine_run(planted, tiny.test)
-    accuracy = f"{100 * insight.evaluation.accuracy:.2f} % of 20 mnist test images right."
+    accuracy = f"{100 * insight.evaluation.accuracy:.2f} % of 20 mnist test images right, no better than guessing."
     assert tell(planted, insight.evaluation) == (
-        "A LeNet learned to tell the 10 classes of mnist apart from 60 images in 2 epochs (1.0 s of training): "
-        f"{accuracy} The training loss fell by 50 % in the last epoch: it had not finished learning."
+        "A LeNet was trained to tell the 10 classes of mnist apart from 60 images in 2 epochs (1.0 s of training): "
+        f"{accuracy} The training loss was still falling, by 50 % in the last epoch."
     )
+    assert tell(planted, None).startswith("A LeNet learned to tell the 10 classes of mnist apart from 60 images in 2")
+
+
+class Told:
+    """A run of which only the course matters."""
+
+    def __init__(self, losses=(), state="finished", why=None, **settings) -> None:
+        rows = [EpochMetrics(at, loss) for at, loss in enumerate(losses, start=1)]
+        self.metrics = Metrics.of([EpochMetrics(0, test_accuracy=0.1), *rows])
+        self.config = CONFIG.with_settings(**settings)
+        self.status = SimpleNamespace(state=state, why=why)
+        self.data = SimpleNamespace(name="mnist", classes=("a",), train_images=1)
+        self.environment: dict[str, Any] = {}
+
+
+ONE = "the 1 class of mnist"
+
+
+@pytest.mark.parametrize(("run", "words"), [
+    (Told([0.5, 0.0, 0.0]), f"A LeNet learned to tell {ONE} apart from 1 image in 3 epochs (0.0 s of training)."),
+    (Told([0.5, 0.4], why="no lower validation loss"), "It stopped early: no lower validation loss."),
+    (Told([0.5, 0.4], "running", epochs=5), "It is still being trained: 2 of 5 epochs are done."),
+    (Told([], "abandoned"), f"A LeNet that has not finished an epoch on {ONE}. Its process is gone; 0 of 2 epochs"),
+    (Told([], "interrupted", init_from="runs/a"), f"an epoch on {ONE}, beginning with the weights of runs/a. It was"),
+    (Told([0.5, 0.4], init_from="runs/a"), "the weights of runs/a. The training loss was still falling, by 20 % in"),
+])  # fmt: skip
+def test_a_story_says_what_is_true(run, words) -> None:
+    assert words in tell(run, None)
+    assert "nan" not in tell(run, None)
+    if run.status.why or run.status.state != "finished":
+        assert "still falling" not in tell(run, None)
+
+
+def test_facts_of_a_run_without_weights_name_the_last_accuracy_that_was_measured() -> None:
+    facts = dict(facts_of(Told([], "running"), None))
+    assert facts["accuracy"] == "10.00 % of the test images, epoch 0"
+    assert facts["speed"] == "not trained"
 
 
 @pytest.mark.parametrize(("settings", "words"), [
     ({}, "lecture: adam, rate 0.0001, batches of 100"),
     ({"optimizer": "sgd", "learning_rate": 0.5}, "lecture with changes: sgd, rate 0.5, batches of 100"),
     ({"epochs": 3}, "lecture with changes: adam, rate 0.0001, batches of 100"),
+    ({"optimizer": "gd"}, "lecture with changes: gd, rate 0.0001, all images a step"),
 ])  # fmt: skip
 def test_a_recipe_says_whether_it_was_changed(settings, words) -> None:
     assert describe_recipe(TrainConfig().with_settings(**settings)) == words

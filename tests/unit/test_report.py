@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html import unescape
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,9 @@ def test_the_page_carries_the_weights_and_the_film(page, tiny_run) -> None:
         layer = next(layer for layer in data["layers"] if layer["name"] == which)
         np.testing.assert_array_equal(floats(layer["initial"]), kernels[0].ravel())
         np.testing.assert_array_equal(floats(layer["trained"]), kernels[-1].ravel())
-        np.testing.assert_allclose(floats(layer["frames"], "<f2"), kernels.ravel(), rtol=1e-3, atol=1e-7)
+        np.testing.assert_allclose(
+            floats(layer["frames"], "<f2") * layer["scale"], kernels.ravel(), rtol=2e-3, atol=1e-7
+        )
     for name, weights in tiny_run.weights().items():
         tensor = data["look"]["network"]["tensors"][name]
         np.testing.assert_array_equal(floats(tensor["data"]).reshape(tensor["shape"]), weights)
@@ -117,7 +120,8 @@ def test_every_network_and_data_set_has_a_report(tmp_path, network, classes, cha
     data = coloured(120, classes, channels)
     run = lenscope.train(data, out=tmp_path / "run", network=network, epochs=1, **PLAIN)
     found = data_of(page_of(lenscope.report(run, data=data)))
-    assert len(found["mistakes"]["confusion"]) == classes
+    assert len(found["classes"]) == classes
+    assert sum(images for _, _, images in found["mistakes"]["confusion"]) == 120
     assert found["images"]["channels"] == channels
     assert not found["look"]["digits"]
     dead = [layer["dead"] for layer in found["layers"]]
@@ -130,7 +134,7 @@ def test_a_run_that_was_killed_has_a_report_of_its_film(tiny, tmp_path) -> None:
     page = page_of(lenscope.report(tmp_path / "run", data=tiny))
     data = data_of(page)
     assert (data["look"], data["mistakes"], len(data["layers"])) == (None, None, 2)
-    assert page.count("This run has no trained weights yet") == 2
+    assert page.count("There are no trained weights of this run to show. It failed") == 2
 
 
 def test_a_run_interrupted_in_its_first_epoch_has_a_report(tiny, tmp_path) -> None:
@@ -143,7 +147,7 @@ def test_a_run_interrupted_in_its_first_epoch_has_a_report(tiny, tmp_path) -> No
     with pytest.raises(Interrupted):
         lenscope.train(tiny, out=tmp_path / "run", epochs=3, **{**PLAIN, "progress": watcher})
     page = page_of(lenscope.report(tmp_path / "run", data=tiny))
-    assert "has not finished an epoch" in page
+    assert "that has not finished an epoch on the 10 classes of mnist. It gets" in page
     assert "It was interrupted after 0 of 3 epochs." in page
     assert data_of(page)["look"] is not None
 
@@ -188,9 +192,40 @@ def test_a_comparison_has_the_curves_and_kernels_of_each_run(tiny_run, tiny, tmp
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing(tiny_run, tiny, tmp_path) -> None:
-    with pytest.raises(StorageError, match=r"no/such/r\.html: cannot be written"):
-        lenscope.report(tiny_run, out=tmp_path / "no" / "such" / "r.html", data=tiny)
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"file/deeper: cannot be written: Not a directory"):
+        lenscope.report(tiny_run, out=tmp_path / "file" / "deeper" / "r.html", data=tiny)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_comparison_of_more_runs_than_can_be_told_apart_is_refused(tiny_run) -> None:
+    with pytest.raises(UsageError, match="got 9 runs, expected at most 8"):
+        lenscope.report(*[tiny_run] * 9)
+
+
+def test_eight_runs_of_one_name_are_told_apart_in_a_page_that_stays_small(tiny_run, tmp_path) -> None:
+    path = lenscope.report(*[tiny_run] * 8, out=tmp_path / "new" / "many.html")
+    assert [run["name"] for run in data_of(page_of(path))["runs"]] == [f"tiny ({place})" for place in range(1, 9)]
+    assert path.stat().st_size < LIMIT
+
+
+def test_a_thousand_classes_and_epochs_fit(tmp_path) -> None:
+    data = coloured(2000, 1000, 1)
+    run = lenscope.train(data, out=tmp_path / "run", epochs=700, optimizer="gd", engine="fused", progress=False)
+    path = lenscope.report(run, data=data)
+    assert path.stat().st_size < LIMIT
+    found = data_of(page_of(path))
+    [curve, *_] = found["curves"]["loss"]
+    assert len(curve["epochs"]) <= 500
+    assert (curve["epochs"][0], curve["epochs"][-1]) == (1, 700)
+    assert "500 of 701 epochs; metrics.csv has all." in page_of(path)
+
+
+def test_a_name_that_is_no_text_is_shown_as_well_as_can_be(tiny_run, tiny, tmp_path) -> None:
+    path = tmp_path / "run\udcff"
+    shutil.copytree(tiny_run.path, path)
+    assert "<h1>run?</h1>" in page_of(lenscope.report(path, data=tiny))
+    assert "run? and tiny" in page_of(lenscope.report(path, tiny_run))
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp"])

@@ -28,6 +28,11 @@ DataDir = Annotated[
     tyro.conf.arg(metavar="DIR"),
     Field(description="where else to look for the files of a named data set"),
 ]
+MeasuredData = Annotated[
+    str | None,
+    tyro.conf.arg(metavar="NAME|PATH"),
+    Field(description="data set; by default the run's own, its test part"),
+]
 NO_PAIRS = (tyro.conf.FlagCreatePairsOff,)  # --quiet, without --no-quiet
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, percent, print_json, print_line, print_table
+from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData, percent, print_json, print_line, print_table
 from lenscope.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Report(Command):
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
         None, description="the file; by default report.html in the run's directory, or comparison.html beside it"
     )
+    data: MeasuredData = None
     data_dir: DataDir = None
     json_output: JsonFlag = False
 
@@ -34,7 +35,7 @@ class Report(Command):
 
         if not self.runs:
             raise UsageError("got no run, expected one or more; lenscope report RUN…")
-        path = api.report(*self.runs, out=self.out, data_dir=self.data_dir)
+        path = api.report(*self.runs, out=self.out, data=self.data, data_dir=self.data_dir)
         if self.json_output:
             print_json({"runs": [str(run) for run in self.runs], "report": str(path), "bytes": path.stat().st_size})
         else:
@@ -45,6 +46,7 @@ class ShowInsight(Command):
     """Print how far each kernel came, what it resembles, and what the network loses without it."""
 
     run: tyro.conf.Positional[Path] = Field(description="run directory")
+    data: MeasuredData = None
     data_dir: DataDir = None
     json_output: JsonFlag = False
 
@@ -53,7 +55,7 @@ class ShowInsight(Command):
         from lenscope import api
         from lenscope.insight.facts import insight_facts
 
-        facts = insight_facts(api.examine(self.run, data_dir=self.data_dir))
+        facts = insight_facts(api.examine(self.run, data=self.data, data_dir=self.data_dir))
         if self.json_output:
             print_json(facts)
             return

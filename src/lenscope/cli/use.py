@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, percent, percent_range, print_json, print_line, print_table
+from lenscope.cli.command import (
+    Command,
+    DataDir,
+    JsonFlag,
+    MeasuredData,
+    percent,
+    percent_range,
+    print_json,
+    print_line,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from lenscope.insight.answers import Prediction
@@ -19,9 +29,7 @@ class Evaluate(Command):
     """Measure a run's trained network on a labelled set: accuracy, interval, loss, and each class."""
 
     run: tyro.conf.Positional[Path] = Field(description="run directory")
-    data: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")] = Field(
-        None, description="data set; by default the run's own, its test part"
-    )
+    data: MeasuredData = None
     data_dir: DataDir = None
     json_output: JsonFlag = False
 

@@ -91,12 +91,17 @@ def _predict(network: Network, facts: DataFacts, file: Path) -> Prediction:
 
 def _prepare(facts: DataFacts, file: Path) -> tuple[DigitSteps | None, NDArray[np.uint8]]:
     """A picture as the images of its data set are: uint8, shape (C, H, W)."""
-    centred = facts.channels == 1 and facts.name.split("-")[0] in CENTRED_SETS
+    centred = is_centred(facts.name, facts.channels)
     pixels = read_picture(file, contrast=centred)
     if centred:
         steps = prepare_digit(pixels, str(file))
         return steps, steps.centred[None]
     return None, _with_channels(pixels, facts.channels)
+
+
+def is_centred(name: str, channels: int) -> bool:
+    """Whether the images of a data set were cropped, scaled and centred as MNIST's, so that a drawing must be, too."""
+    return channels == 1 and name.split("-", maxsplit=1)[0] in CENTRED_SETS
 
 
 def _with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

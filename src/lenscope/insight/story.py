@@ -11,7 +11,6 @@ from lenscope.config import RECIPES, resolve
 if TYPE_CHECKING:
     from lenscope.config import TrainConfig
     from lenscope.insight.mistakes import Evaluation
-    from lenscope.runs.metrics import Metrics
     from lenscope.runs.run import Run
 
 NETWORKS = {"lenet": "LeNet", "lenet1998": "LeNet-5 of 1998"}
@@ -93,7 +92,8 @@ def _still_learning(run: Run) -> str:
     if run.status.state != "finished" or run.status.why or len(losses) < 2 or not losses[-2] > 0:
         return ""
     fell = 1 - losses[-1] / losses[-2]
-    return "" if fell < STILL_FALLING else f"The training loss was still falling, by {100 * fell:.0f} % in the last epoch."
+    words = f"The training loss was still falling, by {100 * fell:.0f} % in the last epoch."
+    return words if fell >= STILL_FALLING else ""
 
 
 def _share(evaluation: Evaluation) -> str:
@@ -105,9 +105,11 @@ def _accuracy(run: Run, evaluation: Evaluation | None) -> str:
         low, high = evaluation.accuracy_interval
         shown = f"{100 * evaluation.accuracy:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f})"
         return f"{shown} of the {evaluation.part} images" if evaluation.part else shown
-    last = run.metrics.rows()[-1:]
-    part, accuracy = last[0].measured if last else (None, None)
-    return "not measured" if accuracy is None else f"{100 * accuracy:.2f} % of the {part} images, epoch {last[0].epoch:,}"
+    rows = run.metrics.rows()
+    part, accuracy = rows[-1].measured if rows else (None, None)
+    if accuracy is None:
+        return "not measured"
+    return f"{100 * accuracy:.2f} % of the {part} images, epoch {rows[-1].epoch:,}"
 
 
 def _engine(run: Run) -> str:

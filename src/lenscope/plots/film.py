@@ -90,7 +90,8 @@ def _draw_progress(draw: ImageDraw.ImageDraw, film: KernelFilm, frame: int, size
     draw.rectangle((LEFT, y, right, y + 3), fill=GREY)
     reached = LEFT + (right - LEFT) * frame // max(1, len(film.steps) - 1)
     draw.rectangle((LEFT, y - 1, reached, y + 4), fill=INK)
-    place = f"step {film.steps[frame]:,}, epoch {film.epochs[frame]:.3g}"
+    epoch = film.epochs[frame]
+    place = f"step {film.steps[frame]:,}, epoch {f'{epoch:.3g}' if epoch < 100 else f'{epoch:,.0f}'}"
     draw.text((LEFT, y + 9), place, fill=INK, font=ImageFont.load_default(20))
 
 

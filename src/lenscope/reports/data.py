@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenscope.insight.answers import CENTRED_SETS
+from lenscope.insight.answers import is_centred
 from lenscope.insight.operators import FAMILIES, bank
 from lenscope.reports.program import network_program
 
@@ -23,45 +23,53 @@ if TYPE_CHECKING:
     from lenscope.insight.movement import Movement
     from lenscope.insight.operators import Match
 
-IMAGE_BYTES = 600_000  # of all images in a page
+IMAGE_BYTES = 450_000  # of all images in a page
+MOST_CLASSES = 1_000  # of more, names and weights are too much for a page
 IN_A_CELL, WORST, SAMPLE = 12, 24, 40
+POINTS = 500  # of a curve, and rows of its table
 
 
 def page_data(insight: Insight) -> dict[str, Any]:
     """Everything that the page's scripts need; `look` and `mistakes` are None where there are no trained weights."""
-    if insight.measured is None:
-        return {**_course(insight), "images": None, "look": None, "mistakes": None}
+    classes = list(insight.run.data.classes)
+    page = {**_course(insight), "classes": classes, "images": None, "look": None, "mistakes": None}
+    if insight.measured is None or len(classes) > MOST_CLASSES:
+        return page
     chosen = ChosenImages(insight.measured)
-    return {
-        **_course(insight),
+    confusion = insight.measured.evaluation.confusion
+    cells = [[int(label), int(answer), int(confusion[label, answer])] for label, answer in np.argwhere(confusion)]
+    return page | {
         "images": chosen.as_json(),
-        "look": _look(insight, insight.measured, chosen),
-        "mistakes": {
-            "confusion": insight.measured.evaluation.confusion.tolist(),
-            "cells": chosen.cells,
-            "worst": chosen.worst,
-            "classes": list(insight.measured.part.classes),
-        },
+        "look": _look(insight.measured, chosen),
+        "mistakes": {"confusion": cells, "cells": chosen.cells, "worst": chosen.worst},
     }
 
 
-def _look(insight: Insight, measured: Measured, chosen: ChosenImages) -> dict[str, Any]:
+def _look(measured: Measured, chosen: ChosenImages) -> dict[str, Any]:
     """What the section needs that runs the network."""
-    part, classes = measured.part, list(measured.part.classes)
-    images, shown = measured.ablations.images, measured.evaluation.shown
+    part, evaluation = measured.part, measured.evaluation
+    images, shown = measured.ablations.images, evaluation.shown
     return {
-        "network": network_program(measured.network, part.channels, classes),
+        "network": network_program(measured.network, part.channels),
         "sample": chosen.sample,
-        "classes": classes,
-        "digits": part.channels == 1 and part.name.split("-")[0] in CENTRED_SETS,
-        "ablation": {layer.layer: _ablations(layer) for layer in insight.layers},
-        "measuredOn": f"{'' if images == len(part) else 'the first '}{images:,} {shown}",
+        "part": evaluation.part,
+        "digits": is_centred(part.name, part.channels),
+        "measuredOn": f"{images:,} {'' if images == len(part) else f'of {len(part):,} '}{shown}",
     }
 
 
-def comparison_data(insights: Sequence[Insight]) -> dict[str, Any]:
-    """What the page of several runs needs: their curves and their kernels."""
-    return {"runs": [{"name": insight.run.name, **_course(insight)} for insight in insights]}
+def comparison_data(insights: Sequence[Insight], names: Sequence[str]) -> dict[str, Any]:
+    """What the page of several runs needs: their names, their curves and their kernels."""
+    kept = ("name", "outputs", "inputs", "height", "width", "scale", "epochs", "initial", "trained", "frames")
+    runs = []
+    for insight, name in zip(insights, names, strict=True):
+        course = _course(insight)
+        for number, layer in enumerate(course["layers"]):
+            score = layer["scores"]["trained"]["first"]
+            own = {field: layer[field] for field in kept}
+            course["layers"][number] = own | {"score": score["score"], "p": score["p"]}
+        runs.append({"name": name, **course})
+    return {"runs": runs}
 
 
 def _course(insight: Insight) -> dict[str, Any]:
@@ -135,9 +143,11 @@ def _behind_cells(evaluation: Evaluation) -> Iterator[int]:
 
 
 def _curves(curves: tuple[Curve, ...]) -> list[dict[str, Any]]:
-    return [
-        {"name": curve.name, "epochs": plain(curve.epochs, 6), "values": plain(curve.values, 6)} for curve in curves
-    ]
+    return [_curve(curve, spread(len(curve.epochs), POINTS)) for curve in curves]
+
+
+def _curve(curve: Curve, kept: NDArray[np.int64]) -> dict[str, Any]:
+    return {"name": curve.name, "epochs": plain(curve.epochs[kept], 7), "values": plain(curve.values[kept], 6)}
 
 
 def _layer(layer: LayerInsight) -> dict[str, Any]:
@@ -151,10 +161,10 @@ def _layer(layer: LayerInsight) -> dict[str, Any]:
         "width": width,
         "scale": layer.scale,
         "steps": layer.steps.tolist(),
-        "epochs": plain(layer.epochs, 6),
+        "epochs": plain(layer.epochs, 7),
         "initial": _base64(layer.frames[0].astype("<f4")),
         "trained": _base64(layer.frames[-1].astype("<f4")),
-        "frames": _base64(layer.frames.astype("<f2")),
+        "frames": _base64((layer.frames / (layer.scale or 1)).astype("<f2")),  # float16 reaches from 6e-8 to 65,504
         **_movement(layer.movement.slices),
         "whole": _movement(layer.movement.kernels),
         "scores": {
@@ -201,6 +211,11 @@ def _movement(movement: Movement) -> dict[str, Any]:
 
 def _ablations(layer: LayerInsight) -> list[dict[str, Any]] | None:
     return [asdict(entry) for entry in layer.ablations] or None
+
+
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """At most so many of the indices below count, spread evenly, the first and the last among them."""
+    return np.unique(np.linspace(0, max(count - 1, 0), min(count, most)).round().astype(np.int64))
 
 
 def plain(values: NDArray[Any], digits: int) -> Any:

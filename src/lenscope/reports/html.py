@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lenscope.insight.insight import Insight
+    from lenscope.runs.run import Run
 
 SECTIONS = (
     ("learning", "Learning"),
@@ -39,6 +40,7 @@ SECTIONS = (
     ("shapes", "Shapes"),
     ("made", "How it was made"),
 )
+MOST_COMPARED = 8  # lines that colour and dash tell apart
 COMPARED = (("learning", "Learning"), ("kernels", "Kernels"), ("differences", "Differences"))
 
 
@@ -60,10 +62,16 @@ def render_report(insight: Insight) -> str:
 def render_comparison(insights: Sequence[Insight]) -> str:
     """The page of several runs beside one another: their curves, their kernels and what differs between them."""
     runs = [insight.run for insight in insights]
-    names = [run.name for run in runs]
+    names = distinct_names(runs)
     sentence = f"{len(runs)} runs beside one another: {', '.join(names)}."
-    page = Page("compare", " and ".join(names), sentence, COMPARED, comparison_data(insights))
+    page = Page("compare", " and ".join(names), sentence, COMPARED, comparison_data(insights, names))
     return page.render(names=names, differences=compare_runs(runs))
+
+
+def distinct_names(runs: Sequence[Run]) -> list[str]:
+    """The names of runs, with a number where two share one."""
+    names = [run.name for run in runs]
+    return [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, start=1)]
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ LENET1998: Layers = (
 )
 
 
-def network_program(network: Network, channels: int, classes: list[str]) -> dict[str, Any]:
+def network_program(network: Network, channels: int) -> dict[str, Any]:
     """Layers, weights (base64 of little-endian float32) and the range of the input, as `js/network.js` takes them."""
     tensors = dict(network.state_dict())
     if isinstance(network, LeNet):
@@ -45,7 +45,6 @@ def network_program(network: Network, channels: int, classes: list[str]) -> dict
     return {
         "channels": channels,
         "size": network.image_size,
-        "classes": classes,
         "input": {"scale": scale, "shift": shift},
         "layers": [{"name": name, "op": operation, "activation": activation} for name, operation, activation in layers],
         "tensors": {name: _tensor(tensor) for name, tensor in tensors.items()},

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.insight import lecture
+from lenscope.insight.answers import is_centred
+from lenscope.insight.story import how_it_ended
 from lenscope.nets.catalogue import build
 from lenscope.nets.sizes import by
 from lenscope.nets.summary import summarise
+from lenscope.reports.data import MOST_CLASSES, POINTS, spread
 
 if TYPE_CHECKING:
     from lenscope.insight.insight import Insight
@@ -32,24 +35,30 @@ class Table:
 
 def note_on(section: str, insight: Insight) -> str:
     """What stands under a section's heading."""
-    if section in {"look", "mistakes"} and insight.measured is None:
-        return "This run has no trained weights yet that could be measured, so there is nothing to show here."
-    if section == "mistakes" and insight.measured is not None:
-        evaluation = insight.measured.evaluation
+    run, measured = insight.run, insight.measured
+    if section in {"look", "mistakes"} and measured is None:
+        return f"There are no trained weights of this run to show. {how_it_ended(run)}".strip()
+    if section in {"look", "mistakes"} and len(run.data.classes) > MOST_CLASSES:
+        return f"{len(run.data.classes):,} classes are too many for a page that carries all that it shows."
+    if section == "look" and measured is not None:
+        draws = " or draw one" if is_centred(measured.part.name, measured.part.channels) else ""
+        return NOTES[section].format(draws=draws)
+    if section == "mistakes" and measured is not None:
+        evaluation = measured.evaluation
         total, wrong = len(evaluation.labels), len(evaluation.labels) - evaluation.right
         return f"{wrong:,} of {total:,} {evaluation.shown} are wrong, {100 * wrong / total:.2f} %."
-    if section == "learning" and lecture.is_lecture_experiment(insight.run.config):
+    if section == "learning" and lecture.is_lecture_experiment(run.config):
         return f"{NOTES[section]} {LECTURE}"
     return NOTES[section]
 
 
 NOTES = {
-    "learning": "Row 0 is the untrained network. Loss is the mean negative log-likelihood of an image, in nats.",
-    "kernels": "Each square is a weight. Move the bar, or let it play, to see how every kernel came from its random "
-    "start to what it is; the difference is what training has added. The scores say how much a kernel looks like an "
+    "learning": "Epoch 0 is before training. Loss is the mean negative log-likelihood of an image, in nats.",
+    "kernels": "Each square is a weight. Move the bar, or let it play, to see how every kernel came from its start "
+    "to what it is; the difference is what training has added. The scores say how much a kernel looks like an "
     "operator that computes a gradient, a second derivative or a wave; p says what share of random kernels do "
     "as well, since the best match of many is good for noise, too.",
-    "look": "The trained network runs here, in this page: choose an image or draw one, and point at any value to see "
+    "look": "The trained network runs here, in this page: choose an image{draws}, and point at any value to see "
     "where it comes from.",
     "shapes": "The batch size changes no parameter; it is only the first index of each output.",
     "made": "The command repeats it; the file that it takes is the text below it.",
@@ -64,7 +73,8 @@ MEANINGS = {
     "derivatives of Gaussians and Sobel's operators, second derivatives of Gaussians, or Gabor functions; 1 is the "
     "same picture, whatever its contrast.",
     "p, by chance": "the share of 9,999 random kernels, drawn as these were before training, whose best match scores "
-    "as high. For a difference that is a comparison: differences are smooth where images are.",
+    "as high. For a difference it is a comparison and no test, since differences are smooth where images are; so it is "
+    "for a run that began with another's weights.",
 }
 LECTURE = (
     "The rings are what the lecture prints, its losses multiplied by its batch size of 100: what it prints is the mean "
@@ -73,12 +83,15 @@ LECTURE = (
 
 
 def describe_learning(run: Run) -> Table:
-    """A row an epoch, with the lecture's own figures where the recipe is its own."""
-    rows, own = run.metrics.rows(), lecture.is_lecture_experiment(run.config)
-    part = (rows[-1].measured[0] if rows else None) or "test"
+    """A row an epoch, with the lecture's own figures where the recipe is its own; of very many epochs some."""
+    every, own = run.metrics.rows(), lecture.is_lecture_experiment(run.config)
+    rows = [every[place] for place in spread(len(every), POINTS)]
+    part = rows[-1].measured[0] if rows else None
+    measured = f"Accuracy is that on the {part} images; seconds are those of training and evaluation." if part else ""
+    some = "" if len(rows) == len(every) else f" {len(rows):,} of {len(every):,} epochs; metrics.csv has all."
     header = ("epoch", "training loss", "accuracy", "seconds", "images a second")
     return Table(
-        caption=f"Accuracy is that on the {part} images; seconds are those of training and evaluation.",
+        caption=f"{measured}{some}".strip(),
         header=(*header, "the lecture's loss", "the lecture's accuracy") if own else header,
         rows=tuple(_epoch(row) + (_lecture(row.epoch) if own else ()) for row in rows),
     )
@@ -87,7 +100,7 @@ def describe_learning(run: Run) -> Table:
 def _epoch(row: EpochMetrics) -> tuple[str, ...]:
     seconds = None if row.train_seconds is None else row.train_seconds + (row.evaluation_seconds or 0)
     return (
-        str(row.epoch),
+        f"{row.epoch:,}",
         cell(row.train_loss, "{:.4f}"),
         cell(row.measured[1], "{:.2f} %", of=100),
         cell(seconds, "{:.2f}"),
@@ -104,8 +117,8 @@ def _lecture(epoch: int) -> tuple[str, str]:
 
 
 def describe_classes(evaluation: Evaluation | None) -> Table | None:
-    """A row a class; None where nothing was measured."""
-    if evaluation is None:
+    """A row a class; None where nothing was measured, or there are too many."""
+    if evaluation is None or len(evaluation.classes) > MOST_CLASSES:
         return None
     return Table(
         caption="Recall is the share of a class that is found, precision the share that is right of what is called it; "

@@ -99,7 +99,7 @@ class Run:
     @property
     def name(self) -> str:
         """The directory's name."""
-        return self.path.name
+        return self.path.name or self.path.absolute().name
 
     @cached_property
     def config(self) -> TrainConfig:

@@ -114,7 +114,7 @@ class Start:
 
 def _early_end(config: TrainConfig, at: Position) -> str | None:
     if config.patience and at.epoch - 1 - at.best_epoch >= config.patience:
-        return f"no lower validation loss for {config.patience} epochs"
+        return f"no lower validation loss for {config.patience} epoch{'' if config.patience == 1 else 's'}"
     return None
 
 

@@ -22,8 +22,8 @@ export function lineChart(options) {
     node.querySelector("figcaption").textContent = state.title;
     svg.setAttribute("aria-label", state.title);
     scales = drawChart(svg, state);
-    legend.replaceChildren(...state.series.filter((line) => line.name).map((line) =>
-      element("li", { class: `key ${line.kind}` }, line.name)), ...state.bands.map((band) => element("li", { class: "key band" }, band.name)));
+    const keys = state.series.filter((line) => line.name).map((line) => element("li", {}, chartKey(line), line.name));
+    legend.replaceChildren(...keys, ...state.bands.map((band) => element("li", {}, chartKey({ band: true }), band.name)));
     read(chosen);
   };
   const read = (x) => {
@@ -86,6 +86,15 @@ function drawChart(svg, state) {
   drawAxes(svg, x, y, state);
   for (const line of series) drawLine(svg, line, x, y, logX, logY);
   return { x, shown: (value) => !logX || value > 0 };
+}
+
+/** A piece of a line as it is in the chart, for the legend. */
+function chartKey({ kind, dots, band }) {
+  const svg = svgElement("svg", { class: "key", viewBox: "0 0 36 12", "aria-hidden": "true" });
+  if (band) svg.append(svgElement("rect", { class: "band", x: 0, y: 0, width: 36, height: 12 }));
+  else if (dots) svg.append(svgElement("circle", { class: `dot ${kind} ring`, cx: 18, cy: 6, r: 5 }));
+  else svg.append(svgElement("polyline", { class: `line ${kind}`, points: "0,6 36,6" }));
+  return svg;
 }
 
 function drawLine(svg, line, x, y, logX, logY) {

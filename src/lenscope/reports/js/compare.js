@@ -1,7 +1,7 @@
 // Runs beside one another: curves over one another, and kernels of the same number under one another.
 
 import { lineChart } from "./chart.js";
-import { count, element, number } from "./elements.js";
+import { element, number } from "./elements.js";
 import { decodeLayer, drawRows, fieldset, gridRow, makeFilm, pValue, scaleBar } from "./kernels.js";
 import { shortNumber } from "./learning.js";
 import { makeTile } from "./tiles.js";
@@ -11,7 +11,7 @@ export function mountComparison(learning, kernels, runs) {
   const chart = (title, kind, format) => lineChart({ title, xLabel: "epoch", formatX: shortNumber, format, series: compareSeries(runs, kind) });
   learning.querySelector(".charts").append(element("div", { class: "pair" },
     chart("Loss, nats an image", "loss", shortNumber).node,
-    chart("Accuracy", "accuracy", (value) => `${shortNumber(100 * value)} %`).node));
+    chart("Accuracy", "accuracy", (value) => `${Number((100 * value).toFixed(2))} %`).node));
   const epochs = [...new Set(runs.flatMap((run) => run.layers[0]?.epochs ?? []))].sort((a, b) => a - b);
   const film = makeFilm(epochs.length, (frame) => `epoch ${shortNumber(epochs[frame])}`);
   const names = [...new Set(runs.flatMap((run) => run.layers.map((layer) => layer.name)))];
@@ -22,11 +22,13 @@ export function mountComparison(learning, kernels, runs) {
   redraw();
 }
 
-/** One curve a run: of its test images, else of its validation images, else of its training images. */
+/** One curve a run that has one: of its test images, else of its validation images, else of its training images. */
 function compareSeries(runs, kind) {
-  return runs.map((run, i) => {
+  return runs.flatMap((run, i) => {
     const curve = ["test", "validation", "train"].map((part) => run.curves[kind].find(({ name }) => name === part)).find(Boolean);
-    return { name: run.name, kind: `run-${i % 8}`, xs: curve?.epochs ?? [], ys: curve?.values ?? [], marks: true };
+    if (!curve) return [];
+    const part = curve.name === "test" ? "" : `, ${curve.name === "train" ? "training" : "validation"} images`;
+    return [{ name: `${run.name}${part}`, kind: `run-${i}`, xs: curve.epochs, ys: curve.values, marks: true }];
   });
 }
 
@@ -59,7 +61,7 @@ function fillComparison(grid, rows, first, state) {
   grid.replaceChildren(gridRow("", slices.map(([, , label]) => label), "columnheader"), ...rows.flatMap((row) => {
     row.slices = slices;
     row.tiles = slices.map(([, , label]) => makeTile(first.height, first.width, `${row.run}, ${label}`));
-    const { score, p } = row.layer.scores.trained.first;
+    const { score, p } = row.layer;
     const numbers = slices.map(([kernel, channel]) => (p[kernel][channel] === null ? "–" : `${number(score[kernel][channel])}, p ${pValue(p[kernel][channel])}`));
     return [gridRow(row.run, row.tiles), gridRow("first derivative score", numbers)];
   }));

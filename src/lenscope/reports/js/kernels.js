@@ -92,17 +92,18 @@ function layerTitle(layer) {
 /** The weights and scores of a layer: `at(frame, kernel, channel)` are the weights of a slice at a frame. */
 export function decodeLayer(layer) {
   const size = layer.height * layer.width;
-  const [initial, trained, frames] = [decodeFloats(layer.initial), decodeFloats(layer.trained), decodeHalves(layer.frames)];
+  const [initial, trained] = [decodeFloats(layer.initial), decodeFloats(layer.trained)];
+  const frames = decodeHalves(layer.frames).map((share) => share * (layer.scale || 1));
   const total = layer.outputs * layer.inputs * size;
   const slice = (values, start, kernel, channel) => {
     const from = start + (kernel * layer.inputs + channel) * size;
     return values.subarray(from, from + size);
   };
   const at = (frame, kernel, channel) => {
-    if (frame === layer.steps.length - 1) return slice(trained, 0, kernel, channel);
+    if (frame === layer.epochs.length - 1) return slice(trained, 0, kernel, channel);
     return frame === 0 ? slice(initial, 0, kernel, channel) : slice(frames, frame * total, kernel, channel);
   };
-  const courses = Object.fromEntries(Object.entries(layer.courses).map(([source, families]) =>
+  const courses = Object.fromEntries(Object.entries(layer.courses ?? {}).map(([source, families]) =>
     [source, Object.fromEntries(Object.entries(families).map(([family, text]) => [family, decodeHalves(text)]))]));
   return { at, courses };
 }
@@ -153,7 +154,7 @@ function fillGrid(grid, state) {
     tileRow("initial", "initial"), tileRow("now", "trained"), tileRow("difference", "difference"),
     numbers("change", (kernel, channel) => number(layer.change[kernel][channel]), "‖w − w₀‖ / ‖w₀‖: how far it went, beside its length at the start"),
     numbers("cosine", (kernel, channel) => number(layer.cosine[kernel][channel]), "between the kernel and its start: 1 is the same direction, 0 a right angle"),
-    numbers("moves", (kernel, channel) => number(layer.per_epoch[kernel][channel], 4), "an epoch at the end, in lengths of its start"),
+    numbers("moves", (kernel, channel) => number(layer.per_epoch?.[kernel][channel], 4), "an epoch at the end, in lengths of its start"),
     ...perKernel("dead", layer.dead, (share) => percent(share, 1), "share of the images on which its map is zero everywhere"),
     ...perKernel("switched off", layer.ablation, (entry) => points(entry.change), "what becomes of the accuracy without it, in percentage points"),
     ...scoreRows(state, slices),
@@ -165,7 +166,8 @@ function fillGrid(grid, state) {
 /** What concerns the kernel as a whole where its channels are the columns. */
 function wholeKernel(grid, { layer, kernel }) {
   grid.parentElement?.querySelector(".whole")?.remove();
-  const parts = [`change ${number(layer.whole.change[kernel])}, cosine with its start ${number(layer.whole.cosine[kernel])}, moves ${number(layer.whole.per_epoch[kernel], 4)} an epoch at the end`];
+  const { change, cosine, per_epoch: pace } = layer.whole;
+  const parts = [`change ${number(change[kernel])}, cosine with its start ${number(cosine[kernel])}, moves ${number(pace?.[kernel], 4)} an epoch at the end`];
   if (layer.dead) parts.push(`its map is dead on ${percent(layer.dead[kernel], 1)} of the images`);
   if (layer.ablation) parts.push(`switched off: ${points(layer.ablation[kernel].change)} of accuracy`);
   return element("p", { class: "whole" }, `Kernel ${kernel} as a whole: ${parts.join("; ")}.`);
@@ -277,7 +279,10 @@ function scoreVerdict({ layer, source, family }, title) {
   if (!all.length) return "Nothing has changed yet, so there is nothing to score.";
   const what = layer.inputs === 1 ? "kernels" : "slices (a kernel's part for one channel)";
   const found = all.filter((p) => p < 0.01).length;
-  return `Of ${source === "trained" ? `the ${all.length} ${what} of ${layer.name}` : `the differences of the ${all.length} ${what} of ${layer.name}`}, ${found} look more like a ${title} than 99 of 100 random kernels do; by chance alone one would expect ${shortNumber(all.length / 100)}.`;
+  const whose = source === "trained" ? `the ${all.length} ${what} of ${layer.name}` : `the differences of the ${all.length} ${what} of ${layer.name}`;
+  const among = source === "trained" ? "by chance alone one would expect" : "of as many random kernels it would be about";
+  const smooth = source === "trained" ? "" : " This compares and proves nothing: differences are smooth where images are.";
+  return `Of ${whose}, ${found} ${found === 1 ? "looks" : "look"} more like a ${title} than 99 of 100 random kernels do; ${among} ${shortNumber(all.length / 100)}.${smooth}`;
 }
 
 function average(values) {

@@ -1,7 +1,7 @@
 // Loss and accuracy against epoch.
 
 import { lineChart } from "./chart.js";
-import { element } from "./elements.js";
+import { count, element } from "./elements.js";
 
 /** Fill the section with its two charts; `curves` has loss and accuracy, each a list of {name, epochs, values}. */
 export function mountLearning(section, curves) {
@@ -11,7 +11,7 @@ export function mountLearning(section, curves) {
   const axis = { xLabel: "epoch", formatX: shortNumber };
   const charts = [
     lineChart({ ...axis, title: "Loss, nats an image", format: shortNumber, series: learningSeries(curves.loss) }),
-    lineChart({ ...axis, ...accuracy, format: (value) => `${shortNumber(100 * value)} %` }),
+    lineChart({ ...axis, ...accuracy, format: (value) => `${Number((100 * value).toFixed(2))} %` }),
   ];
   logarithmic.addEventListener("change", () => {
     const log = { logX: logarithmic.checked, logY: logarithmic.checked };
@@ -24,8 +24,9 @@ export function mountLearning(section, curves) {
   );
 }
 
-/** A number as short as it can be read from: three digits. */
+/** A number as short as it can be: three digits, or whole from 100 on. */
 export function shortNumber(value) {
+  if (Math.abs(value) >= 100) return count(Math.round(value)).replace("-", "−");
   return String(Number(value.toPrecision(3))).replace("-", "−");
 }
 

@@ -47,7 +47,7 @@ function lookChooser(state) {
   const strip = lookStrip(state, (index) => lookAtImage(state, index));
   const drawing = data.digits ? lookDrawing(state) : null;
   const node = element("div", { class: "look-choose" });
-  const ways = [["image", "a test image", strip.node], ...(drawing ? [["draw", "a drawing", drawing.node]] : [])];
+  const ways = [["image", `${data.part ? `a ${data.part}` : "an"} image`, strip.node], ...(drawing ? [["draw", "a drawing", drawing.node]] : [])];
   const inputs = ways.map(([value]) => element("input", { type: "radio", name: "look-way", value, onchange: () => show(value) }));
   const show = (way) => ways.forEach(([value, , part], i) => {
     inputs[i].checked = value === way;
@@ -66,11 +66,11 @@ function lookChooser(state) {
   return { node, choose, start: () => (data.sample.length ? choose(data.sample[0]) : show(drawing ? "draw" : "image")) };
 }
 
-/** Test images as one group of radio buttons: Tab reaches it, arrow keys choose. */
+/** Images as one group of radio buttons: Tab reaches it, arrow keys choose. */
 function lookStrip({ data, pixelsOf }, chosen) {
   const { images, classes } = data;
   const state = { selected: null, shown: [...data.sample] };
-  const node = element("div", { class: classes.every((name) => name.length < 3) ? "look-strip" : "look-strip wordy", role: "radiogroup", "aria-label": "Test images" });
+  const node = element("div", { class: classes.every((name) => name.length < 3) ? "look-strip" : "look-strip wordy", role: "radiogroup", "aria-label": "Images" });
   const select = (index, focus = false) => {
     if (!state.shown.includes(index)) state.shown.unshift(index);
     state.selected = index;

@@ -21,8 +21,10 @@ function mountRun() {
   if (!page.look) return;
   const network = makeNetwork(page.look.network);
   globalThis.lenscope = { explain, forward, network, page, prepareDigit, resizeSquare }; // for the curious, in the console
-  const looking = mountLook(sections.look, { ...page.look, images: page.images });
-  mountMistakes(sections.mistakes, { ...page.mistakes, images: page.images }, (index) => {
+  const { classes, images } = page;
+  const ablation = Object.fromEntries(page.layers.map((layer) => [layer.name, layer.ablation]));
+  const looking = mountLook(sections.look, { ...page.look, ablation, classes, images });
+  mountMistakes(sections.mistakes, { ...page.mistakes, classes, images }, (index) => {
     looking.choose(index);
     sections.look.scrollIntoView();
   });

@@ -14,7 +14,7 @@ export function makeNetwork(spec) {
     const before = layers.length ? layers.at(-1).shape : shape;
     layers.push({ name, op, activation, ...parts, inputShape: before, shape: netShape(op, before, parts) });
   }
-  return { shape, layers, classes: spec.classes, range: spec.input ?? { scale: 1, shift: 0 } };
+  return { shape, layers, range: spec.input ?? { scale: 1, shift: 0 } };
 }
 
 /**
