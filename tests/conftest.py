@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import lenscope
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from lenscope.data.dataset import Splits
 
+pytest_plugins = ["fixtures_browser"]
+settings.register_profile("untimed", deadline=None)  # how long a case takes is no matter of tests
+settings.load_profile("untimed")
 GOLDEN = Path(__file__).parent / "golden"
 TALLY = pytest.StashKey[list[str]]()
 

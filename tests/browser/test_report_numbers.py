@@ -20,11 +20,11 @@ RUN = """text => {
   const answers = (i) => [...forward(network, bytes.subarray(i * size, (i + 1) * size)).logProbabilities];
   return Array.from({ length: bytes.length / size }, (_, i) => answers(i));
 }"""
-PREPARE = """text => {
+PREPARE = """texts => texts.map((text) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const { centred } = globalThis.lenscope.prepareDigit(bytes, 280, 280);
   return [[...centred.pixels], [...globalThis.lenscope.resizeSquare(centred.pixels, 28, 32)]];
-}"""
+})"""
 
 
 def packed(values: np.ndarray) -> str:
@@ -58,12 +58,13 @@ def drawing(number: int) -> np.ndarray:
 def test_the_pages_preparation_is_that_of_predict(visit, report) -> None:
     from lenscope.data.dataset import resize
 
+    drawings = [drawing(number) for number in range(DRAWINGS)]
     with visit(report) as page:
-        for number in range(DRAWINGS):
-            steps = prepare_digit(drawing(number))
-            centred, resized = page.evaluate(PREPARE, packed(drawing(number)))
-            assert greatest_difference(centred, steps.centred) == 0
-            assert greatest_difference(resized, resize(np.array(centred, np.uint8).reshape(1, 1, 28, 28), 32)) == 0
+        found = page.evaluate(PREPARE, [packed(field) for field in drawings])
+    for field, (centred, resized) in zip(drawings, found, strict=True):
+        steps = prepare_digit(field)
+        assert greatest_difference(centred, steps.centred) == 0
+        assert greatest_difference(resized, resize(steps.centred[None, None], 32)) == 0
 
 
 def greatest_difference(got: list[int], expected: np.ndarray) -> int:

@@ -512,13 +512,14 @@ def test_ctrl_c_before_anything_has_begun_is_said(capsys, monkeypatch):
     assert (code, err) == (130, "lenscope runs: interrupted\n")
 
 
-def end_of(*arguments, at_exit="None", **settings):
-    """How `lenscope` ends in a process of its own that does something more when Python cleans up."""
+def end_of(*arguments, at_exit="None", before=":", **settings):
+    """How `lenscope` ends in a process of its own, after something in its shell, with more to do at its exit."""
     code = (
         "import atexit, os, signal, sys; from lenscope import cli\n"
         f"atexit.register(lambda: {at_exit}); sys.argv = {['lenscope', *map(str, arguments)]}; sys.exit(cli.main())"
     )
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **settings)
+    command = ["sh", "-c", f'{before}; exec "$@"', "sh", sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("no-such-verb",)])
@@ -539,10 +540,5 @@ def test_ctrl_c_is_one_line_in_a_process_of_its_own_and_is_ignored_on_demand(tmp
     )
     got = end_of("doctor", env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert (got.returncode, got.stderr) == (130, "lenscope doctor: interrupted\n")
-    ignoring = end_of("doctor", env=os.environ | {"PYTHONPATH": str(tmp_path)}, preexec_fn=ignore_ctrl_c)
+    ignoring = end_of("doctor", env=os.environ | {"PYTHONPATH": str(tmp_path)}, before='trap "" INT')
     assert (ignoring.returncode, ignoring.stderr) == (0, "")
-
-
-def ignore_ctrl_c():
-    """As a shell does for what it runs in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
