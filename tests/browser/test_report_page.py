@@ -233,3 +233,25 @@ def test_a_comparison_lays_the_kernels_of_all_runs_under_one_another(visit, comp
 def test_axe_finds_no_serious_issue_in_a_comparison(visit, comparison):
     with visit(comparison, bypass_csp=True) as page:
         assert serious_issues(page) == []
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(
+    ("network", "classes", "channels"), [("lenet1998", 47, 3), ("lenet", 47, 3), ("lenet1998", 10, 1)]
+)
+def test_every_kind_of_run_is_shown_whole(visit, tmp_path, network, classes, channels, width):
+    draw = np.random.default_rng(2)
+    images = draw.integers(0, 256, (94, channels, 30, 36), dtype=np.uint8)
+    names = tuple(f"a rather long name of class {number}" for number in range(classes))
+    part = Dataset(images, (np.arange(94) % classes).astype(np.uint8), names, "noise")
+    data = Splits(part, test=part)
+    run = lenscope.train(data, out=tmp_path / "run", network=network, epochs=1, batch_size=20, progress=False)
+    with visit(lenscope.report(run, data=data).resolve(), width) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("#layer-conv2 .whole").count() == 1
+        assert page.locator(".look-bars li").count() == classes
+        for stage in page.locator("[data-layer] .look-frame canvas").all()[1:30:7]:
+            stage.scroll_into_view_if_needed()
+            stage.click()
+            page.keyboard.press("Escape")  # else the panel lies over what comes next on a narrow screen
+        assert "Says" in page.locator(".look-says").inner_text()
