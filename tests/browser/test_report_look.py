@@ -16,7 +16,7 @@ from lenscope.training.choice import predict_log_probabilities
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-WIDTHS = (1440, 800, 390)
+WIDTHS = (1440, 390, pytest.param(800, marks=pytest.mark.slow))
 
 
 def says(page: Page) -> str:
@@ -92,20 +92,26 @@ def test_a_digit_can_be_drawn_with_the_keyboard(visit, report) -> None:
         assert "Nothing to see yet" in says(page)
 
 
+SAID = {
+    "conv1": "products", "pool1": "greatest", "conv2": "products", "pool2": "greatest", "fc1": "count most",
+    "fc3": "log-probability",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("layer", ["conv1", "pool1", "conv2", "pool2", "fc1", "fc3"])
-def test_a_value_says_where_it_comes_from(visit, report, layer, width) -> None:
+def test_a_value_says_where_it_comes_from(visit, report, width) -> None:
     with visit(report, width) as page:
         panel, letter = page.locator(".look-trace"), page.locator(".look-letgo")
-        place = page.locator(f"[data-layer='{layer}'] .look-frame canvas, [data-layer='{layer}'] .look-bars li").first
-        place.scroll_into_view_if_needed()
-        place.click()
-        expect(letter).to_be_visible()
-        said = {"fc3": "log-probability", "fc1": "count most", "pool1": "greatest", "pool2": "greatest"}
-        words = said.get(layer, "products")
-        assert words in panel.inner_text()
-        page.keyboard.press("Escape")
-        expect(letter).to_be_hidden()
+        for layer, words in SAID.items():
+            place = page.locator(
+                f"[data-layer='{layer}'] .look-frame canvas, [data-layer='{layer}'] .look-bars li"
+            ).first
+            place.scroll_into_view_if_needed()
+            place.click()
+            expect(letter).to_be_visible()
+            assert words in panel.inner_text()
+            page.keyboard.press("Escape")
+            expect(letter).to_be_hidden()
 
 
 def test_the_sum_of_a_trace_is_the_value_before_its_activation(visit, report) -> None:

@@ -31,7 +31,7 @@ def packed(values: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
-@pytest.mark.parametrize("network", ["lenet", "lenet1998"])
+@pytest.mark.parametrize("network", ["lenet", pytest.param("lenet1998", marks=pytest.mark.slow)])
 def test_the_pages_network_is_pytorchs(visit, mnist, tiny, tmp_path, network) -> None:
     settings = {"learning_rate": 2e-3, "epochs": 4, "batch_size": 10, "progress": False}
     run = lenscope.train(tiny, out=tmp_path / "run", network=network, **settings)
@@ -55,6 +55,7 @@ def drawing(number: int) -> np.ndarray:
     return np.asarray(field.filter(ImageFilter.GaussianBlur(float(draw.uniform(0, 3)))))
 
 
+@pytest.mark.slow
 def test_the_pages_preparation_is_that_of_predict(visit, report) -> None:
     from lenscope.data.dataset import resize
 

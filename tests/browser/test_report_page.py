@@ -15,7 +15,7 @@ from lenscope.data.dataset import Dataset, Splits
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-WIDTHS = (1440, 800, 390)
+WIDTHS = (1440, 390, pytest.param(800, marks=pytest.mark.slow))
 
 
 def pixels(page: Page, selector: str) -> list[list[int]]:
@@ -161,7 +161,10 @@ def test_themes_change_the_paper(visit, report, theme):
         assert page.evaluate(paper) == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 23, 25)"}[theme] != before
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (800, "dark"), (390, "light")])
+OTHERS = [pytest.param(*one, marks=pytest.mark.slow) for one in ((800, "dark"), (390, "light"))]
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), *OTHERS])
 def test_axe_finds_no_serious_issue(visit, report, theme, width):
     with visit(report, width, color_scheme=theme, bypass_csp=True) as page:
         assert serious_issues(page) == []
@@ -235,10 +238,11 @@ def test_axe_finds_no_serious_issue_in_a_comparison(visit, comparison):
         assert serious_issues(page) == []
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize(
-    ("network", "classes", "channels"), [("lenet1998", 47, 3), ("lenet", 47, 3), ("lenet1998", 10, 1)]
-)
+SLOWLY = [pytest.param(*kind, marks=pytest.mark.slow) for kind in (("lenet", 47, 3), ("lenet1998", 10, 1))]
+
+
+@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.slow), 390])
+@pytest.mark.parametrize(("network", "classes", "channels"), [("lenet1998", 47, 3), *SLOWLY])
 def test_every_kind_of_run_is_shown_whole(visit, tmp_path, network, classes, channels, width):
     draw = np.random.default_rng(2)
     images = draw.integers(0, 256, (94, channels, 30, 36), dtype=np.uint8)

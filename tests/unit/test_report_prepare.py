@@ -109,6 +109,7 @@ def compared(made: list[Any], given: list[Array]) -> tuple[int, int]:
 SIDES = [(280, 280), (280, 280), (200, 350), (97, 41), (28, 28), (15, 19), (333, 120)]
 
 
+@pytest.mark.slow
 def test_drawings_are_prepared_bit_for_bit_where_rows_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digit, "_scaled", rows_first)
     given = drawings(210, SIDES, 1)
