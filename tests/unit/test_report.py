@@ -263,3 +263,21 @@ def test_a_film_that_cannot_be_is_refused(tiny_run, arguments, message) -> None:
 
 def test_numbers_that_are_none_are_null() -> None:
     assert plain(np.array([[1.23456789, np.nan], [np.inf, -2e-9]]), 4) == [[1.235, None], [None, -2e-9]]
+
+
+def luminance(colour: str) -> float:
+    """Relative, as WCAG 2.2 defines it, of #rrggbb."""
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_lines_and_words_stand_out_from_the_paper_of_both_themes() -> None:
+    colours = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", files.style())
+    [(_, *papers)] = [found for found in colours if found[0] == "paper"]
+    inks = [found for found in colours if found[0] not in {"paper", "panel", "line", "on-accent"}]
+    assert len(inks) > 15
+    for name, *theme in inks:
+        for colour, paper in zip(theme, papers, strict=True):
+            dark, light = sorted((luminance(colour), luminance(paper)))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, name

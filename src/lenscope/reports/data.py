@@ -32,7 +32,9 @@ POINTS = 500  # of a curve, and rows of its table
 def page_data(insight: Insight) -> dict[str, Any]:
     """Everything that the page's scripts need; `look` and `mistakes` are None where there are no trained weights."""
     classes = list(insight.run.data.classes)
-    page = {**_course(insight), "classes": classes, "images": None, "look": None, "mistakes": None}
+    layers = [_layer(layer) for layer in insight.layers]
+    page: dict[str, Any] = {"curves": _both_curves(insight), "layers": layers, "classes": classes}
+    page |= {"images": None, "look": None, "mistakes": None}
     if insight.measured is None or len(classes) > MOST_CLASSES:
         return page
     chosen = ChosenImages(insight.measured)
@@ -60,24 +62,20 @@ def _look(measured: Measured, chosen: ChosenImages) -> dict[str, Any]:
 
 def comparison_data(insights: Sequence[Insight], names: Sequence[str]) -> dict[str, Any]:
     """What the page of several runs needs: their names, their curves and their kernels."""
-    kept = ("name", "outputs", "inputs", "height", "width", "scale", "epochs", "initial", "trained", "frames")
     runs = []
     for insight, name in zip(insights, names, strict=True):
-        course = _course(insight)
-        for number, layer in enumerate(course["layers"]):
-            score = layer["scores"]["trained"]["first"]
-            own = {field: layer[field] for field in kept}
-            course["layers"][number] = own | {"score": score["score"], "p": score["p"]}
-        runs.append({"name": name, **course})
+        layers = [_weights(layer) | _first_scores(layer) for layer in insight.layers]
+        runs.append({"name": name, "curves": _both_curves(insight), "layers": layers})
     return {"runs": runs}
 
 
-def _course(insight: Insight) -> dict[str, Any]:
-    curves = insight.curves
-    return {
-        "curves": {"loss": _curves(curves.loss), "accuracy": _curves(curves.accuracy)},
-        "layers": [_layer(layer) for layer in insight.layers],
-    }
+def _first_scores(layer: LayerInsight) -> dict[str, Any]:
+    match = layer.matches["trained"]["first"]
+    return {"score": plain(match.scores, 4), "p": plain(match.p_values, 4)}
+
+
+def _both_curves(insight: Insight) -> dict[str, Any]:
+    return {"loss": _curves(insight.curves.loss), "accuracy": _curves(insight.curves.accuracy)}
 
 
 class ChosenImages:
@@ -150,9 +148,9 @@ def _curve(curve: Curve, kept: NDArray[np.int64]) -> dict[str, Any]:
     return {"name": curve.name, "epochs": plain(curve.epochs[kept], 7), "values": plain(curve.values[kept], 6)}
 
 
-def _layer(layer: LayerInsight) -> dict[str, Any]:
+def _weights(layer: LayerInsight) -> dict[str, Any]:
+    """A layer's kernels through the film."""
     outputs, inputs, height, width = layer.frames.shape[1:]
-    used = {family: _used_templates(layer, family) for family in FAMILIES}
     return {
         "name": layer.layer,
         "outputs": outputs,
@@ -160,11 +158,20 @@ def _layer(layer: LayerInsight) -> dict[str, Any]:
         "height": height,
         "width": width,
         "scale": layer.scale,
-        "steps": layer.steps.tolist(),
         "epochs": plain(layer.epochs, 7),
         "initial": _base64(layer.frames[0].astype("<f4")),
         "trained": _base64(layer.frames[-1].astype("<f4")),
         "frames": _base64((layer.frames / (layer.scale or 1)).astype("<f2")),  # float16 reaches from 6e-8 to 65,504
+    }
+
+
+def _layer(layer: LayerInsight) -> dict[str, Any]:
+    """The same, and the numbers under them."""
+    height, width = layer.frames.shape[-2:]
+    used = {family: _used_templates(layer, family) for family in FAMILIES}
+    return {
+        **_weights(layer),
+        "steps": layer.steps.tolist(),
         **_movement(layer.movement.slices),
         "whole": _movement(layer.movement.kernels),
         "scores": {
