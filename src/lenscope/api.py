@@ -179,7 +179,7 @@ def evaluate(
     from lenscope.insight.answers import evaluate_run
 
     run = _opened(run)
-    return evaluate_run(run, _part_to_measure(run, data, data_dir))
+    return evaluate_run(run, part_to_measure(run, data, data_dir))
 
 
 def predict(run: Run | str | Path, files: Sequence[str | Path]) -> list[Prediction]:
@@ -283,7 +283,7 @@ def mistakes(run: Run | str | Path, data: Dataset | Splits | str | Path | None =
     """The most confident mistakes of a run, as a picture that a notebook shows; `data` and errors as for `evaluate`."""
     from lenscope.plots.mistakes import MistakesDisplay
 
-    part = _part_to_measure(_opened(run), data, None)
+    part = part_to_measure(_opened(run), data, None)
     return MistakesDisplay(evaluate(run, part), part)
 
 
@@ -319,7 +319,7 @@ def plot(
         displays[f"kernels-{layer}"] = kernels(run, layer, kernel=chosen)
         displays[f"kernels-{layer}-lecture"] = kernels(run, layer, kernel=chosen, style="lecture")
     if run.status.state != "running":
-        part = _part_to_measure(run, data, data_dir)
+        part = part_to_measure(run, data, data_dir)
         evaluation = evaluate(run, part)
         displays |= {"confusion": ConfusionDisplay(evaluation), "mistakes": MistakesDisplay(evaluation, part)}
     make_directory(run.path / "plots", exist_ok=True)
@@ -348,7 +348,7 @@ def examine(
     from lenscope.insight.insight import examine_run
 
     run = _opened(run)
-    return examine_run(run, None if run.status.state == "running" else _part_to_measure(run, data, data_dir))
+    return examine_run(run, None if run.status.state == "running" else part_to_measure(run, data, data_dir))
 
 
 def report(
@@ -457,8 +457,14 @@ def _opened(run: Run | str | Path) -> Run:
     return run if isinstance(run, Run) else open_run(run)
 
 
-def _part_to_measure(run: Run, data: Dataset | Splits | str | Path | None, data_dir: str | Path | None) -> Dataset:
-    """The labelled images to measure a run on; its own must be those that it was trained and measured on."""
+def part_to_measure(
+    run: Run, data: Dataset | Splits | str | Path | None = None, data_dir: str | Path | None = None
+) -> Dataset:
+    """The labelled images to measure a run on; its own must be those that it was trained and measured on.
+
+    Raises:
+        DataError: data that cannot be used, or that are no longer those that the run was trained on.
+    """
     if isinstance(data, Dataset):
         return data
     if data is not None:

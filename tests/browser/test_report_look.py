@@ -16,7 +16,7 @@ from lenscope.training.choice import predict_log_probabilities
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-WIDTHS = (1440, 390, pytest.param(800, marks=pytest.mark.slow))
+WIDTHS = (1440, *(pytest.param(width, marks=pytest.mark.slow) for width in (800, 390)))
 
 
 def says(page: Page) -> str:

@@ -15,7 +15,7 @@ from lenscope.data.dataset import Dataset, Splits
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-WIDTHS = (1440, 390, pytest.param(800, marks=pytest.mark.slow))
+WIDTHS = (1440, *(pytest.param(width, marks=pytest.mark.slow) for width in (800, 390)))
 
 
 def pixels(page: Page, selector: str) -> list[list[int]]:
@@ -29,7 +29,7 @@ def tiles(page: Page, layer: str, row: int) -> list[list[int]]:
     return pixels(page, f"#layer-{layer} .row:nth-child({row + 1}) canvas")
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [1440, 800, 390])
 def test_nothing_is_wider_than_the_screen(visit, report, width):
     with visit(report, width) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -178,7 +178,7 @@ def serious_issues(page: Page) -> list[str]:
     return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
 
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_a_run_that_failed_in_its_first_step_is_shown(visit, tiny, tmp_path, width):
     settings = {"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 20, "progress": False}
     with pytest.raises(lenscope.NonFiniteError):
@@ -233,6 +233,7 @@ def test_a_comparison_lays_the_kernels_of_all_runs_under_one_another(visit, comp
         assert page.locator("#differences tbody tr").count() > 5
 
 
+@pytest.mark.slow
 def test_axe_finds_no_serious_issue_in_a_comparison(visit, comparison):
     with visit(comparison, bypass_csp=True) as page:
         assert serious_issues(page) == []

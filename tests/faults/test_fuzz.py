@@ -83,6 +83,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 def test_what_no_reader_may_do_is_told_with_the_file():
     done = fuzz("-c", READERS, json.dumps([*FAULTS, "pass"]))
     assert done.returncode == 0, done.stderr

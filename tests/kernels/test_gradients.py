@@ -21,7 +21,7 @@ from native_reference import (
 )
 
 BOUND = 2e-5
-BATCHES = (1, 2, 3, 7, 16, 17, 50, 100, 101, 1000)
+BATCHES = (1, 2, 3, 7, 16, 17, 50, 100, 101, pytest.param(1000, marks=pytest.mark.slow))
 
 
 @cache

@@ -132,6 +132,7 @@ def test_keras_learns_in_its_own_process(task):
         contestant.close()
 
 
+@pytest.mark.slow
 def test_a_contestant_that_cannot_be_made_in_its_process_says_why(task):
     with pytest.raises(
         LenscopeError, match=r"no_such: ModuleNotFoundError: No module named 'lenscope\.bench\.no_such'"

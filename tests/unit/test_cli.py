@@ -377,6 +377,7 @@ sys.exit(main(["train"]))
 """
 
 
+@pytest.mark.slow
 def test_pytorchs_objects_are_not_collected_when_training_begins():
     done = subprocess.run([sys.executable, "-c", UNCOLLECTED], capture_output=True, text=True, check=False)
     assert (done.stderr, done.returncode) == ("lenscope train: True True True\n", 1)

@@ -105,7 +105,7 @@ class Train(TrainConfig):
         finally:  # the run is there even if a picture fails
             self._tell(run)
 
-    def _train(self) -> tuple[Run, Dataset | None]:
+    def _train(self) -> tuple[Run, Dataset]:
         from lenscope import api
 
         settings = TrainConfig(**self.model_dump(exclude=set(OWN)))
@@ -114,13 +114,14 @@ class Train(TrainConfig):
         run = api.train(data, out=self.out, progress=not self.quiet, config=settings)
         return run, data.to_measure(settings.validation, settings.seed)
 
-    def _resume(self, path: Path) -> tuple[Run, Dataset | None]:
+    def _resume(self, path: Path) -> tuple[Run, Dataset]:
         from lenscope import api
 
         _import_torch()
-        return api.resume(path, epochs=self.epochs, progress=not self.quiet, data_dir=self.data_dir), None
+        run = api.resume(path, epochs=self.epochs, progress=not self.quiet, data_dir=self.data_dir)
+        return run, api.part_to_measure(run, data_dir=self.data_dir)
 
-    def _draw(self, run: Run, part: Dataset | None) -> None:
+    def _draw(self, run: Run, part: Dataset) -> None:
         from lenscope import api
 
         if not self.quiet:

@@ -7,8 +7,11 @@ from functools import cache
 from importlib.resources import files
 
 # In the order in which they need one another; a page is one module, so that it opens from a disk.
-SCRIPTS = ("arrays", "elements", "tiles", "chart", "learning", "kernels", "network", "prepare", "draw", "trace", "look",
-           "mistakes", "compare", "main")  # fmt: skip
+SCRIPTS = (
+    *("arrays", "elements", "tiles", "chart", "learning", "kernels"),
+    *("network", "prepare", "draw", "trace", "marks", "ask", "pass", "switches", "choose", "stages", "look"),
+    *("mistakes", "compare", "main"),
+)
 STYLES = ("page", "charts", "kernels", "look", "mistakes")
 HERE = files("lenscope.reports")
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)

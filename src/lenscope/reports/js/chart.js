@@ -108,7 +108,7 @@ function drawLine(svg, line, x, y, logX, logY) {
 }
 
 function drawAxes(svg, x, y, state) {
-  const { left, right, top, bottom, width, height } = CHART;
+  const { left, right, bottom, width, height } = CHART;
   for (const tick of y.ticks) {
     svg.append(svgElement("line", { class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
     svg.append(svgElement("text", { class: "tick y", x: left - 8, y: y(tick) + 4 }, state.format(tick)));

@@ -1,0 +1,14 @@
+// One picture’s pass through the network, shown in every stage.
+
+import { lookTrace } from "./ask.js";
+import { forward } from "./network.js";
+
+/** Let the picture through the network and show all that comes of it. */
+export function lookThrough(state) {
+  const off = Object.values(state.off).some((kernels) => kernels.size > 0);
+  state.passed = forward(state.network, state.pixels, state.off);
+  state.intact = off ? forward(state.network, state.pixels) : null;
+  for (const stage of state.stages) stage.draw();
+  state.answer.draw();
+  if (state.traced) lookTrace(state, state.traced, false);
+}
