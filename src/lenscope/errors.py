@@ -79,17 +79,16 @@ class StorageError(LenscopeError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop, and all that was done is in its directory.
+    """A run or an experiment was asked to stop, and all that was done is in its directory.
 
     Attributes:
-        path: the run's directory.
+        path: the directory.
         signal: SIGINT or SIGTERM.
     """
 
-    def __init__(self, path: Path, number: int | None, *, finished: bool = False) -> None:
-        """Say where the run is, and how to go on: to its end, or from there."""
-        verb, what = ("plot", "draws the finished run") if finished else ("train --resume", "goes on")
-        super().__init__(f"interrupted; 'lenscope {verb} {path}' {what}")
+    def __init__(self, path: Path, number: int | None, then: str) -> None:
+        """Say where it is, and what follows, such as how to go on."""
+        super().__init__(f"interrupted; {then}")
         self.path, self.signal = path, number
 
 

@@ -19,7 +19,7 @@ class Page:
     def __init__(self):
         self.outputs = []
 
-    def display(self, shown, *, raw, display_id=False):  # noqa: ARG002
+    def display(self, shown, *, raw, display_id=False):
         assert raw is True
         self.outputs.append([shown])
         place = self.outputs[-1]

@@ -1,4 +1,4 @@
-"""Intervals for proportions and for means."""
+"""Intervals for proportions, for means, for what comes next, and for paired differences; all of 95 % by default."""
 
 from __future__ import annotations
 
@@ -43,18 +43,74 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     return Interval(mean(values) - half, mean(values) + half)
 
 
+def prediction_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Where one more value of the same normal distribution lies: mean ± t·s·√(1 + 1/n); all numbers for one value.
+
+    Source: G. J. Hahn and W. Q. Meeker, Statistical Intervals, 1991, section 4.7.
+    """
+    if len(values) < 2:
+        return Interval(-inf, inf)
+    half = student_quantile((1 + level) / 2, len(values) - 1) * stdev(values) * sqrt(1 + 1 / len(values))
+    return Interval(mean(values) - half, mean(values) + half)
+
+
+class Difference(NamedTuple):
+    """The mean of paired differences.
+
+    Attributes:
+        mean: of them.
+        interval: Student's, of that mean.
+        p_value: of Student's two-sided test that it is zero.
+        n: how many pairs.
+    """
+
+    mean: float
+    interval: Interval
+    p_value: float
+    n: int
+
+
+def paired_difference(values: Sequence[float], others: Sequence[float], level: float = 0.95) -> Difference:
+    """How far values lie above others that they belong to, pair by pair; raises ValueError for unequal lengths."""
+    gaps = [one - other for one, other in zip(values, others, strict=True)]
+    interval = mean_interval(gaps, level)
+    return Difference(mean(gaps), interval, _p_value(gaps), len(gaps))
+
+
+def _p_value(gaps: Sequence[float]) -> float:
+    if len(gaps) < 2:
+        return 1.0
+    spread = stdev(gaps) / sqrt(len(gaps))
+    if not spread:
+        return 0.0 if mean(gaps) else 1.0
+    return 2 * (1 - student_probability(abs(mean(gaps)) / spread, len(gaps) - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several questions, raised so that all of them together err no oftener than one would.
+
+    Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 1979.
+    """
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = least
+    return adjusted
+
+
 def student_quantile(probability: float, freedom: int) -> float:
     """The quantile of Student's t distribution for 0.5 ≤ probability < 1, by bisection; to 8 digits."""
     low, high = 0.0, 1.0
-    while _student_probability(high, freedom) < probability:
+    while student_probability(high, freedom) < probability:
         high *= 2
     while high - low > 1e-10 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if _student_probability(middle, freedom) < probability else (low, middle)
+        low, high = (middle, high) if student_probability(middle, freedom) < probability else (low, middle)
     return high
 
 
-def _student_probability(t: float, freedom: int, steps: int = 512) -> float:
+def student_probability(t: float, freedom: int, steps: int = 512) -> float:
     """P(T ≤ t) for t ≥ 0, by Simpson's rule in the angle arctan(t/√ν), where the density is a power of the cosine."""
     angle = atan(t / sqrt(freedom))
     weights = [1, *([4, 2] * (steps // 2))[: steps - 1], 1]

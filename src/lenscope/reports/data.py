@@ -110,7 +110,7 @@ class ChosenImages:
             "channels": taken.channels,
             "size": self._size,
             "count": len(indices),
-            "pixels": _base64(taken.images),
+            "pixels": packed(taken.images),
             "labels": evaluation.labels[indices].tolist(),
             "predicted": evaluation.predicted[indices].tolist(),
             "confidence": plain(evaluation.confidence[indices], 4),
@@ -159,9 +159,9 @@ def _weights(layer: LayerInsight) -> dict[str, Any]:
         "width": width,
         "scale": layer.scale,
         "epochs": plain(layer.epochs, 7),
-        "initial": _base64(layer.frames[0].astype("<f4")),
-        "trained": _base64(layer.frames[-1].astype("<f4")),
-        "frames": _base64((layer.frames / (layer.scale or 1)).astype("<f2")),  # float16 reaches from 6e-8 to 65,504
+        "initial": packed(layer.frames[0].astype("<f4")),
+        "trained": packed(layer.frames[-1].astype("<f4")),
+        "frames": packed((layer.frames / (layer.scale or 1)).astype("<f2")),  # float16 reaches from 6e-8 to 65,504
     }
 
 
@@ -179,7 +179,7 @@ def _layer(layer: LayerInsight) -> dict[str, Any]:
             for source, matches in layer.matches.items()
         },
         "courses": {
-            source: {family: _base64(course.astype("<f2")) for family, course in courses.items()}
+            source: {family: packed(course.astype("<f2")) for family, course in courses.items()}
             for source, courses in layer.courses.items()
         },
         "chance": {family: interval._asdict() for family, interval in layer.chance.items()},
@@ -232,5 +232,6 @@ def plain(values: NDArray[Any], digits: int) -> Any:
     return float(f"{float(values):.{digits}g}") if np.isfinite(values) else None
 
 
-def _base64(values: NDArray[Any]) -> str:
+def packed(values: NDArray[Any]) -> str:
+    """An array's bytes as base64."""
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

@@ -10,7 +10,7 @@ from importlib.resources import files
 SCRIPTS = (
     *("arrays", "elements", "tiles", "chart", "learning", "kernels"),
     *("network", "prepare", "draw", "trace", "marks", "ask", "pass", "switches", "choose", "stages", "look"),
-    *("mistakes", "compare", "main"),
+    *("mistakes", "compare", "findings", "main"),
 )
 STYLES = ("page", "charts", "kernels", "look", "mistakes")
 HERE = files("lenscope.reports")

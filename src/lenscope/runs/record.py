@@ -134,4 +134,11 @@ def _drive(events: Iterable[Event], recorder: Recorder, watcher: Watcher | None,
     if isinstance(event, RunStopped) and event.error:
         raise event.error
     if isinstance(event, RunStopped) or flag():  # the flag alone: it was raised when all was done
-        raise Interrupted(recorder.path, flag.signal, finished=not isinstance(event, RunStopped))
+        raise Interrupted(
+            recorder.path, flag.signal, _what_follows(recorder.path, finished=not isinstance(event, RunStopped))
+        )
+
+
+def _what_follows(path: Path, *, finished: bool) -> str:
+    verb, what = ("plot", "draws the finished run") if finished else ("train --resume", "goes on")
+    return f"'lenscope {verb} {path}' {what}"

@@ -5,8 +5,8 @@ import { element } from "./elements.js";
 const CHART = { width: 560, height: 300, left: 62, right: 16, top: 14, bottom: 44 };
 
 /**
- * A chart: `options` are title, xLabel, series [{name, kind, xs, ys, dots}], bands [{name, low, high}],
- * logX, logY, format(value), formatX(value). Returns {node, update(changes)}.
+ * A chart: `options` are title, xLabel, series [{name, kind, xs, ys, low, high, dots}], bands [{name, low, high}] across
+ * all of it, bandName of those about a series, logX, logY, format(value), formatX(value). Returns {node, update(changes)}.
  */
 export function lineChart(options) {
   const state = { bands: [], format: String, formatX: String, ...options };
@@ -23,7 +23,8 @@ export function lineChart(options) {
     svg.setAttribute("aria-label", state.title);
     scales = drawChart(svg, state);
     const keys = state.series.filter((line) => line.name).map((line) => element("li", {}, chartKey(line), line.name));
-    legend.replaceChildren(...keys, ...state.bands.map((band) => element("li", {}, chartKey({ band: true }), band.name)));
+    const bands = [...state.bands.map((band) => band.name), ...(state.bandName ? [state.bandName] : [])];
+    legend.replaceChildren(...keys, ...bands.map((name) => element("li", {}, chartKey({ band: true }), name)));
     read(chosen);
   };
   const read = (x) => {
@@ -36,7 +37,7 @@ export function lineChart(options) {
     const at = scales.x(x);
     svg.append(svgElement("line", { class: "cursor", x1: at, x2: at, y1: CHART.top, y2: CHART.height - CHART.bottom }));
     const parts = state.series.filter((line) => line.name && line.xs.includes(x))
-      .map((line) => `${line.name} ${state.format(line.ys[line.xs.indexOf(x)])}`);
+      .map((line) => `${line.name} ${readValue(line, line.xs.indexOf(x), state.format)}`);
     readout.textContent = `${state.xLabel} ${state.formatX(x)}: ${parts.join(", ")}`;
   };
   svg.addEventListener("pointermove", (event) => {
@@ -70,7 +71,7 @@ export function svgElement(tag, attributes = {}, ...children) {
 function drawChart(svg, state) {
   const { series, bands, logX, logY } = state;
   const xs = series.flatMap((line) => [...line.xs]).filter((x) => !logX || x > 0);
-  const ys = series.flatMap((line) => [...line.ys]).filter((y) => Number.isFinite(y) && (!logY || y > 0));
+  const ys = series.flatMap((line) => [...line.ys, ...(line.low ?? []), ...(line.high ?? [])]).filter((y) => Number.isFinite(y) && (!logY || y > 0));
   svg.replaceChildren();
   if (!xs.length || !ys.length) {
     svg.append(svgElement("text", { class: "none", x: CHART.width / 2, y: CHART.height / 2 }, "nothing to draw on this scale"));
@@ -84,6 +85,7 @@ function drawChart(svg, state) {
     svg.append(svgElement("rect", { class: "band", x: CHART.left, y: top, width: CHART.width - CHART.left - CHART.right, height: Math.max(1, bottom - top) }));
   }
   drawAxes(svg, x, y, state);
+  for (const line of series) if (line.low?.length) drawBand(svg, line, x, y, logX, logY);
   for (const line of series) drawLine(svg, line, x, y, logX, logY);
   return { x, shown: (value) => !logX || value > 0 };
 }
@@ -95,6 +97,19 @@ function chartKey({ kind, dots, band }) {
   else if (dots) svg.append(svgElement("circle", { class: `dot ${kind} ring`, cx: 18, cy: 6, r: 5 }));
   else svg.append(svgElement("polyline", { class: `line ${kind}`, points: "0,6 36,6" }));
   return svg;
+}
+
+/** A value, and between which it lies where that is known. */
+function readValue({ ys, low, high }, at, format) {
+  const range = low?.length && low[at] !== null ? ` (${format(low[at])} to ${format(high[at])})` : "";
+  return ys[at] === null ? "–" : `${format(ys[at])}${range}`;
+}
+
+function drawBand(svg, { kind, xs, low, high }, x, y, logX, logY) {
+  const there = xs.map((_, i) => i).filter((i) => Number.isFinite(low[i]) && Number.isFinite(high[i]) && (!logX || xs[i] > 0) && (!logY || high[i] > 0));
+  const place = (i, value) => `${x(xs[i]).toFixed(1)},${y(Math.max(value, y.low)).toFixed(1)}`;
+  const points = [...there.map((i) => place(i, high[i])), ...there.reverse().map((i) => place(i, low[i]))];
+  svg.append(svgElement("polygon", { class: `about ${kind}`, points: points.join(" ") }));
 }
 
 function drawLine(svg, line, x, y, logX, logY) {

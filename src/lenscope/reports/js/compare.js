@@ -12,6 +12,11 @@ export function mountComparison(learning, kernels, runs) {
   learning.querySelector(".charts").append(element("div", { class: "pair" },
     chart("Loss, nats an image", "loss", shortNumber).node,
     chart("Accuracy", "accuracy", (value) => `${Number((100 * value).toFixed(2))} %`).node));
+  mountFilms(kernels, runs);
+}
+
+/** The kernels of several runs under one another, moved through their films by one bar; `runs` is a list of {name, layers}. */
+export function mountFilms(kernels, runs) {
   const epochs = [...new Set(runs.flatMap((run) => run.layers[0]?.epochs ?? []))].sort((a, b) => a - b);
   const film = makeFilm(epochs.length, (frame) => `epoch ${shortNumber(epochs[frame])}`);
   const names = [...new Set(runs.flatMap((run) => run.layers.map((layer) => layer.name)))];

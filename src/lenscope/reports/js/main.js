@@ -1,6 +1,7 @@
 // The page: reads its data and fills each section.
 
 import { mountComparison } from "./compare.js";
+import { mountFindings } from "./findings.js";
 import { mountKernels } from "./kernels.js";
 import { mountLearning } from "./learning.js";
 import { mountLook } from "./look.js";
@@ -13,6 +14,7 @@ const sections = Object.fromEntries([...document.querySelectorAll("main > sectio
 
 mountThemes(document.querySelector(".themes"));
 if (page.runs) mountComparison(sections.learning, sections.kernels, page.runs);
+else if (page.findings) Object.entries(page.findings).forEach(([anchor, part]) => mountFindings(sections[anchor], part));
 else mountRun();
 
 function mountRun() {

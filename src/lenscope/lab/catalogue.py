@@ -1,0 +1,14 @@
+"""The experiments by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lenscope.lab.longrun import Longrun
+from lenscope.lab.race import Race
+from lenscope.lab.reproduce import Reproduce
+
+if TYPE_CHECKING:
+    from lenscope.lab.experiment import Experiment
+
+EXPERIMENTS: dict[str, type[Experiment]] = {kind.name: kind for kind in (Reproduce, Race, Longrun)}

@@ -1,0 +1,197 @@
+"""What an experiment is, and how one is carried out: its runs, its tables, what they tell, pictures and a page."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import tomli_w
+from pydantic import ConfigDict, Field, field_validator
+
+from lenscope import api
+from lenscope.config import Settings, parse_toml
+from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
+from lenscope.lab.pool import Pool, Silence
+from lenscope.lab.rows import read_rows, write_rows
+from lenscope.runs.run import open_run
+from lenscope.runs.storage import make_directory, write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from lenscope.data.dataset import Splits
+    from lenscope.insight.findings import Findings
+    from lenscope.lab.pool import Teller
+    from lenscope.lab.rows import Rows
+    from lenscope.lab.trials import Trial
+    from lenscope.runs.run import Run
+
+FILE, RUNS, PLOTS, PAGE = "experiment.toml", "runs", "plots", "report.html"
+MOST_CHARACTERS = 10_000
+Runs = dict[str, "Run"]
+Tables = dict[str, "Rows"]
+
+
+class Experiment(Settings):
+    """A question put to many runs; its fields are its settings.
+
+    Raises:
+        ConfigError: a setting outside its range, in one line.
+    """
+
+    model_config = ConfigDict(strict=True)
+    name: ClassVar[str]
+
+    data: str = Field("mnist", min_length=1, description="data set: a name from `lenscope data list`, or a folder")
+    seeds: str = Field("20", description="how many seeds, from 0 on, or a range of them such as 100..119")
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _take_a_count(cls, value: Any) -> Any:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if isinstance(text, str) and not _range_of(text):
+            raise ValueError(f"seeds: got {text[:60]!r}, expected how many (20), or a range (100..119)")
+        return text
+
+    @property
+    def each_seed(self) -> range:
+        """The seeds."""
+        return _range_of(self.seeds) or range(0)
+
+    @abstractmethod
+    def trials(self, runs: Runs) -> list[Trial]:
+        """All runs that are asked for, by what is known: asked again when these are done, until no more are missing."""
+
+    @abstractmethod
+    def measure(self, runs: Sequence[tuple[Trial, Run]], splits: Splits) -> Tables:
+        """What is kept of the runs, as tables by the names of their files."""
+
+    @abstractmethod
+    def conclude(self, tables: Tables) -> Findings:
+        """What the tables tell; nothing else is looked at, so that the page can be made again from them."""
+
+
+def conduct(
+    experiment: Experiment,
+    out: Path | None = None,
+    *,
+    processes: int = 1,
+    data_dir: Path | None = None,
+    teller: Teller | None = None,
+) -> Findings:
+    """Carry out an experiment, or what of it is not done yet, into its directory.
+
+    Args:
+        experiment: which, with its settings.
+        out: the directory; by default `experiments/NAME-DATA`. One that holds the same experiment is gone on with.
+        processes: how many runs at once, with a thread each; 1 trains in this process.
+        data_dir: as for `api.load`.
+        teller: who shows how far it is.
+
+    Raises:
+        UsageError: a directory that holds another experiment.
+        RunError: a run that is broken, or could not be trained.
+        DataError, StorageError: as for `api.train`.
+        Interrupted: asked to stop; the same call goes on.
+    """
+    splits = api.load(experiment.data, data_dir=data_dir)
+    if splits.test is None:
+        raise UsageError(f"{experiment.data}: has no test part, on which an experiment measures; add one")
+    directory = out or default_directory(experiment)
+    _declare(experiment, directory)
+    pool = Pool(splits, experiment.data, data_dir, processes, teller or Silence())
+    runs: Runs = {}
+    try:
+        while missing := [trial for trial in experiment.trials(runs) if trial.name not in runs]:
+            pool.train(missing, directory / RUNS)
+            runs |= {trial.name: open_run(directory / RUNS / trial.name) for trial in missing}
+    except Interrupted as stop:
+        raise Interrupted(directory, stop.signal, "the same command goes on") from None
+    pairs = [(trial, runs[trial.name]) for trial in experiment.trials(runs)]
+    for name, rows in experiment.measure(pairs, splits).items():
+        write_rows(directory / f"{name}.csv", rows)
+    return rebuild(directory)
+
+
+def default_directory(experiment: Experiment) -> Path:
+    """Where an experiment goes that is told no other place: `experiments/NAME-DATA`."""
+    return Path("experiments") / f"{experiment.name}-{Path(experiment.data).name or 'data'}"
+
+
+def rebuild(directory: Path) -> Findings:
+    """Draw the pictures and the page of an experiment again, from its tables alone; raises RunError."""
+    from lenscope.plots.chart import ChartDisplay
+    from lenscope.reports.findings import render_findings
+
+    experiment = read_experiment(directory)
+    tables = {path.stem: read_rows(path) for path in sorted(directory.glob("*.csv"))}
+    if "results" not in tables:
+        raise RunError(f"{directory}: has no results yet; 'lenscope {experiment.name} --out {directory}' makes them")
+    findings = experiment.conclude(tables)
+    make_directory(directory / PLOTS, exist_ok=True)
+    for chart in (chart for section in findings.sections for chart in section.charts):
+        ChartDisplay(chart).save(directory / PLOTS / f"{chart.name}.png")
+    write_file(directory / PAGE, render_findings(findings, settings_of(experiment)).encode(errors="replace"))
+    return findings
+
+
+def read_experiment(directory: Path) -> Experiment:
+    """The experiment that a directory holds; raises RunError where it holds none."""
+    from lenscope.lab.catalogue import EXPERIMENTS
+
+    try:
+        with (directory / FILE).open(encoding="utf-8") as file:
+            settings = parse_toml(file.read(MOST_CHARACTERS + 1), str(directory / FILE))
+        kind = EXPERIMENTS[settings.pop("experiment")]
+        return kind(**settings)
+    except (OSError, UnicodeDecodeError, KeyError, TypeError):
+        raise RunError(f"{directory}: holds no experiment; expected its {FILE}") from None
+    except ConfigError as error:
+        raise RunError(f"{directory / FILE}: {error}") from None
+
+
+def settings_of(experiment: Experiment) -> dict[str, Any]:
+    """The experiment's name and settings, as `experiment.toml` has them."""
+    return {"experiment": experiment.name, **experiment.model_dump(exclude_none=True)}
+
+
+def _declare(experiment: Experiment, directory: Path) -> None:
+    """Write what is asked before anything is trained; what a directory asks already must be the same, but for seeds."""
+    make_directory(directory / RUNS, exist_ok=True)
+    if (directory / FILE).exists():
+        before, now = settings_of(read_experiment(directory)), settings_of(experiment)
+        other = [name for name in before.keys() | now.keys() if before.get(name) != now.get(name) and name != "seeds"]
+        if other:
+            name = min(other)
+            raise UsageError(
+                f"{directory}: holds an experiment with {name} = {before.get(name)}, got {now.get(name)}; "
+                "choose another --out"
+            )
+    write_file(directory / FILE, tomli_w.dumps(settings_of(experiment)).encode())
+
+
+def _range_of(text: str) -> range | None:
+    """The seeds in a text such as `20` or `100..119`; None where it is no such text."""
+    found = re.fullmatch(r"(?:([0-9]{1,9})\.\.)?([0-9]{1,9})", text, re.ASCII)
+    if not found:
+        return None
+    first, last = (0, int(found[2]) - 1) if found[1] is None else (int(found[1]), int(found[2]))
+    return range(first, last + 1) or None
+
+
+def metrics_rows(trial: Trial, run: Run, epochs: Container[int] | None = None) -> list[dict[str, object]]:
+    """A row of the results for each epoch of a run: its name, its tags, and its metrics."""
+    own: dict[str, object] = {"trial": trial.name, **trial.tags}
+    return [
+        own | {column: getattr(row, column) for column in KEPT}
+        for row in run.metrics.rows()
+        if epochs is None or row.epoch in epochs
+    ]
+
+
+KEPT = (
+    *("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy"),
+    *("learning_rate", "train_seconds", "evaluation_seconds"),
+)

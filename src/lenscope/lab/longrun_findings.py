@@ -1,0 +1,176 @@
+"""What a long run tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.insight.findings import Chart, Findings, Section, Table
+from lenscope.insight.intervals import mean_interval, paired_difference
+from lenscope.lab.kernels import films_of
+from lenscope.lab.longrun import WORDS
+from lenscope.lab.summary import (
+    MEAN_BAND,
+    errors,
+    line_of,
+    percent,
+    percent_range,
+    seeds,
+    signed,
+    spread_over,
+    told_gap,
+    trained,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from lenscope.lab.experiment import Tables
+    from lenscope.lab.longrun import Longrun
+    from lenscope.lab.rows import Rows
+
+    Variants = Mapping[str, Rows]
+
+SCORES_LEAD = (
+    "The score of a kernel is its largest absolute correlation with a bank of first-derivative kernels; “rare” is the "
+    "share of kernels that score higher than 99 of 100 random ones, 1 % by chance. Of the trained kernels, and of "
+    "what training has added to their start. How far they move is ‖w − w′‖/‖w₀‖ an epoch, of the whole layer."
+)
+LOSS_LEAD = (
+    "Where the test loss rises while the training loss falls, the network is overfitting; accuracy may go on rising. "
+    "The training loss of augmented images is that of the distorted ones."
+)
+SCORES = ("trained_first", "trained_second", "trained_gabor")
+RARE = ("trained_first_rare", "difference_first_rare")
+
+
+def longrun_findings(settings: Longrun, tables: Tables) -> Findings:
+    """What the kernels became, and what became of loss and accuracy."""
+    results = _by_variant(tables["results"])
+    conv1, conv2 = (_by_variant(tables["kernels"].where(layer=layer)) for layer in ("conv1", "conv2"))
+    films, n = films_of(tables["films"]), len(settings.each_seed)
+    lead = f"Means of {seeds(n)} with the {MEAN_BAND}. {LOSS_LEAD}"
+    scores = (_scores("conv1", conv1), _scores("conv2", conv2))
+    kernels = "conv1 of the first seed; the bar moves all of them."
+    sections = (
+        Section("scores", "Do kernels become gradient operators?", SCORES_LEAD, _score_charts(conv1, conv2), scores),
+        Section("kernels", "The kernels themselves", kernels, films=films),
+        Section("learning", "Loss and accuracy", lead, _metric_charts(results), (_ends(results),)),
+    )
+    conclusions = (*_told_scores(conv1), *_told_losses(results), *_told_accuracies(results))
+    return Findings("The long run", _question(settings), conclusions, sections)
+
+
+def _question(settings: Longrun) -> str:
+    told = "; ".join(f"{name}: {WORDS[name]}" for name in settings.variants)
+    return (
+        f"{settings.epochs} epochs on {settings.data}, {seeds(len(settings.each_seed))} of each: {told}. The lecture "
+        "expects kernels to become gradient operators after 100 to 500 epochs. Test images are measured and steer "
+        "nothing."
+    )
+
+
+def _by_variant(rows: Rows) -> dict[str, Rows]:
+    return {variant: rows.where(variant=variant) for variant in rows.names("variant")}
+
+
+def _score_charts(conv1: Variants, conv2: Variants) -> tuple[Chart, ...]:
+    score = "score, 0 to 1"
+    return (
+        _against_epochs("score-conv1", "First-derivative score of conv1's kernels", score, conv1, "trained_first"),
+        _against_epochs("score-difference", "The same of what training added", score, conv1, "difference_first"),
+        _against_epochs("score-conv2", "First-derivative score of conv2's kernels", score, conv2, "trained_first"),
+        _against_epochs("movement", "How far conv1 still moves an epoch", "share of its start", conv1, "per_epoch"),
+    )
+
+
+def _against_epochs(name: str, title: str, label: str, variants: Variants, column: str) -> Chart:
+    spreads = {variant: trained(spread_over(rows, column)) for variant, rows in variants.items()}
+    lines = tuple(line_of(variant, own) for variant, own in spreads.items() if own)
+    return Chart(name, title, "epoch", label, lines, MEAN_BAND, log_x=True, log_y=column == "per_epoch")
+
+
+def _scores(layer: str, variants: Variants) -> Table:
+    rows = []
+    for variant, epoch, there in _at_shown_epochs(variants):
+        means = (f"{there.numbers(column).mean():.2f}" for column in SCORES)
+        rows.append((variant, str(epoch), *means, *(_share(there.numbers(column)) for column in RARE)))
+    header = ("variant", "epoch", "first derivative", "second derivative", "Gabor", "rare", "difference rare")
+    return Table(f"Mean scores of {layer}'s kernels, and the share that is rare", header, tuple(rows))
+
+
+def _share(shares: NDArray[np.float64]) -> str:
+    return "" if np.isnan(shares).any() else percent(float(shares.mean()), 0)
+
+
+def _at_shown_epochs(variants: Variants) -> Iterator[tuple[str, int, Rows]]:
+    """The rows of each variant after 0, 1, 10 and 100 epochs and the last, as far as they are there."""
+    for variant, rows in variants.items():
+        there = rows.numbers("epoch").astype(int)
+        for epoch in dict.fromkeys((0, 1, 10, 100, _last(rows))):
+            if epoch in there:
+                yield variant, epoch, rows.where(epoch=epoch)
+
+
+def _last(rows: Rows) -> int:
+    return int(rows.numbers("epoch").max())
+
+
+def _metric_charts(variants: Variants) -> tuple[Chart, ...]:
+    losses = tuple(
+        line_of(f"{variant}, {what}", trained(spread_over(rows, column)))
+        for variant, rows in variants.items()
+        for column, what in (("train_loss", "training"), ("test_loss", "test"))
+    )
+    right = {variant: trained(spread_over(rows, "test_accuracy")) for variant, rows in variants.items()}
+    wrong = tuple(line_of(variant, own, errors) for variant, own in right.items())
+    title = "Test images wrong"
+    return (
+        Chart("losses", "Loss", "epoch", "nats an image", losses, MEAN_BAND, log_x=True, log_y=True),
+        Chart("errors", title, "epoch", title.lower(), wrong, MEAN_BAND, "percent", log_x=True, log_y=True),
+    )
+
+
+def _ends(variants: Variants) -> Table:
+    rows = []
+    for variant, epoch, there in _at_shown_epochs(variants):
+        right = there.numbers("test_accuracy").tolist()
+        losses = (there.numbers(column).mean() for column in ("train_loss", "test_loss"))
+        shown = ("" if np.isnan(loss) else f"{loss:.4f}" for loss in losses)
+        rows.append((variant, str(epoch), percent(float(np.mean(right))), percent_range(mean_interval(right)), *shown))
+    header = ("variant", "epoch", "accuracy", "95 % interval", "training loss", "test loss")
+    return Table("Accuracy and loss", header, tuple(rows))
+
+
+def _told_scores(conv1: Variants) -> Iterator[str]:
+    """By how much the score of conv1 rose from its start, and what share of its kernels is rare at the end."""
+    for variant, rows in conv1.items():
+        starts, ends = (rows.where(epoch=epoch).numbers("trained_first") for epoch in (0, _last(rows)))
+        gap = told_gap(paired_difference(ends.tolist(), starts.tolist()), signed, "")
+        rare = _share(rows.where(epoch=_last(rows)).numbers("trained_first_rare"))
+        yield (
+            f"{variant}: after {_last(rows)} epochs the first-derivative score of conv1's kernels is "
+            f"{ends.mean():.2f}; minus that at the start: {gap}. {rare} of the kernels are rare, 1 % by chance."
+        )
+
+
+def _told_losses(variants: Variants) -> Iterator[str]:
+    """Where the test loss is least, and what it has become at the end: overfitting by its name."""
+    for variant, rows in variants.items():
+        line = trained(spread_over(rows, "test_loss"))
+        least, last = min(line, key=lambda one: one.mean), line[-1]
+        told = f"{variant}: the mean test loss is least after epoch {least.at:g}, {least.mean:.4f} nats"
+        after = "" if least.at == last.at else f"; after epoch {last.at:g} it is {last.mean:.4f}: the network overfits"
+        yield f"{told}{after} (n = {last.n})."
+
+
+def _told_accuracies(variants: Variants) -> Iterator[str]:
+    """The accuracy at the end, and how far that is from the plain variant's."""
+    ends = {name: rows.where(epoch=_last(rows)).numbers("test_accuracy").tolist() for name, rows in variants.items()}
+    for variant, right in ends.items():
+        yield f"{variant}: {percent(float(np.mean(right)))} of the test images right at the end (n = {len(right)})."
+        if variant != "plain" and "plain" in ends:
+            yield f"{variant} minus plain at the end: {told_gap(paired_difference(right, ends['plain']))}."

@@ -1,0 +1,86 @@
+"""Results as rows of cells: written as CSV, read again, and asked for numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.errors import RunError
+from lenscope.runs.storage import write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MOST_BYTES = 64 << 20  # of a file of results; those of 10,000 runs of ten epochs take 10 MB
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of cells, each by the name of its column; a cell that does not apply is empty."""
+
+    cells: tuple[dict[str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def where(self, **wanted: object) -> Rows:
+        """The rows whose cells are these."""
+        cells = {name: cell(value) for name, value in wanted.items()}
+        return Rows(tuple(row for row in self.cells if all(row[name] == value for name, value in cells.items())))
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """A column as numbers, NaN where a cell is empty; float64, shape (rows,)."""
+        return np.array([float(row[column] or "nan") for row in self.cells])
+
+    def names(self, column: str) -> list[str]:
+        """The different cells of a column, in the order of their first row."""
+        return list(dict.fromkeys(row[column] for row in self.cells))
+
+
+def collect(rows: Iterable[Mapping[str, object]]) -> Rows:
+    """Rows of any values as cells."""
+    return Rows(tuple({name: cell(value) for name, value in row.items()} for row in rows))
+
+
+def cell(value: object) -> str:
+    """A value as a cell: numbers with as many digits as bring them back, None and NaN as nothing.
+
+    >>> cell(0.1), cell(3), cell(None)
+    ('0.1', '3', '')
+    """
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    """Write rows as CSV, whole or not at all; raises StorageError."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows.cells[0]) if rows.cells else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows.cells)
+    write_file(path, file.getvalue().encode())
+
+
+def read_rows(path: Path) -> Rows:
+    """The rows of a CSV file; raises RunError for what is none."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            text = file.read(MOST_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise RunError(f"{path}: cannot be read: {reason}; expected a table of results") from None
+    try:
+        rows = list(csv.DictReader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise RunError(f"{path}: not CSV: {error}; run the experiment again") from None
+    if any(None in row or None in row.values() for row in rows):
+        raise RunError(f"{path}: rows of different lengths; run the experiment again")
+    return Rows(tuple(rows))

@@ -1,0 +1,134 @@
+"""Rows of many seeds as what can be said of them: means, intervals, lines with bands, and sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lenscope.insight.findings import Line
+from lenscope.insight.intervals import Interval, mean_interval, prediction_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lenscope.insight.intervals import Difference
+    from lenscope.lab.rows import Rows
+
+MEAN_BAND = "95 % interval of the mean"
+
+
+class Spread(NamedTuple):
+    """What the seeds give at one place.
+
+    Attributes:
+        at: where, such as an epoch.
+        mean: over the seeds that have a value there.
+        interval: of what was asked for.
+        least: of them.
+        most: of them.
+        n: how many.
+    """
+
+    at: float
+    mean: float
+    interval: Interval
+    least: float
+    most: float
+    n: int
+
+
+def spread_over(rows: Rows, value: str, at: str = "epoch", *, next_one: bool = False) -> list[Spread]:
+    """The spread of a column over the seeds, wherever `at` has a value.
+
+    Args:
+        rows: of one group of runs, a seed each.
+        value: the column.
+        at: the column to go along.
+        next_one: give the 95 % interval in which one more run would lie, and not that of the mean.
+    """
+    interval = prediction_interval if next_one else mean_interval
+    places, values = rows.numbers(at), rows.numbers(value)
+    found = []
+    for place in np.unique(places):
+        own = values[(places == place) & ~np.isnan(values)].tolist()
+        if own:
+            found.append(Spread(float(place), float(np.mean(own)), interval(own), min(own), max(own), len(own)))
+    return found
+
+
+def trained(spreads: Sequence[Spread]) -> list[Spread]:
+    """Without the untrained network at 0, which a logarithmic axis has no place for."""
+    return [spread for spread in spreads if spread.at > 0]
+
+
+def line_of(name: str, spreads: Sequence[Spread], change: Callable[[float], float] = float) -> Line:
+    """A line through the means with the intervals about it; without a band where there is but one seed."""
+    several = all(spread.n > 1 for spread in spreads)
+    bounds = [sorted(map(change, spread.interval)) for spread in spreads] if several else []
+    xs, ys = tuple(spread.at for spread in spreads), tuple(change(spread.mean) for spread in spreads)
+    return Line(name, xs, ys, tuple(low for low, _ in bounds), tuple(high for _, high in bounds))
+
+
+def errors(accuracy: float) -> float:
+    """The share that is wrong, between none and all, also where an interval of the accuracy goes beyond."""
+    return min(1.0, max(0.0, 1 - accuracy))
+
+
+def seeds(n: int) -> str:
+    """So many seeds, in words.
+
+    >>> seeds(1), seeds(20)
+    ('1 seed', '20 seeds')
+    """
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """A fraction as a percentage.
+
+    >>> percent(0.9749)
+    '97.49 %'
+    """
+    return f"{100 * share:.{digits}f} %"
+
+
+def percent_range(interval: Interval, digits: int = 2) -> str:
+    """An interval of fractions as percentages; nothing where it has no bounds.
+
+    >>> percent_range(Interval(0.9716, 0.97779))
+    '97.16 to 97.78 %'
+    """
+    return f"{100 * interval.low:.{digits}f} to {percent(interval.high, digits)}" if np.isfinite(interval.low) else ""
+
+
+def points(difference: float) -> str:
+    """A difference of fractions in percentage points.
+
+    >>> points(-0.0012), points(-0.00003)
+    ('−0.12', '0.00')
+    """
+    return f"{100 * difference:.2f}".replace("-0.00", "0.00").replace("-", "−")
+
+
+def signed(difference: float) -> str:
+    """A difference of scores.
+
+    >>> signed(-0.121)
+    '−0.12'
+    """
+    return f"{difference:+.2f}".replace("-", "−")
+
+
+def told_gap(gap: Difference, show: Callable[[float], str] = points, unit: str = " points") -> str:
+    """A paired difference in words: whether there is one, how large, between which bounds, of how many pairs.
+
+    >>> from lenscope.insight.intervals import Difference
+    >>> told_gap(Difference(0.0003, Interval(-0.0005, 0.0011), 0.4, 20))
+    'no difference found: 0.03 points, 95 % interval −0.05 to 0.11 (n = 20)'
+    """
+    if gap.n < 2:
+        return f"{show(gap.mean)}{unit} (n = {gap.n}: no interval)"
+    found = "" if gap.interval.low > 0 or gap.interval.high < 0 else "no difference found: "
+    bounds = f"{show(gap.interval.low)} to {show(gap.interval.high)}"
+    return f"{found}{show(gap.mean)}{unit}, 95 % interval {bounds} (n = {gap.n})"

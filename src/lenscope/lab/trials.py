@@ -1,0 +1,77 @@
+"""One run of an experiment: an ordinary run directory, trained where it is not there, gone on with where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lenscope import api
+from lenscope.errors import NonFiniteError, RunError, UsageError
+from lenscope.runs import lock, manifest, storage
+from lenscope.runs.record import resume_run
+from lenscope.runs.resume import settings_to_resume
+from lenscope.runs.run import open_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lenscope.config import TrainConfig
+    from lenscope.data.dataset import Splits
+    from lenscope.runs.record import Watcher
+
+CONFIG = "config.toml"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run that an experiment asks for.
+
+    Attributes:
+        name: of its directory.
+        config: its settings.
+        tags: what tells it from the others, by the columns of the results.
+        alone: trained with all threads and nothing beside it, since its seconds count.
+    """
+
+    name: str
+    config: TrainConfig
+    tags: Mapping[str, object] = field(default_factory=dict)
+    alone: bool = False
+
+
+def is_done(trial: Trial, path: Path) -> bool:
+    """Whether its directory holds all of it; a run whose loss was no number any more is done: it would fail again.
+
+    Raises:
+        UsageError: a run with other settings.
+        RunError: a broken one.
+    """
+    if not (path / manifest.FILE).exists():  # not begun, or killed before its first commit
+        return False
+    run = open_run(path)
+    if run.config.with_settings(data=trial.config.data) != trial.config:
+        raise UsageError(f"{path}: was trained with other settings than are asked for now; choose another --out")
+    return run.status.state in {"finished", "failed"} and len(run.metrics) > 0
+
+
+def carry_out(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None = None) -> None:
+    """Train it, or go on with it; raises as `api.train` does, but for a loss that is no number, which the run tells."""
+    try:
+        if (path / CONFIG).exists():
+            resume_run(path, splits, settings_to_resume(path), watcher)
+        else:
+            _free(path)
+            api.train(splits, out=path, config=trial.config, progress=watcher or False)
+    except NonFiniteError:
+        pass
+
+
+def _free(path: Path) -> None:
+    """Take away a directory whose process was killed before it wrote anything."""
+    if not path.exists():
+        return
+    if any(entry.name != lock.FILE for entry in path.iterdir()):
+        raise RunError(f"{path}: is no run; delete it, or choose another --out")
+    (path / lock.FILE).unlink(missing_ok=True)
+    storage.remove_directory(path)

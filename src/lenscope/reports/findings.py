@@ -1,0 +1,74 @@
+"""The page of an experiment: its conclusions first, then the charts, tables and kernels that they rest on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenscope.insight.operators import best_match
+from lenscope.reports.data import packed, plain
+from lenscope.reports.html import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lenscope.insight.findings import Chart, Findings, LayerFilm, Line
+
+LAYER = "conv1"
+
+
+def render_findings(findings: Findings, settings: Mapping[str, object]) -> str:
+    """The whole page; `settings` are those of the experiment, by name."""
+    sections = tuple((section.anchor, section.title) for section in findings.sections)
+    data = {"findings": {section.anchor: _section_data(section.charts, section.films) for section in findings.sections}}
+    page = Page("findings", findings.title, findings.question, (*sections, ("made", "How it was made")), data)
+    return page.render(conclusions=findings.conclusions, parts=findings.sections, settings=settings)
+
+
+def _section_data(charts: tuple[Chart, ...], films: tuple[LayerFilm, ...]) -> dict[str, Any]:
+    scale = max((float(np.abs(film.frames).max()) for film in films), default=0.0)
+    return {
+        "charts": [_chart(chart) for chart in charts],
+        "runs": [{"name": film.name, "layers": [_layer(film, scale)]} for film in films],
+    }
+
+
+def _chart(chart: Chart) -> dict[str, Any]:
+    return {
+        "title": chart.title,
+        "xLabel": chart.x_label,
+        "yLabel": chart.y_label,
+        "band": chart.band,
+        "format": chart.format,
+        "logX": chart.log_x,
+        "logY": chart.log_y,
+        "lines": [_line(line) for line in chart.lines],
+    }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    arrays = {"xs": line.xs, "ys": line.ys, "low": line.low, "high": line.high}
+    return {"name": line.name, "points": line.points} | {
+        name: plain(np.array(own, float), 6) for name, own in arrays.items()
+    }
+
+
+def _layer(film: LayerFilm, scale: float) -> dict[str, Any]:
+    """The kernels as the page of a comparison has them."""
+    outputs, inputs, height, width = film.frames.shape[1:]
+    match = best_match(film.frames[-1], "first")
+    return {
+        "name": LAYER,
+        "outputs": outputs,
+        "inputs": inputs,
+        "height": height,
+        "width": width,
+        "scale": scale,
+        "epochs": plain(film.epochs, 7),
+        "initial": packed(film.frames[0].astype("<f4")),
+        "trained": packed(film.frames[-1].astype("<f4")),
+        "frames": packed((film.frames / (scale or 1)).astype("<f2")),
+        "score": plain(match.scores, 4),
+        "p": plain(match.p_values, 4),
+    }

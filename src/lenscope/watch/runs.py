@@ -1,0 +1,72 @@
+"""Shows how far many runs are, and how long the rest will take."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+TENTHS = 10
+
+
+class RunsBar:
+    """A bar on a terminal; elsewhere a line for every tenth.
+
+    Args:
+        console: where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=32), TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("runs", total=1)
+        self._epochs: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
+        self._begun, self._before, self._told = monotonic(), 0, 0
+
+    def expect(self, epochs: Mapping[str, int], done: Mapping[str, int]) -> None:
+        """So many epochs of each run are asked for from now on, and so many of them are there."""
+        self._asked |= epochs
+        self._epochs |= done
+        self._begun, self._before = monotonic(), sum(self._epochs.values())
+        self._told = TENTHS * self._before // max(1, self._total)
+        self._progress.start()
+        self._show()
+
+    def advance(self, run: str, epoch: int) -> None:
+        """So many epochs of a run are done."""
+        self._epochs[run] = epoch
+        self._show()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    @property
+    def _total(self) -> int:
+        return sum(self._asked.values())
+
+    def _show(self) -> None:
+        done, total = sum(self._epochs.values()), self._total
+        finished = sum(self._epochs.get(run, 0) >= epochs for run, epochs in self._asked.items())
+        words = f"{finished} of {len(self._asked)} runs"
+        self._progress.update(self._task, completed=done, total=total, description=words)
+        tenth = TENTHS * done // max(1, total)
+        if not self._console.is_terminal and tenth > self._told:
+            self._told = tenth
+            self._console.print(f"{words}, {done:,} of {total:,} epochs{self._left(done, total)}", highlight=False)
+
+    def _left(self, done: int, total: int) -> str:
+        if done >= total or done <= self._before:
+            return ""
+        seconds = (monotonic() - self._begun) / (done - self._before) * (total - done)
+        return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"

@@ -1,0 +1,444 @@
+"""Experiments: their runs, how they are shared out, how they go on, and the page that is made again from tables."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import lenscope
+from lenscope.config import TrainConfig
+from lenscope.data.idx import write_idx
+from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
+from lenscope.insight.findings import Findings
+from lenscope.lab.experiment import Experiment, conduct, metrics_rows, rebuild
+from lenscope.lab.longrun import Longrun, spread_epochs
+from lenscope.lab.pool import Pool, Silence, work
+from lenscope.lab.race import OPTIMIZERS, Race, best_rate, rates_about
+from lenscope.lab.reproduce import Reproduce
+from lenscope.lab.rows import collect, read_rows
+from lenscope.lab.trials import Trial, carry_out, is_done
+from lenscope.runs.lock import FILE as LOCK
+
+
+@pytest.fixture(scope="module")
+def digits(mnist, tmp_path_factory) -> str:
+    """A folder of 60 training and 20 test images, which each process loads for itself."""
+    folder = tmp_path_factory.mktemp("digits")
+    for part, dataset, count in (("train", mnist.train, 60), ("t10k", mnist.test, 20)):
+        taken = dataset.take(np.arange(count))
+        write_idx(folder / f"{part}-images-idx3-ubyte", taken.images[:, 0])
+        write_idx(folder / f"{part}-labels-idx1-ubyte", taken.labels)
+    return str(folder)
+
+
+def config(digits: str, **settings: object) -> TrainConfig:
+    return TrainConfig(**{"data": digits, "epochs": 2, "batch_size": 20, "threads": 1, **settings})
+
+
+class Heard(Silence):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.expected: list[tuple[dict[str, int], dict[str, int]]] = []
+        self.advanced: list[tuple[str, int]] = []
+
+    def expect(self, epochs, done) -> None:
+        self.expected.append((dict(epochs), dict(done)))
+
+    def advance(self, run, epoch) -> None:
+        self.advanced.append((run, epoch))
+
+
+# One run.
+
+
+def test_a_trial_is_an_ordinary_run(digits, tmp_path):
+    trial = Trial("a", config(digits))
+    assert not is_done(trial, tmp_path / "a")
+    carry_out(trial, tmp_path / "a", lenscope.load(digits))
+    assert is_done(trial, tmp_path / "a")
+    assert lenscope.open_run(tmp_path / "a").config == trial.config
+    assert not (tmp_path / "a" / "plots").exists()
+
+
+def test_a_run_with_other_settings_is_not_taken_for_it(digits, tmp_path):
+    carry_out(Trial("a", config(digits)), tmp_path / "a", lenscope.load(digits))
+    with pytest.raises(UsageError, match="trained with other settings"):
+        is_done(Trial("a", config(digits, seed=1)), tmp_path / "a")
+
+
+def test_a_run_whose_loss_is_no_number_is_done(digits, tmp_path):
+    trial = Trial("a", config(digits, optimizer="sgd", learning_rate=1e30))
+    carry_out(trial, tmp_path / "a", lenscope.load(digits))
+    assert lenscope.open_run(tmp_path / "a").status.state == "failed"
+    assert is_done(trial, tmp_path / "a")
+
+
+def test_what_a_killed_process_left_empty_is_taken_away_and_anything_else_is_not(digits, tmp_path):
+    trial, path = Trial("a", config(digits, epochs=1)), tmp_path / "a"
+    path.mkdir()
+    (path / LOCK).touch()
+    carry_out(trial, path, lenscope.load(digits))
+    assert is_done(trial, path)
+    other = tmp_path / "b"
+    other.mkdir()
+    (other / "thesis.txt").touch()
+    with pytest.raises(RunError, match="is no run"):
+        carry_out(trial, other, lenscope.load(digits))
+    assert (other / "thesis.txt").exists()
+
+
+# Many runs.
+
+
+def pool(digits: str, processes: int, teller: Silence) -> Pool:
+    return Pool(lenscope.load(digits), digits, None, processes, teller)
+
+
+def weights(path: Path) -> bytes:
+    return (path / "weights/final.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_as_one(digits, tmp_path):
+    trials = [Trial(f"seed-{seed}", config(digits, seed=seed)) for seed in range(3)]
+    alone, heard = Heard(), Heard()
+    pool(digits, 1, alone).train(trials, tmp_path / "one")
+    pool(digits, 2, heard).train(trials, tmp_path / "two")
+    for trial in trials:
+        assert weights(tmp_path / "one" / trial.name) == weights(tmp_path / "two" / trial.name)
+    assert sorted(heard.advanced) == sorted(alone.advanced)
+    assert set(heard.advanced) == {(trial.name, epoch) for trial in trials for epoch in range(3)}
+    again = Heard()
+    pool(digits, 2, again).train(trials, tmp_path / "two")
+    assert again.expected == [({trial.name: 2 for trial in trials}, {trial.name: 2 for trial in trials})]
+    assert again.advanced == []
+
+
+class Kills(Heard):
+    """Kills the first process that tells of its first epoch, as often as it may."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def advance(self, run, epoch) -> None:
+        super().advance(run, epoch)
+        if epoch == 1 and self.times:
+            self.times -= 1
+            _children()[0].kill()
+
+
+def _children():
+    import multiprocessing
+
+    return multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_replaced_and_loses_nothing(digits, tmp_path):
+    trials = [Trial(f"seed-{seed}", config(digits, seed=seed, epochs=40)) for seed in range(3)]
+    pool(digits, 1, Silence()).train(trials, tmp_path / "one")
+    pool(digits, 2, Kills(2)).train(trials, tmp_path / "two")
+    for trial in trials:
+        assert weights(tmp_path / "one" / trial.name) == weights(tmp_path / "two" / trial.name)
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_dies_again_and_again_is_named(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("lenscope.lab.pool.DEATHS", 1)
+    trials = [Trial(f"seed-{seed}", config(digits, seed=seed, epochs=4000)) for seed in range(2)]
+    with pytest.raises(RunError, match=r"seed-[01]: its process died 1 times"):
+        pool(digits, 2, Kills(1)).train(trials, tmp_path)
+    assert _children() == []
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_a_run_is_told_in_its_words(digits, tmp_path):
+    trials = [Trial(f"seed-{seed}", config(digits, seed=seed, batch_size=2000)) for seed in range(2)]
+    with pytest.raises(RunError, match=r"seed-[01]: batch_size: got 2000"):
+        pool(digits, 2, Silence()).train(trials, tmp_path)
+    assert _children() == []
+
+
+class Raises(Heard):
+    """Asks this process to stop at the first epoch that is told."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def advance(self, run, epoch) -> None:
+        if epoch == 1 and not self.advanced:
+            super().advance(run, epoch)
+            signal.raise_signal(self.number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_experiment_that_is_asked_to_stop_keeps_its_runs_and_goes_on(digits, tmp_path, processes, number):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    experiment = Steps(data=digits, seeds="2", epochs=60)
+    conduct(experiment, whole)
+    with pytest.raises(Interrupted, match="the same command goes on") as stop:
+        conduct(experiment, cut, processes=processes, teller=Raises(number))
+    assert (stop.value.signal, stop.value.path) == (number, cut)
+    assert _children() == []
+    conduct(experiment, cut, processes=processes)
+    for seed in range(2):
+        assert weights(whole / "runs" / f"seed-{seed}") == weights(cut / "runs" / f"seed-{seed}")
+
+
+def test_a_worker_ends_when_its_pipe_does(digits, tmp_path):
+    from multiprocessing import Pipe
+
+    ours, theirs = Pipe()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        ours.send(Trial("a", config(digits, epochs=1)))
+        thread = threading.Thread(target=_close_when_done, args=(ours,))
+        thread.start()
+        work(theirs, tmp_path, digits, None)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert is_done(Trial("a", config(digits, epochs=1)), tmp_path / "a")
+
+
+def _close_when_done(pipe) -> None:
+    while pipe.recv() is not None:
+        pass
+    pipe.close()
+
+
+def test_a_worker_tells_what_is_wrong(digits, tmp_path):
+    from multiprocessing import Pipe
+
+    ours, theirs = Pipe()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        ours.send(Trial("a", config(digits, batch_size=2000)))
+        work(theirs, tmp_path, digits, None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ours.recv().startswith("batch_size: got 2000")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at the processes in /proc: Linux alone")
+@pytest.mark.slow
+def test_the_processes_end_when_the_first_one_is_killed(digits, tmp_path):
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "lenscope", "reproduce", "--data", digits, "--seeds", "2", "--epochs", "1000"]
+    first = subprocess.Popen(
+        [*command, "--batch-size", "20", "--processes", "2", "--out", str(tmp_path / "x")], stderr=subprocess.DEVNULL
+    )
+    runs = [tmp_path / "x" / "runs" / f"seed-{seed}" for seed in range(2)]
+    _await(lambda: all((run / "manifest.json").exists() for run in runs))
+    first.kill()
+    first.wait()
+    _await(lambda: all(lenscope.open_run(run).status.state in {"interrupted", "abandoned", "finished"} for run in runs))
+
+
+def _await(what, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+# Experiments.
+
+
+class Steps(Experiment):
+    """A second run of each seed is asked for when the first is done."""
+
+    name: ClassVar[str] = "steps"
+    epochs: int = 1
+    seen: ClassVar[list[int]] = []
+
+    def trials(self, runs):
+        base = TrainConfig(data=self.data, epochs=self.epochs, batch_size=20, threads=1)
+        first = [Trial(f"seed-{seed}", base.with_settings(seed=seed), {"seed": seed}) for seed in self.each_seed]
+        if any(trial.name not in runs for trial in first):
+            return first
+        return [*first, Trial("last", base.with_settings(learning_rate=1e-3), {"seed": 0}, alone=True)]
+
+    def measure(self, runs, splits):
+        return {"results": collect(row for trial, run in runs for row in metrics_rows(trial, run))}
+
+    def conclude(self, tables):
+        told = f"{len(tables['results'].names('trial'))} runs"
+        return Findings("Steps", "None.", (told,), ())
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch):
+    from lenscope.lab import catalogue
+
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "steps", Steps)
+
+
+def test_an_experiment_asks_until_no_run_is_missing(digits, tmp_path):
+    found = conduct(Steps(data=digits, seeds="2"), tmp_path / "x")
+    assert found.conclusions == ("3 runs",)
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {
+        "experiment.toml", "plots", "report.html", "results.csv", "runs",
+    }  # fmt: skip
+    rows = read_rows(tmp_path / "x" / "results.csv")
+    assert rows.names("trial") == ["seed-0", "seed-1", "last"]
+    assert rows.where(trial="last").numbers("learning_rate")[-1] == 1e-3
+
+
+def test_finished_runs_are_not_repeated_and_more_seeds_are_added(digits, tmp_path):
+    conduct(Steps(data=digits, seeds="1"), tmp_path / "x")
+    before = (tmp_path / "x/runs/seed-0/status.json").stat().st_mtime_ns
+    heard = Heard()
+    assert conduct(Steps(data=digits, seeds="2"), tmp_path / "x", teller=heard).conclusions == ("3 runs",)
+    assert (tmp_path / "x/runs/seed-0/status.json").stat().st_mtime_ns == before
+    assert {run for run, _ in heard.advanced} == {"seed-1"}
+
+
+def test_another_experiment_is_not_put_into_the_same_directory(digits, tmp_path):
+    conduct(Steps(data=digits, seeds="1"), tmp_path / "x")
+    with pytest.raises(UsageError, match=r"holds an experiment with epochs = 1, got 2; choose another --out"):
+        conduct(Steps(data=digits, seeds="1", epochs=2), tmp_path / "x")
+
+
+def test_data_without_a_test_part_are_refused_before_anything_is_written(mnist, tmp_path):
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    write_idx(folder / "train-images-idx3-ubyte", mnist.train.images[:10, 0])
+    write_idx(folder / "train-labels-idx1-ubyte", mnist.train.labels[:10])
+    with pytest.raises(UsageError, match="has no test part"):
+        conduct(Steps(data=str(folder), seeds="1"), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_page_is_made_again_from_the_tables_alone(digits, tmp_path):
+    import shutil
+
+    found = conduct(Longrun(data=digits, seeds="2", epochs=2, batch_size=20, variants=("plain",)), tmp_path / "x")
+    page = (tmp_path / "x/report.html").read_bytes()
+    for left in ("runs", "plots"):
+        shutil.rmtree(tmp_path / "x" / left)
+    (tmp_path / "x/report.html").unlink()
+    assert rebuild(tmp_path / "x") == found or rebuild(tmp_path / "x").conclusions == found.conclusions
+    assert (tmp_path / "x/report.html").read_bytes() == page
+    assert {path.name for path in (tmp_path / "x/plots").iterdir()} >= {"score-conv1.png", "losses.png"}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "holds no experiment"),
+        ("experiment = 'other'", "holds no experiment"),
+        ("epochs = 1", "holds no experiment"),
+        ("experiment = ['steps']", "holds no experiment"),
+        ("experiment = 'steps'\nepochs = 'many'", "epochs: got 'many'"),
+        ("experiment = 'steps'\nhorses = 2", "unknown setting 'horses'"),
+        ("experiment =", "not TOML"),
+        ("experiment = 'steps'", "has no results yet"),
+    ],
+)
+def test_a_directory_that_is_no_experiment_is_told_so(tmp_path, content, problem):
+    if content is not None:
+        (tmp_path / "experiment.toml").write_text(content)
+    with pytest.raises(RunError, match=problem):
+        rebuild(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("3", range(3)), (2, range(2)), ("100..119", range(100, 120)), ("7..7", range(7, 8))]
+)
+def test_seeds_are_a_count_or_a_range(given, expected):
+    assert Steps(seeds=given).each_seed == expected
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "", "5..4", "a", "1..", True, 1.5, "1 000"])
+def test_other_seeds_are_refused(wrong):
+    with pytest.raises(ConfigError, match="seeds: got"):
+        Steps(seeds=wrong)
+
+
+# The experiments of the lecture.
+
+
+def test_reproduce_measures_within_the_first_epoch_of_its_own_runs(digits, tmp_path):
+    found = conduct(
+        Reproduce(data=digits, seeds="2", epochs=1, batch_size=20, first_epoch_seeds=1), tmp_path / "x", processes=1
+    )
+    results, first = (read_rows(tmp_path / "x" / f"{name}.csv") for name in ("results", "first-epoch"))
+    assert first.names("seed") == ["0"]
+    assert first.numbers("step").tolist() == [0, 1, 2, 3]
+    ends = results.where(seed=0)
+    np.testing.assert_array_equal(first.numbers("test_loss")[[0, -1]], ends.numbers("test_loss"))
+    assert len(found.sections) == 2
+    assert "lecture's" not in " ".join(found.conclusions)  # other data: nothing to compare with
+
+
+def test_a_race_chooses_on_validation_and_races_alone(digits, tmp_path):
+    settings = Race(data=digits, seeds="2", epochs=1, batch_size=20, rates=2, search_seeds=1, validation=20)
+    found = conduct(settings, tmp_path / "x")
+    results = read_rows(tmp_path / "x/results.csv")
+    search, race = (results.where(stage=stage) for stage in ("search", "race"))
+    assert race.names("optimizer") == list(OPTIMIZERS)
+    for name in OPTIMIZERS:
+        tried = search.where(optimizer=name, epoch=1)
+        assert len(tried) == 2
+        best = max(tried.numbers("validation_accuracy"))
+        chosen = race.where(optimizer=name).names("rate")
+        assert tried.where(rate=float(chosen[0])).numbers("validation_accuracy")[0] == best
+    starts = [
+        (tmp_path / "x/runs" / f"{name}-0/weights/initial.safetensors").read_bytes() for name in ("gd", "adam", "sgd")
+    ]
+    assert len(set(starts)) == 1
+    assert {film.name for section in found.sections for film in section.films} == {f"{name}-0" for name in OPTIMIZERS}
+
+
+def test_a_rate_that_fails_is_not_chosen(digits, tmp_path):
+    splits = lenscope.load(digits)
+    trials = [
+        Trial(f"{rate}", config(digits, optimizer="sgd", learning_rate=rate, validation=20)) for rate in (1e-3, 1e30)
+    ]
+    for trial in trials:
+        carry_out(trial, tmp_path / trial.name, splits)
+    runs = {trial.name: lenscope.open_run(tmp_path / trial.name) for trial in trials}
+    assert best_rate("sgd", trials, runs) == 1e-3
+
+
+def test_rates_lie_half_a_power_of_ten_apart():
+    assert rates_about(0.1, 5) == (0.01, 0.032, 0.1, 0.32, 1.0)
+
+
+def test_epochs_are_spread_over_their_logarithm():
+    assert spread_epochs(1) == {0, 1}
+    epochs = sorted(spread_epochs(500))
+    assert epochs[:4] == [0, 1, 2, 3]
+    assert epochs[-1] == 500
+    assert 20 < len(epochs) < 30
+
+
+def test_longrun_scores_are_those_of_the_film(digits, tmp_path):
+    from lenscope.insight.operators import best_match
+
+    conduct(Longrun(data=digits, seeds="1", epochs=3, batch_size=20, variants=("plain", "decay")), tmp_path / "x")
+    film = lenscope.open_run(tmp_path / "x/runs/decay-0").film
+    rows = read_rows(tmp_path / "x/kernels.csv").where(variant="decay", layer="conv2", epoch=3)
+    last, first = film.kernels["conv2"][-1], film.kernels["conv2"][0]
+    assert rows.numbers("trained_first")[0] == pytest.approx(best_match(last, "first").scores.mean(), rel=1e-3)
+    match = best_match(last - first, "gabor")
+    assert rows.numbers("difference_gabor")[0] == pytest.approx(match.scores.mean(), rel=1e-3)
+    assert rows.numbers("difference_gabor_rare")[0] == pytest.approx((match.p_values < 0.01).mean(), rel=1e-3)
+    before = film.kernels["conv2"][list(film.steps).index(6)]
+    moved = np.linalg.norm(last - before) / np.linalg.norm(first)
+    assert rows.numbers("per_epoch")[0] == pytest.approx(moved, rel=1e-3)
+    assert rows.numbers("change")[0] == pytest.approx(np.linalg.norm(last - first) / np.linalg.norm(first), rel=1e-3)
