@@ -20,9 +20,11 @@ from lenscope.data.digit import prepare_digit
 from lenscope.errors import StorageError
 from lenscope.insight.answers import Prediction
 from lenscope.insight.curves import curves_of
+from lenscope.insight.findings import Chart, Line
 from lenscope.insight.kernels import Kernels
 from lenscope.insight.mistakes import Evaluation
 from lenscope.plots.bench import BenchDisplay
+from lenscope.plots.chart import ChartDisplay
 from lenscope.plots.curves import CurvesDisplay
 from lenscope.plots.digit import PreparationDisplay
 from lenscope.plots.display import DPI, STYLE, put_image, short
@@ -99,6 +101,19 @@ def preparation(kind, classes=DIGITS, source="pictures/seven.png"):
     )
 
 
+def chart(lines, **settings):
+    """A published point at each second epoch, and lines with bands."""
+    xs = tuple(float(epoch) for epoch in range(1, 101))
+    falling = [[(0.1 + 0.05 * place) / x for x in xs] for place in range(lines)]
+    drawn = tuple(
+        Line(f"optimiser {place}", xs, tuple(ys), tuple(0.8 * y for y in ys), tuple(1.2 * y for y in ys))
+        for place, ys in enumerate(falling)
+    )
+    rings = (Line("the lecture's", xs[::20], tuple(0.2 / x for x in xs[::20]), points=True),) if lines else ()
+    own = {"band": "95 % prediction interval: where one more run would lie", **settings}
+    return ChartDisplay(Chart("errors", "Test images wrong, against epochs", "epoch", "wrong", (*drawn, *rings), **own))
+
+
 def bench(engines=("fused", "torch"), threads=(2, 1), sizes=(100, 10, 1000), peaks=True, peers=True):
     random = np.random.default_rng(5)
 
@@ -151,6 +166,10 @@ DISPLAYS = {
     "bench of one batch size": lambda: bench(sizes=(100,)),
     "bench of peers": lambda: bench(()),
     "bench of many": lambda: bench(("fused", "torch", "torch-cuda", "torch-cuda-uncaptured"), (64, 8, 4, 2, 1)),
+    "chart of many lines": lambda: chart(6),
+    "chart of many lines, logarithmic": lambda: chart(6, log_x=True, log_y=True, format="percent"),
+    "chart of one line": lambda: chart(1, band=""),
+    "chart of nothing": lambda: chart(0),
     "preparation": lambda: preparation("upright"),
     "preparation wide": lambda: preparation("wide", source="a/" + "long-name-" * 30 + ".png"),
     "preparation of other data": lambda: preparation("none", FASHION),

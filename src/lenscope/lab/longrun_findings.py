@@ -162,9 +162,16 @@ def _told_losses(variants: Variants) -> Iterator[str]:
     for variant, rows in variants.items():
         line = trained(spread_over(rows, "test_loss"))
         least, last = min(line, key=lambda one: one.mean), line[-1]
+        ends, best = (rows.where(epoch=int(one.at)).numbers("test_loss").tolist() for one in (last, least))
+        gap = paired_difference(ends, best)
         told = f"{variant}: the mean test loss is least after epoch {least.at:g}, {least.mean:.4f} nats"
-        after = "" if least.at == last.at else f"; after epoch {last.at:g} it is {last.mean:.4f}: the network overfits"
-        yield f"{told}{after} (n = {last.n})."
+        overfits = "; the network overfits" if gap.interval.low > 0 else ""
+        after = f"; that after epoch {last.at:g} minus it: {told_gap(gap, _nats, ' nats')}{overfits}"
+        yield f"{told}{'' if least.at == last.at else after}."
+
+
+def _nats(difference: float) -> str:
+    return f"{difference:.4f}".replace("-", "−")
 
 
 def _told_accuracies(variants: Variants) -> Iterator[str]:

@@ -65,8 +65,8 @@ def _question(settings: Race) -> str:
     return (
         f"Six optimisers on {settings.data}, {seeds(len(settings.each_seed))}, {settings.epochs} epochs each, from the "
         f"same initial weights and through the images in the same order. Each has the learning rate that was best of "
-        f"{settings.rates} on {settings.validation:,} held-out training images, {settings.search_seeds} runs each: "
-        f"{runs} runs an optimiser. Test images are measured and stop nothing."
+        f"{settings.rates} on {settings.validation:,} held-out training images, with {seeds(settings.search_seeds)} "
+        f"each: {runs} runs an optimiser. Test images are measured and stop nothing."
     )
 
 

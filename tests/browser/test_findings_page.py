@@ -1,0 +1,91 @@
+"""The page of an experiment in a real browser: charts with their bands, kernels, tables, and nothing asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+from test_report_page import pixels, serious_issues
+
+from lenscope.insight.findings import Chart, Findings, Line, Section, Table
+from lenscope.lab.kernels import films_of
+from lenscope.lab.rows import collect
+from lenscope.reports.findings import render_findings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EPOCHS = (0.0, 1.0, 2.0, 4.0)
+
+
+def line(name: str, **more: object) -> Line:
+    return Line(name, EPOCHS, (0.9, 0.5, float("nan"), 0.1), **more)
+
+
+@pytest.fixture(scope="module")
+def page_of_findings(tmp_path_factory) -> Path:
+    band = line("adam", low=(0.8, 0.4, float("nan"), 0.0), high=(1.0, 0.6, float("nan"), 0.2))
+    lines = (band, line("sgd"), line("the lecture's", points=True))
+    charts = (
+        Chart("a", "Wrong", "epoch", "wrong", lines, "an interval", "percent"),
+        Chart("b", "Loss", "epoch", "nats", (line("<script>alert(1)</script>"),), log_x=True, log_y=True),
+    )  # fmt: skip
+    films = films_of(
+        collect(
+            {"film": name, "layer": "conv1", "epoch": at, "kernel": kernel, "channel": 0}
+            | {f"w{place}": (place + 1.0) * (at + 1) * (-1) ** kernel for place in range(25)}
+            for name in ("adam-0", "sgd-0")
+            for at in (0.0, 1.0, 2.0)
+            for kernel in range(6)
+        )
+    )
+    table = Table("Ends", ("who", "right"), (("adam", "98 %"), ("</td><script>alert(2)</script>", "97 %")))
+    sections = (
+        Section("curves", "Curves", "What was seen.", charts, (table,)),
+        Section("kernels", "Kernels", "What became of them.", films=films),
+    )
+    findings = Findings("A race", "Who wins?", ("adam wins (n = 5).", "<img src=x onerror=alert(3)>"), sections)
+    path = tmp_path_factory.mktemp("findings") / "report.html"
+    path.write_text(render_findings(findings, {"experiment": "race", "seeds": "5", "variants": ("a", "b")}))
+    return path.resolve()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_charts_tell_their_values_and_bands(visit, page_of_findings, width):
+    with visit(page_of_findings, width) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        expect(page.locator(".conclusions li")).to_have_count(2)
+        first = page.locator("#curves .chart").first
+        assert first.locator("polygon.about").count() == 1
+        assert first.locator(".legend li").all_inner_texts() == ["adam", "sgd", "the lecture's", "an interval"]
+        first.locator(".plot").focus()
+        page.keyboard.press("ArrowRight")
+        expect(first.locator(".readout")).to_have_text(
+            "epoch 0: adam 90 % (80 % to 100 %), sgd 90 %, the lecture's 90 %"
+        )
+        page.keyboard.press("End")
+        expect(first.locator(".readout")).to_contain_text("adam 10 % (0 % to 20 %)")
+
+
+def test_the_bar_moves_the_kernels_of_all(visit, page_of_findings):
+    with visit(page_of_findings) as page:
+        rows = page.locator("#layer-conv1 .row:has(canvas)")
+        assert rows.locator(".name").all_inner_texts() == ["adam-0", "sgd-0"]
+        ends = pixels(page, "#layer-conv1 canvas.tile")
+        page.locator("#film-bar").focus()
+        page.keyboard.press("Home")
+        assert pixels(page, "#layer-conv1 canvas.tile") != ends
+
+
+def test_tables_and_settings_are_there_without_javascript(visit, page_of_findings):
+    with visit(page_of_findings, java_script_enabled=False) as page:
+        expect(page.locator("#curves table td")).to_have_count(2)
+        expect(page.locator("#made")).to_contain_text("a, b")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_issue_in_findings(visit, page_of_findings, scheme):
+    with visit(page_of_findings, bypass_csp=True, color_scheme=scheme) as page:
+        assert serious_issues(page) == []

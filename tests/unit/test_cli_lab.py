@@ -1,0 +1,79 @@
+"""The experiments as they are called."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from lenscope.cli import main
+from lenscope.data.idx import write_idx
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, mnist):
+    """A folder with `digits`: 60 training and 20 test images."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    for part, dataset, count in (("train", mnist.train, 60), ("t10k", mnist.test, 20)):
+        taken = dataset.take(np.arange(count))
+        write_idx(tmp_path / "digits" / f"{part}-images-idx3-ubyte", taken.images[:, 0])
+        write_idx(tmp_path / "digits" / f"{part}-labels-idx1-ubyte", taken.labels)
+    return tmp_path
+
+
+def run_cli(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+SMALL = ("reproduce", "--data", "digits", "--seeds", "2", "--epochs", "1", "--batch-size", "20", "--processes", "1")
+
+
+def test_an_experiment_says_how_far_it_is_and_what_came_of_it(here, capsys):
+    code, out, err = run_cli(capsys, *SMALL)
+    assert code == 0
+    assert out.startswith("After epoch 1: ")
+    assert out.count("\n") == 2
+    assert "1 of 2 runs" in err
+    assert err.splitlines()[-1] == (
+        "open experiments/reproduce-digits/report.html in a browser; every run is in experiments/reproduce-digits/runs"
+    )
+    assert (here / "experiments/reproduce-digits/results.csv").exists()
+
+
+def test_the_second_time_nothing_is_trained_and_json_is_one_document(here, capsys):
+    run_cli(capsys, *SMALL, "--quiet")
+    code, out, err = run_cli(capsys, *SMALL, "--quiet", "--json")
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert told["experiment"] == "experiments/reproduce-digits"
+    assert len(told["conclusions"]) == 2
+
+
+def test_lab_makes_the_page_again(here, capsys):
+    _, expected, _ = run_cli(capsys, *SMALL, "--quiet")
+    page = here / "experiments/reproduce-digits/report.html"
+    page.unlink()
+    assert run_cli(capsys, "lab", "experiments/reproduce-digits") == (0, expected, "")
+    assert page.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (("reproduce", "--seeds", "none"), 2, "lenscope reproduce: seeds: got 'none', expected how many"),
+        (("race", "--rates", "0"), 2, "lenscope race: rates: got 0"),
+        (("longrun", "--variants", "plane"), 2, "did you mean 'plain'"),
+        (("lab", "nowhere"), 1, "lenscope lab: nowhere: holds no experiment"),
+        (("reproduce", "--data", "mnits"), 2, "did you mean 'mnist'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(here, capsys, arguments, code, problem):
+    got, out, err = run_cli(capsys, *arguments)
+    assert (got, out) == (code, "")
+    assert problem in err
+    assert err.count("\n") == 1
+    assert not (here / "experiments").exists()

@@ -1,0 +1,177 @@
+"""What is concluded from tables that a person can check: the sentences and tables are golden files."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from lenscope.insight import lecture
+from lenscope.lab.longrun import Longrun, spread_epochs
+from lenscope.lab.race import MIDDLE, OPTIMIZERS, Race, rates_about
+from lenscope.lab.race_findings import arrival
+from lenscope.lab.reproduce import Reproduce
+from lenscope.lab.rows import Rows, collect
+
+# Five seeds, about one and the same mean.
+WOBBLE = (-0.004, -0.002, 0.0, 0.002, 0.004)
+
+
+def written(findings) -> str:
+    """Title, question, conclusions and tables as plain text."""
+    lines = [findings.title, "", findings.question, "", *findings.conclusions]
+    for section in findings.sections:
+        lines += ["", f"## {section.title}", section.lead]
+        lines += [f"chart {chart.name}: {', '.join(line.name for line in chart.lines)}" for chart in section.charts]
+        for table in section.tables:
+            lines += ["", table.caption, " | ".join(table.header), *(" | ".join(row) for row in table.rows)]
+        lines += [f"film {film.name}: {film.frames.shape}" for film in section.films]
+    return "\n".join(lines) + "\n"
+
+
+def epoch(seed: int, number: int, right: float, loss: float, **more: object) -> dict[str, object]:
+    row = {"seed": seed, "epoch": number, "train_loss": loss, "test_loss": loss + 0.01, "test_accuracy": right}
+    return row | {"validation_accuracy": None, "train_seconds": None if number == 0 else 0.5} | more
+
+
+def reproduced(shift: float = 0.0) -> Rows:
+    """Ten epochs that lie about the lecture's values, moved by a shift in accuracy."""
+    rows = []
+    for seed, wobble in enumerate(WOBBLE):
+        rows.append(epoch(seed, 0, 0.1, math.nan))
+        for number, right, loss in zip(lecture.EPOCHS, lecture.ACCURACY, lecture.LOSS_AS_PRINTED, strict=True):
+            nats = lecture.loss_per_image(loss or 0.00105)
+            rows.append(epoch(seed, number, right + wobble + shift, nats * (1 - wobble)))
+    return collect(rows)
+
+
+def first_epoch() -> Rows:
+    steps = (0, 1, 10, 100, 400, 600)
+    return collect(
+        {"seed": seed, "step": step, "test_loss": 2.3, "test_accuracy": 0.1 + 0.78 * (step / 600) ** 0.5 + wobble}
+        for seed, wobble in enumerate(WOBBLE)
+        for step in steps
+    )
+
+
+def test_the_lectures_table_is_found_where_it_is(golden):
+    found = Reproduce(seeds="5").conclude({"results": reproduced(), "first-epoch": first_epoch()})
+    golden("lab-reproduce.txt", written(found))
+
+
+def test_a_miss_is_reported_epoch_by_epoch(golden):
+    found = Reproduce(seeds="5").conclude({"results": reproduced(shift=0.02)})
+    assert (
+        "Of the lecture's 10 values of accuracy, 0 lie within the 95 % prediction interval; missed: epoch 1: 88.15 %"
+        in (found.conclusions[1])
+    )
+    assert found.sections[0].tables[0].rows[0][-1] == "no"
+
+
+def test_other_data_are_not_laid_beside_the_lectures():
+    found = Reproduce(seeds="5", data="fashion-mnist").conclude({"results": reproduced()})
+    assert "lecture" not in " ".join(found.conclusions)
+    assert found.sections[0].tables[0].header == ("epoch", "mean", "95 % prediction interval", "range")
+
+
+def test_one_seed_has_no_interval():
+    found = Reproduce(seeds="1").conclude({"results": reproduced().where(seed=0)})
+    assert "(n = 1: no interval)" in found.conclusions[0]
+    assert found.sections[0].charts[0].lines[0].low == ()
+
+
+# The race.
+
+LEVELS = {"gd": 0.3, "sgd": 0.96, "momentum": 0.985, "nesterov": 0.985, "adam": 0.987, "adamw": 0.9871}
+
+
+def raced() -> Rows:
+    rows = []
+    for name in OPTIMIZERS:
+        for rate in rates_about(MIDDLE[name], 3):
+            whole = rate <= MIDDLE[name]  # the highest rate fails in its first epoch
+            for number in range(4 if whole else 1):
+                tags = {"stage": "search", "optimizer": name, "rate": rate}
+                rows.append(
+                    epoch(1_000_000, number, 0.5, 1.0, **tags) | {"validation_accuracy": LEVELS[name] * number / 3}
+                )
+        for seed, wobble in enumerate(WOBBLE):
+            for number in range(4):
+                right = 0.1 + (LEVELS[name] - 0.1) * (1 - (1 - number / 3) ** 3) + (wobble if number else 0)
+                tags = {"stage": "race", "optimizer": name, "rate": MIDDLE[name]}
+                seconds = {"train_seconds": None if not number else 0.4 if name == "sgd" else 0.5}
+                rows.append(epoch(seed, number, right, 2.3 - number * 0.5 if number else math.nan, **tags) | seconds)
+    return collect(rows)
+
+
+def films(*names: str) -> Rows:
+    random = np.random.default_rng(0)
+    return collect(
+        {"film": name, "layer": "conv1", "epoch": float(at), "kernel": kernel, "channel": 0}
+        | {f"w{place}": float(weight) for place, weight in enumerate(random.normal(size=25).round(3))}
+        for name in names
+        for at in range(3)
+        for kernel in range(2)
+    )
+
+
+def test_the_race_is_told(golden):
+    settings = Race(seeds="5", epochs=3, rates=3, search_seeds=1)
+    found = settings.conclude({"results": raced(), "films": films("gd-0", "adam-0")})
+    golden("lab-race.txt", written(found))
+
+
+def test_a_mark_is_reached_at_the_first_epoch_that_has_it():
+    run = collect(epoch(0, number, right, 1.0) for number, right in enumerate((0.1, 0.91, 0.89, 0.96)))
+    assert arrival(run, 0.90) == (1, 0.5)
+    assert arrival(run, 0.95) == (3, 1.5)
+    assert arrival(run, 0.97) is None
+
+
+# The long run.
+
+
+def ran_long(change: float) -> dict[str, Rows]:
+    results, kernels = [], []
+    for variant in ("plain", "decay"):
+        for seed, wobble in enumerate(WOBBLE):
+            for number in sorted(spread_epochs(100)):
+                tags = {"variant": variant}
+                grown = number / 100
+                overfit = 0.05 + (0.1 * grown if variant == "plain" else 0.05 / (1 + number))
+                results.append(epoch(seed, number, 0.98 + wobble, 1 / (1 + number), **tags) | {"test_loss": overfit})
+                for layer in ("conv1", "conv2"):
+                    scores = {
+                        f"{source}_{family}{tail}": 0.4 + wobble * 5 + change * grown if not tail else 0.1
+                        for source in ("trained", "difference")
+                        for family in ("first", "second", "gabor")
+                        for tail in ("", "_rare")
+                    }
+                    moved = {"change": grown, "per_epoch": 1 / (1 + number) if number else None}
+                    kernels.append(
+                        {"variant": variant, "seed": seed, "epoch": number, "layer": layer, **moved, **scores}
+                    )
+    return {"results": collect(results), "kernels": collect(kernels), "films": films("plain-0", "decay-0")}
+
+
+def test_the_long_run_is_told(golden):
+    settings = Longrun(seeds="5", epochs=100, variants=("plain", "decay"))
+    golden("lab-longrun.txt", written(settings.conclude(ran_long(0.2))))
+
+
+@pytest.mark.parametrize(("change", "found"), [(0.0, "no difference found: +0.00"), (0.2, ": +0.20, 95 %")])
+def test_a_score_that_did_not_change_is_said_so(change, found):
+    settings = Longrun(seeds="5", epochs=100, variants=("plain", "decay"))
+    conclusions = settings.conclude(ran_long(change)).conclusions
+    assert found in conclusions[0]
+
+
+def test_overfitting_is_called_by_its_name():
+    told = Longrun(seeds="5", epochs=100, variants=("plain", "decay")).conclude(ran_long(0.1)).conclusions
+    plain, decay = (
+        next(text for text in told if text.startswith(f"{name}: the mean test loss")) for name in ("plain", "decay")
+    )
+    assert re.search(r"least after epoch 1, 0\.0510 nats; that after epoch 100 minus it: 0\.0990 nats.*overfits", plain)
+    assert "overfits" not in decay
