@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,3 +79,8 @@ def test_what_is_wrong_is_one_line(here, capsys, arguments, code, problem):
     assert problem in err
     assert err.count("\n") == 1
     assert not (here / "experiments").exists()
+
+
+def test_the_help_needs_no_torch():
+    code = "import sys, lenscope.cli.lab; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,1 +1,13 @@
-"""Experiments: many runs, one question, an answer with error bars."""
+"""Experiments: many runs, one question, an answer with error bars.
+
+>>> from lenscope.lab import Reproduce, conduct
+>>> findings = conduct(Reproduce(seeds="5"), processes=2)  # doctest: +SKIP
+>>> findings.conclusions  # doctest: +SKIP
+"""
+
+from lenscope.lab.experiment import Experiment, conduct, rebuild
+from lenscope.lab.longrun import Longrun
+from lenscope.lab.race import Race
+from lenscope.lab.reproduce import Reproduce
+
+__all__ = ["Experiment", "Longrun", "Race", "Reproduce", "conduct", "rebuild"]

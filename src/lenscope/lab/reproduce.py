@@ -8,7 +8,6 @@ from pydantic import Field
 
 from lenscope.config import TrainConfig
 from lenscope.lab.experiment import Experiment, metrics_rows
-from lenscope.lab.first_epoch import measure_first_epoch
 from lenscope.lab.rows import collect
 from lenscope.lab.trials import Trial
 
@@ -39,6 +38,8 @@ class Reproduce(Experiment):
 
     def measure(self, runs: Sequence[tuple[Trial, Run]], splits: Splits) -> Tables:
         """Every epoch of every run, and what the first epochs of some went through."""
+        from lenscope.lab.first_epoch import measure_first_epoch
+
         rows = [row for trial, run in runs for row in metrics_rows(trial, run)]
         first = [
             {"seed": trial.config.seed, **row}

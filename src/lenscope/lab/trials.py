@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from lenscope import api
 from lenscope.errors import NonFiniteError, RunError, UsageError
 from lenscope.runs import lock, manifest, storage
-from lenscope.runs.record import resume_run
 from lenscope.runs.resume import settings_to_resume
 from lenscope.runs.run import open_run
 
@@ -57,6 +56,8 @@ def is_done(trial: Trial, path: Path) -> bool:
 
 def carry_out(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None = None) -> None:
     """Train it, or go on with it; raises as `api.train` does, but for a loss that is no number, which the run tells."""
+    from lenscope.runs.record import resume_run
+
     try:
         if (path / CONFIG).exists():
             resume_run(path, splits, settings_to_resume(path), watcher)
