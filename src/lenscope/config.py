@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NetworkName = Literal["lenet", "lenet1998"]
+InitName = Literal["pytorch", "glorot", "he", "orthogonal"]
 OptimizerName = Literal["gd", "sgd", "momentum", "nesterov", "adam", "adamw"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -123,6 +124,9 @@ class TrainConfig(Settings):
 
     data: str = Field("mnist", min_length=1, description="data set: a name from `lenscope data list`, or a folder")
     network: NetworkName = Field("lenet", description="network: the lecture's LeNet or the 1998 paper's")
+    init: InitName = Field(
+        "pytorch", description="initial weights: PyTorch's default, or as Glorot, He or Saxe (orthogonal) draw them"
+    )
     recipe: RecipeName = Field("lecture", description="preset that the other options start from")
     epochs: int = Field(10, ge=1, le=1_000_000, description="passes over the training images")
     batch_size: int = Field(100, ge=1, le=1_000_000_000, description="images an update (gd takes all of them)")
@@ -191,6 +195,8 @@ class TrainConfig(Settings):
     def _agree(self) -> Self:
         if self.patience is not None and not self.validation:
             raise ValueError("patience: needs a validation part; add --validation 5000")
+        if self.network == "lenet1998" and self.init != "pytorch":
+            raise ValueError(f"init: got '{self.init}', but lenet1998 has initial weights of its own; leave init out")
         if self.validation >= 1 and self.validation != int(self.validation):
             raise ValueError(f"validation: got {self.validation}, expected a whole count or a fraction below 1")
         return self

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from lenscope.config import InitName
+
 Network = LeNet | LeNet1998
 
 NETWORKS: dict[str, type[Network]] = {"lenet": LeNet, "lenet1998": LeNet1998}
 
 
-def build(name: str, channels: int, classes: int, seed: int) -> Network:
+def build(name: str, channels: int, classes: int, seed: int, init: InitName = "pytorch") -> Network:
     """A network with its initial weights, on the CPU in float32; torch's generators stay as they are.
 
     Args:
@@ -32,15 +34,17 @@ def build(name: str, channels: int, classes: int, seed: int) -> Network:
         channels: channels of an image.
         classes: how many classes to tell apart.
         seed: decides the initial weights.
+        init: how they are drawn; see `initialise`.
 
     Raises:
-        UsageError: nobody knows the name; the nearest known one is suggested.
+        UsageError: nobody knows the name, and the nearest known one is suggested; or a network that has initial weights
+            of its own.
     """
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
     with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own, which are replaced
         network = NETWORKS[name](channels, classes)
-    initialise(network, seed)
+    initialise(network, seed, init)
     return network
 
 

@@ -72,9 +72,9 @@ MEANINGS = {
     "score": "the largest absolute correlation, means removed, with a bank of templates in steps of 5 degrees: first "
     "derivatives of Gaussians and Sobel's operators, second derivatives of Gaussians, or Gabor functions; 1 is the "
     "same picture, whatever its contrast.",
-    "p, by chance": "the share of 9,999 random kernels, drawn as these were before training, whose best match scores "
-    "as high. For a difference it is a comparison and no test, since differences are smooth where images are; so it is "
-    "for a run that began with another's weights.",
+    "p, by chance": "the share of 9,999 random kernels, drawn as PyTorch draws initial weights, whose best match "
+    "scores as high. For a difference it is a comparison and no test, since differences are smooth where "
+    "images are; so it is for a run that began with another's weights.",
 }
 LECTURE = (
     "The rings are what the lecture prints, its losses multiplied by its batch size of 100: what it prints is the mean "

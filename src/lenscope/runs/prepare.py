@@ -48,7 +48,7 @@ def prepare(config: TrainConfig, splits: Splits) -> Prepared:
     """All that an experiment begins with; raises UsageError for settings that do not fit the data."""
     held = splits.hold_out(config.validation, config.seed)
     check_batch_size(config, len(held.train))
-    network = build(config.network, held.train.channels, len(held.classes), config.seed)
+    network = build(config.network, held.train.channels, len(held.classes), config.seed, config.init)
     return Prepared(config, splits, held, held.resized(network.image_size), network)
 
 
