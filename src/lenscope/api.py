@@ -476,4 +476,4 @@ def part_to_measure(
         raise DataError(
             f"{run.config.data}: the images are not those of {run.name}; give the right ones, or name them with --data"
         )
-    return own.to_measure(run.config.validation, run.config.seed)
+    return own.to_measure(run.config.validation, run.config.seed, run.config.train_images)

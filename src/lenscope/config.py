@@ -145,6 +145,12 @@ class TrainConfig(Settings):
     validation: int | float = Field(
         0, ge=0, le=1_000_000_000, description="training images held out: a count, or a fraction below 1; 0 for none"
     )
+    train_images: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="train on so many of the other training images, of each class equally many; by default on all",
+    )
     patience: int | None = Field(
         None,
         ge=1,
@@ -152,7 +158,12 @@ class TrainConfig(Settings):
         description="stop after this many epochs without a lower validation loss; needs --validation",
     )
     train_accuracy: bool = Field(default=False, description="measure accuracy on the training images as well")
-    seed: int = Field(0, ge=0, lt=2**63, description="decides the initial weights, the order and the held-out part")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        description="decides the initial weights, the order, the held-out part and the choice of images",
+    )
     engine: EngineName = Field(
         "auto", description="what takes the updates; auto is fused for a LeNet on the CPU, else torch"
     )

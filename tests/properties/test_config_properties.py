@@ -12,6 +12,7 @@ from lenscope.config import (
     Augmentation,
     DeviceName,
     EngineName,
+    InitName,
     NetworkName,
     OptimizerName,
     RecipeName,
@@ -31,6 +32,7 @@ COUNT = st.integers(1, 10**6)
 VALID: dict[str, st.SearchStrategy[Any]] = {
     "data": TEXT,
     "network": st.sampled_from(get_args(NetworkName)),
+    "init": st.sampled_from(get_args(InitName)),
     "recipe": st.sampled_from(get_args(RecipeName)),
     "epochs": COUNT,
     "batch_size": COUNT,
@@ -41,6 +43,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "schedule": st.sampled_from(get_args(ScheduleName)),
     "augment": st.builds(Augmentation, shift=st.floats(0, 16), elastic=st.floats(0, 8), smoothness=st.floats(1, 16)),
     "validation": COUNT | COUNT.map(float) | st.floats(0, 1, exclude_min=True, exclude_max=True),
+    "train_images": st.none() | COUNT,
     "patience": st.none() | COUNT,
     "train_accuracy": st.booleans(),
     "seed": st.integers(0, 2**63 - 1),
@@ -51,7 +54,15 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     | st.builds("{}{}".format, st.integers(1, 999_999_999), st.sampled_from(["", "s", "steps"])),
     "init_from": st.none() | TEXT,
 }
-CONFIGS = st.fixed_dictionaries(VALID)
+
+
+def agreeing(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with those changed that do not go with the network."""
+    own = {"init": "pytorch"} if settings["network"] == "lenet1998" else {}
+    return settings | own
+
+
+CONFIGS = st.fixed_dictionaries(VALID).map(agreeing)
 ANY_VALUE = st.recursive(
     st.booleans() | st.integers() | st.floats() | TEXT | st.dates(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),

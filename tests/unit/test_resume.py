@@ -35,6 +35,7 @@ from lenscope.training.events import Checkpoint
         {"optimizer": "momentum", "learning_rate": 0.01, "schedule": "cosine"},
         {"optimizer": "nesterov", "learning_rate": 0.01, "validation": 15, "patience": 2},
         {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "onecycle", "batch_size": 7},
+        {"optimizer": "sgd", "learning_rate": 0.1, "init": "orthogonal", "train_images": 33, "validation": 9},
     ],
     ids=lambda settings: settings.get("optimizer", "adam"),
 )

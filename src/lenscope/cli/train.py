@@ -52,6 +52,7 @@ class Train(TrainConfig):
 
     learning_rate: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = _FIELDS["learning_rate"]
     augment: Annotated[Augmentation, _AUGMENTATION] = _FIELDS["augment"]
+    train_images: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["train_images"]
     patience: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["patience"]
     threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["threads"]
     checkpoint_every: Annotated[str | None, tyro.conf.arg(metavar="N|Ns|Nsteps")] = _FIELDS["checkpoint_every"]
@@ -112,7 +113,7 @@ class Train(TrainConfig):
         data = api.load(settings.data, data_dir=self.data_dir)
         _import_torch()
         run = api.train(data, out=self.out, progress=not self.quiet, config=settings)
-        return run, data.to_measure(settings.validation, settings.seed)
+        return run, data.to_measure(settings.validation, settings.seed, settings.train_images)
 
     def _resume(self, path: Path) -> tuple[Run, Dataset]:
         from lenscope import api

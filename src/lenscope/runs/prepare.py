@@ -32,7 +32,7 @@ class Prepared:
     Attributes:
         config: its settings.
         whole: the data at their own size, as loaded.
-        held: the same with the validation part held out.
+        held: the same with the validation part held out, and what is trained on of the rest.
         sized: the same at the network's size.
         network: with its initial weights.
     """
@@ -46,7 +46,7 @@ class Prepared:
 
 def prepare(config: TrainConfig, splits: Splits) -> Prepared:
     """All that an experiment begins with; raises UsageError for settings that do not fit the data."""
-    held = splits.hold_out(config.validation, config.seed)
+    held = splits.hold_out(config.validation, config.seed).keep(config.train_images, config.seed)
     check_batch_size(config, len(held.train))
     network = build(config.network, held.train.channels, len(held.classes), config.seed, config.init)
     return Prepared(config, splits, held, held.resized(network.image_size), network)
