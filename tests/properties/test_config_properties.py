@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenscope.config import (
+    AUTOENCODERS,
     Augmentation,
+    Autoencoding,
     DeviceName,
     EngineName,
     InitName,
@@ -42,6 +44,9 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "weight_decay": st.just(0.0) | POSITIVE,
     "schedule": st.sampled_from(get_args(ScheduleName)),
     "augment": st.builds(Augmentation, shift=st.floats(0, 16), elastic=st.floats(0, 8), smoothness=st.floats(1, 16)),
+    "autoencode": st.builds(
+        Autoencoding, masking=st.floats(0, 0.99), gaussian=st.floats(0, 100), kl=st.floats(0, 9), l1=st.floats(0, 9)
+    ),
     "validation": COUNT | COUNT.map(float) | st.floats(0, 1, exclude_min=True, exclude_max=True),
     "train_images": st.none() | COUNT,
     "patience": st.none() | COUNT,
@@ -58,7 +63,13 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
 
 def agreeing(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings with those changed that do not go with the network."""
-    own = {"init": "pytorch"} if settings["network"] == "lenet1998" else {}
+    own: dict[str, Any] = {}
+    if settings["network"] == "lenet1998":
+        own |= {"init": "pytorch"}
+    if settings["network"] in AUTOENCODERS:
+        own |= {"train_accuracy": False, "epochs": max(2, settings["epochs"]), "patience": None}
+    else:
+        own |= {"autoencode": Autoencoding()}
     return settings | own
 
 

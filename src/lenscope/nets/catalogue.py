@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from lenscope.errors import RunError, unknown_name
+from lenscope.nets.autoencoder import Autoencoder
 from lenscope.nets.initialisation import initialise
 from lenscope.nets.lenet import LeNet
 from lenscope.nets.lenet1998 import LeNet1998, TableConvolution
+from lenscope.nets.mlp import Mlp, MlpAutoencoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +23,17 @@ if TYPE_CHECKING:
 
     from lenscope.config import InitName
 
-Network = LeNet | LeNet1998
+Network = LeNet | LeNet1998 | Mlp | Autoencoder | MlpAutoencoder
+LeNets = LeNet | LeNet1998  # whose kernels can be switched off, and which the report runs in its page
+AutoencoderNetwork = Autoencoder | MlpAutoencoder
 
-NETWORKS: dict[str, type[Network]] = {"lenet": LeNet, "lenet1998": LeNet1998}
+NETWORKS: dict[str, type[Network]] = {
+    "lenet": LeNet,
+    "lenet1998": LeNet1998,
+    "mlp": Mlp,
+    "autoencoder": Autoencoder,
+    "mlp-autoencoder": MlpAutoencoder,
+}
 
 
 def build(name: str, channels: int, classes: int, seed: int, init: InitName = "pytorch") -> Network:
