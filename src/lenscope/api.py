@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from lenscope.insight.answers import Prediction
     from lenscope.insight.insight import Insight
     from lenscope.insight.mistakes import Evaluation
+    from lenscope.insight.reconstructions import Reconstructions
     from lenscope.nets.summary import Summary
     from lenscope.plots.curves import CurvesDisplay
     from lenscope.plots.display import Display
     from lenscope.plots.kernels import KernelsDisplay, KernelStyle
     from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
+    from lenscope.plots.reconstructions import ReconstructionsDisplay
     from lenscope.runs.record import Watcher
     from lenscope.runs.verify import Finding
 
@@ -287,6 +289,31 @@ def mistakes(run: Run | str | Path, data: Dataset | Splits | str | Path | None =
     return MistakesDisplay(evaluate(run, part), part)
 
 
+def reconstruct(
+    run: Run | str | Path,
+    data: Dataset | Splits | str | Path | None = None,
+    *,
+    data_dir: str | Path | None = None,
+) -> Reconstructions:
+    """What a run's autoencoder gives back of a set, and its error; `data` and errors as for `evaluate`."""
+    from lenscope.insight.reconstructions import reconstruct_run
+
+    run = _opened(run)
+    return reconstruct_run(run, part_to_measure(run, data, data_dir))
+
+
+def reconstructions(
+    run: Run | str | Path,
+    data: Dataset | Splits | str | Path | None = None,
+    *,
+    data_dir: str | Path | None = None,
+) -> ReconstructionsDisplay:
+    """Images beside what an autoencoder made of them, as a picture that a notebook shows; as for `reconstruct`."""
+    from lenscope.plots.reconstructions import ReconstructionsDisplay
+
+    return ReconstructionsDisplay(reconstruct(run, data, data_dir=data_dir))
+
+
 def plot(
     run: Run | str | Path,
     *,
@@ -318,7 +345,9 @@ def plot(
         chosen = kernel if layer == "conv2" else 0
         displays[f"kernels-{layer}"] = kernels(run, layer, kernel=chosen)
         displays[f"kernels-{layer}-lecture"] = kernels(run, layer, kernel=chosen, style="lecture")
-    if run.status.state != "running":
+    if run.status.state != "running" and run.config.reconstructs:
+        displays["reconstructions"] = reconstructions(run, data, data_dir=data_dir)
+    elif run.status.state != "running":
         part = part_to_measure(run, data, data_dir)
         evaluation = evaluate(run, part)
         displays |= {"confusion": ConfusionDisplay(evaluation), "mistakes": MistakesDisplay(evaluation, part)}
@@ -476,4 +505,4 @@ def part_to_measure(
         raise DataError(
             f"{run.config.data}: the images are not those of {run.name}; give the right ones, or name them with --data"
         )
-    return own.to_measure(run.config.validation, run.config.seed)
+    return own.to_measure(run.config.validation, run.config.seed, run.config.train_images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-NetworkName = Literal["lenet", "lenet1998"]
+NetworkName = Literal["lenet", "lenet1998", "mlp", "autoencoder", "mlp-autoencoder"]
+InitName = Literal["pytorch", "glorot", "he", "orthogonal"]
 OptimizerName = Literal["gd", "sgd", "momentum", "nesterov", "adam", "adamw"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "fused", "torch"]
 RecipeName = Literal["lecture", "fast", "best"]
+AUTOENCODERS = ("autoencoder", "mlp-autoencoder")  # networks that learn without labels
 
 # Characters of settings as TOML. All of them with two of the longest paths take 9,000. A key of 16,000 characters with
 # a dot at every second takes the parser two seconds, one twice as long four times that.
@@ -61,6 +63,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+T = TypeVar("T", bound="Table")
+
+
 class Settings(BaseModel):
     """Frozen and validated settings that say what is wrong with them in one line.
 
@@ -82,7 +87,18 @@ class Settings(BaseModel):
             raise ConfigError("; ".join(problems[:SHOWN_PROBLEMS] + more)) from None
 
 
-class Augmentation(Settings):
+class Table(Settings):
+    """Settings that stand together as one: a table in TOML, or a text such as `rotation=10,shift=2`."""
+
+    model_config = ConfigDict(strict=True)
+
+    def __str__(self) -> str:
+        fields = type(self).model_fields
+        given = [f"{name}={value!r}".removesuffix(".0") for name, value in self if value != fields[name].default]
+        return ",".join(given) or "none"
+
+
+class Augmentation(Table):
     """How far training images are distorted at most; `lenscope.data.augment` says how. All zero is not at all.
 
     >>> print(Augmentation(shift=2, rotation=7.5))
@@ -92,8 +108,6 @@ class Augmentation(Settings):
         ConfigError: a setting outside its range, in one line.
     """
 
-    model_config = ConfigDict(strict=True)
-
     shift: float = Field(0.0, ge=0, le=16, description="pixels, along either axis and either way")
     rotation: float = Field(0.0, ge=0, le=180, description="degrees, either way")
     scale: float = Field(0.0, ge=0, le=0.9, description="a fraction of the size, larger or smaller")
@@ -101,15 +115,34 @@ class Augmentation(Settings):
     elastic: float = Field(0.0, ge=0, le=8, description="root mean square pixels of an elastic field, along each axis")
     smoothness: float = Field(4.0, ge=1, le=16, description="pixels: standard deviation of that field's Gaussian")
 
-    def __str__(self) -> str:
-        fields = type(self).model_fields
-        given = [f"{name}={value!r}".removesuffix(".0") for name, value in self if value != fields[name].default]
-        return ",".join(given) or "none"
-
     @property
     def distorts(self) -> bool:
         """Whether images are changed at all."""
         return any((self.shift, self.rotation, self.scale, self.shear, self.elastic))
+
+
+class Autoencoding(Table):
+    """What makes an autoencoder's task harder than giving back what it gets; `training/reconstruction.py` says how.
+
+    >>> print(Autoencoding(masking=0.25, gaussian=0.3))
+    masking=0.25,gaussian=0.3
+
+    Raises:
+        ConfigError: a setting outside its range, in one line.
+    """
+
+    masking: float = Field(0.0, ge=0, lt=1, description="share of the input's values that are set to 0")
+    gaussian: float = Field(
+        0.0, ge=0, le=100, description="standard deviation of noise on the input, whose pixels are 0 to 1"
+    )
+    kl: float = Field(0.0, ge=0, le=1e6, description="weight of the divergence from the target activity")
+    target: float = Field(0.05, gt=0, lt=1, description="target activity, the mean of the squashed code")
+    l1: float = Field(0.0, ge=0, le=1e6, description="weight of the code's mean magnitude")
+
+    @property
+    def corrupts(self) -> bool:
+        """Whether there is noise on the input."""
+        return bool(self.masking or self.gaussian)
 
 
 class TrainConfig(Settings):
@@ -122,7 +155,13 @@ class TrainConfig(Settings):
     model_config = ConfigDict(strict=True)  # epochs = true is no number
 
     data: str = Field("mnist", min_length=1, description="data set: a name from `lenscope data list`, or a folder")
-    network: NetworkName = Field("lenet", description="network: the lecture's LeNet or the 1998 paper's")
+    network: NetworkName = Field(
+        "lenet",
+        description="the lecture's LeNet, the 1998 paper's, one without convolutions, or an autoencoder",
+    )
+    init: InitName = Field(
+        "pytorch", description="initial weights: PyTorch's default, or as Glorot, He or Saxe (orthogonal) draw them"
+    )
     recipe: RecipeName = Field("lecture", description="preset that the other options start from")
     epochs: int = Field(10, ge=1, le=1_000_000, description="passes over the training images")
     batch_size: int = Field(100, ge=1, le=1_000_000_000, description="images an update (gd takes all of them)")
@@ -138,8 +177,19 @@ class TrainConfig(Settings):
         description="distort training images anew each epoch: none, or at most so far as rotation=10,shift=2 and such; "
         "rotation and shear are degrees, shift, elastic and smoothness pixels, scale is a fraction",
     )
+    autoencode: Autoencoding = Field(
+        Autoencoding(),
+        description="of an autoencoder: none, or noise on its input and penalties on its code as masking=0.25, "
+        "gaussian=0.3, kl=0.001 with target=0.05, l1=0.01",
+    )
     validation: int | float = Field(
         0, ge=0, le=1_000_000_000, description="training images held out: a count, or a fraction below 1; 0 for none"
+    )
+    train_images: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="train on so many of the other training images, of each class equally many; by default on all",
     )
     patience: int | None = Field(
         None,
@@ -148,7 +198,12 @@ class TrainConfig(Settings):
         description="stop after this many epochs without a lower validation loss; needs --validation",
     )
     train_accuracy: bool = Field(default=False, description="measure accuracy on the training images as well")
-    seed: int = Field(0, ge=0, lt=2**63, description="decides the initial weights, the order and the held-out part")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        description="decides the initial weights, the order, the held-out part and the choice of images",
+    )
     engine: EngineName = Field(
         "auto", description="what takes the updates; auto is fused for a LeNet on the CPU, else torch"
     )
@@ -177,6 +232,14 @@ class TrainConfig(Settings):
         except ConfigError as error:
             raise ValueError(str(error)) from None
 
+    @field_validator("autoencode", mode="before")
+    @classmethod
+    def _take_this_text_too(cls, value: Any) -> Autoencoding:
+        try:
+            return parse_autoencoding(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
     @field_validator("checkpoint_every", mode="before")
     @classmethod
     def _take_a_count(cls, value: Any) -> Any:
@@ -191,9 +254,17 @@ class TrainConfig(Settings):
     def _agree(self) -> Self:
         if self.patience is not None and not self.validation:
             raise ValueError("patience: needs a validation part; add --validation 5000")
+        if self.network == "lenet1998" and self.init != "pytorch":
+            raise ValueError(f"init: got '{self.init}', but lenet1998 has initial weights of its own; leave init out")
         if self.validation >= 1 and self.validation != int(self.validation):
             raise ValueError(f"validation: got {self.validation}, expected a whole count or a fraction below 1")
+        _check_autoencoder(self)
         return self
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether it is an autoencoder that is trained, which has a reconstruction error and no accuracy."""
+        return self.network in AUTOENCODERS
 
     def with_settings(self, /, **settings: Any) -> TrainConfig:
         """A copy with some settings changed, validated anew; raises ConfigError."""
@@ -239,15 +310,16 @@ def parse_augmentation(value: Any) -> Augmentation:
     Raises:
         ConfigError: an unknown setting, or one outside its range.
     """
-    try:
-        table = _table(value) if isinstance(value, str) else value
-        if isinstance(table, dict):
-            return Augmentation(**{str(name): setting for name, setting in table.items()})
-    except ConfigError as error:
-        raise ConfigError(f"augment: {error}") from None
-    if not isinstance(table, Augmentation):
-        raise ConfigError(f"augment: got {_shown(value)}, expected a table, 'rotation=10,shift=2' or such, or 'none'")
-    return table
+    return _parse(Augmentation, "augment", value, "rotation=10,shift=2")
+
+
+def parse_autoencoding(value: Any) -> Autoencoding:
+    """What an autoencoder is asked for, from a table of its settings, or from text such as `masking=0.25` or `none`.
+
+    Raises:
+        ConfigError: an unknown setting, or one outside its range.
+    """
+    return _parse(Autoencoding, "autoencode", value, "masking=0.25,gaussian=0.3")
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
@@ -259,6 +331,34 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # a plain ValueError: an integer of thousands of digits
         reason = str(error) if len(str(error)) <= 200 else f"{str(error)[:100]}…{str(error)[-60:]}"  # a key is as long
         raise ConfigError(f"{source}: not TOML: {reason}; expected lines such as 'epochs = 10'") from None
+
+
+def _parse(kind: type[T], name: str, value: Any, example: str) -> T:
+    try:
+        table = _table(value) if isinstance(value, str) else value
+        if isinstance(table, dict):
+            return kind(**{str(key): setting for key, setting in table.items()})
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    if not isinstance(table, kind):
+        raise ConfigError(f"{name}: got {_shown(value)}, expected a table, '{example}' or such, or 'none'")
+    return table
+
+
+def _check_autoencoder(config: TrainConfig) -> None:
+    """Raise ValueError for what an autoencoder cannot do, and what only an autoencoder can."""
+    network = config.network
+    if not config.reconstructs and str(config.autoencode) != "none":
+        raise ValueError(
+            f"autoencode: got {config.autoencode}, but {network} is no autoencoder; "
+            f"choose one of {', '.join(AUTOENCODERS)}"
+        )
+    if config.reconstructs and config.train_accuracy:
+        raise ValueError(f"train_accuracy: {network} names no classes, so it has no accuracy; leave it out")
+    if network == "mlp-autoencoder" and config.epochs < 2:
+        raise ValueError(f"epochs: got {config.epochs}, expected at least 2 for {network}, half for each layer")
+    if network == "mlp-autoencoder" and config.patience:
+        raise ValueError(f"patience: {network} trains its layers in turn, half of the epochs each; leave it out")
 
 
 def _table(text: str) -> dict[str, Any] | None:

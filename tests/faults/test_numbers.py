@@ -255,7 +255,9 @@ def test_an_input(case, tiny, tmp_path, honest, counted, monkeypatch) -> None:
         return spoil(inputs[0], case)
 
     def plant(engine) -> None:
-        engine._add_gradients = lambda *batch: add_gradients(engine.network, *batch).item()  # with autograd, for hooks
+        engine._objective.add_gradients = lambda batch, share: add_gradients(  # with autograd, for hooks
+            engine.network, batch.images, batch.labels, share
+        ).item()
         dict(engine.network.named_modules())[case.place].register_forward_pre_hook(hook)
 
     holds(case, plant, tiny, tmp_path / "run", honest, back=(0, 1))  # tanh hides an infinity, but not its gradient
@@ -264,7 +266,7 @@ def test_an_input(case, tiny, tmp_path, honest, counted, monkeypatch) -> None:
 
 @pytest.mark.parametrize("case", cases(lambda _: ["conv1", "conv2", "fc1"], TORCH), ids=str)
 def test_an_input_of_the_quick_pass(case, tiny, tmp_path, honest, counted, monkeypatch) -> None:
-    channels, armed, forward = 1 if case.place == "conv1" else 6, [], lenet_pass._ConvReluPool.forward
+    channels, armed, forward = 1 if case.place == "conv1" else 6, [], lenet_pass.ConvReluPool.forward
 
     def spoilt(block) -> None:
         mine = armed and block.source.shape[1] == channels
@@ -275,6 +277,6 @@ def test_an_input_of_the_quick_pass(case, tiny, tmp_path, honest, counted, monke
             block.out.copy_(spoil(block.out, case))
         armed[:] = [] if mine else armed
 
-    monkeypatch.setattr(lenet_pass._ConvReluPool, "forward", spoilt)
+    monkeypatch.setattr(lenet_pass.ConvReluPool, "forward", spoilt)
     assert "gradient of" in holds(case, lambda _: armed.append(1), tiny, tmp_path / "run", honest, back=(0, 1))
     counted["inputs of the quick pass"] += 1

@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenscope.config import (
+    AUTOENCODERS,
     Augmentation,
+    Autoencoding,
     DeviceName,
     EngineName,
+    InitName,
     NetworkName,
     OptimizerName,
     RecipeName,
@@ -31,6 +34,7 @@ COUNT = st.integers(1, 10**6)
 VALID: dict[str, st.SearchStrategy[Any]] = {
     "data": TEXT,
     "network": st.sampled_from(get_args(NetworkName)),
+    "init": st.sampled_from(get_args(InitName)),
     "recipe": st.sampled_from(get_args(RecipeName)),
     "epochs": COUNT,
     "batch_size": COUNT,
@@ -40,7 +44,11 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "weight_decay": st.just(0.0) | POSITIVE,
     "schedule": st.sampled_from(get_args(ScheduleName)),
     "augment": st.builds(Augmentation, shift=st.floats(0, 16), elastic=st.floats(0, 8), smoothness=st.floats(1, 16)),
+    "autoencode": st.builds(
+        Autoencoding, masking=st.floats(0, 0.99), gaussian=st.floats(0, 100), kl=st.floats(0, 9), l1=st.floats(0, 9)
+    ),
     "validation": COUNT | COUNT.map(float) | st.floats(0, 1, exclude_min=True, exclude_max=True),
+    "train_images": st.none() | COUNT,
     "patience": st.none() | COUNT,
     "train_accuracy": st.booleans(),
     "seed": st.integers(0, 2**63 - 1),
@@ -51,7 +59,21 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     | st.builds("{}{}".format, st.integers(1, 999_999_999), st.sampled_from(["", "s", "steps"])),
     "init_from": st.none() | TEXT,
 }
-CONFIGS = st.fixed_dictionaries(VALID)
+
+
+def agreeing(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with those changed that do not go with the network."""
+    own: dict[str, Any] = {}
+    if settings["network"] == "lenet1998":
+        own |= {"init": "pytorch"}
+    if settings["network"] in AUTOENCODERS:
+        own |= {"train_accuracy": False, "epochs": max(2, settings["epochs"]), "patience": None}
+    else:
+        own |= {"autoencode": Autoencoding()}
+    return settings | own
+
+
+CONFIGS = st.fixed_dictionaries(VALID).map(agreeing)
 ANY_VALUE = st.recursive(
     st.booleans() | st.integers() | st.floats() | TEXT | st.dates(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),

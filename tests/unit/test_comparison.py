@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import lenscope
+from lenscope.config import TrainConfig
 from lenscope.insight.comparison import compare_runs, describe_results
 from lenscope.runs.manifest import Manifest, entry_of
 from lenscope.runs.metrics import Metrics
@@ -44,13 +45,13 @@ def test_a_run_differs_from_itself_in_nothing(tiny_run):
 
 def test_the_seconds_are_those_of_training_and_of_measuring():
     rows = [EpochMetrics(0, evaluation_seconds=0.5), EpochMetrics(1, train_seconds=3.0, evaluation_seconds=0.5)]
-    run = SimpleNamespace(metrics=Metrics.of(rows), status=SimpleNamespace(state="running"))
+    run = SimpleNamespace(metrics=Metrics.of(rows), status=SimpleNamespace(state="running"), config=TrainConfig())
     assert describe_results(run)["seconds"] == "4.0"
     assert describe_results(run)["train loss"] == ""
 
 
 def test_a_run_that_measured_nothing_yet_has_empty_results():
-    run = SimpleNamespace(metrics=Metrics.of([]), status=SimpleNamespace(state="failed"))
+    run = SimpleNamespace(metrics=Metrics.of([]), status=SimpleNamespace(state="failed"), config=TrainConfig())
     results = describe_results(run)
     assert (results["state"], results["epochs done"], results["test accuracy"]) == ("failed", "0", "")
 

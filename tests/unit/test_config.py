@@ -113,7 +113,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("seed", 2**63, "less than 9223372036854775808"),
     ("threads", 0, "greater than or equal to 1"),
     ("threads", 2000, "less than or equal to 1024"),
-    ("network", "lenet5", "'lenet' or 'lenet1998'"),
+    ("network", "lenet5", "'lenet', 'lenet1998', 'mlp', 'autoencoder' or 'mlp-autoencoder'"),
     ("optimizer", "Adam", "'adam'"),
     ("schedule", 3, "'constant', 'cosine' or 'onecycle'"),
     ("engine", "cuda", "'auto', 'fused' or 'torch'"),
@@ -259,3 +259,45 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path, kin
         resolve(file=file)
     assert str(caught.value).startswith(f"{file}: cannot be read: {reasons[kind]}")
     assert str(caught.value).endswith("; --config takes a TOML file")
+
+
+AUTOENCODE = [
+    (
+        {"autoencode": "masking=0.5"},
+        "autoencode: got masking=0.5, but lenet is no autoencoder; choose one of",
+    ),
+    ({"network": "mlp", "autoencode": {"l1": 1.0}}, "autoencode: got l1=1, but mlp is no autoencoder"),
+    ({"network": "autoencoder", "autoencode": "masking=1"}, "masking: got 1.0, expected less than 1"),
+    ({"network": "autoencoder", "autoencode": "noise=1"}, "unknown setting 'noise'"),
+    ({"network": "autoencoder", "autoencode": 3}, "autoencode: got 3, expected a table, 'masking=0.25,gaussian=0.3'"),
+    ({"network": "autoencoder", "train_accuracy": True}, "train_accuracy: autoencoder names no classes"),
+    (
+        {"network": "mlp-autoencoder", "epochs": 1},
+        "epochs: got 1, expected at least 2 for mlp-autoencoder, half",
+    ),
+    (
+        {"network": "mlp-autoencoder", "patience": 2, "validation": 5},
+        "patience: mlp-autoencoder trains its layers",
+    ),
+    ({"network": "lenet1998", "init": "he"}, "init: got 'he', but lenet1998 has initial weights of its own"),
+    ({"train_images": 0}, "train_images: got 0, expected greater than or equal to 1"),
+]
+
+
+@pytest.mark.parametrize(("settings", "says"), AUTOENCODE, ids=str)
+def test_what_does_not_go_with_the_network_is_said(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig(**settings)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_autoencoders_settings_are_a_table_and_a_text_and_a_file_as_it_was(golden: Any) -> None:
+    config = TrainConfig(
+        network="autoencoder", init="he", train_images=1000, autoencode="masking=0.25,gaussian=0.3,kl=0.001,l1=1e-05"
+    )
+    assert str(config.autoencode) == "masking=0.25,gaussian=0.3,kl=0.001,l1=1e-05"
+    assert config == TrainConfig(**{**config.model_dump(), "autoencode": dict(config.autoencode)})
+    assert TrainConfig.from_toml(config.to_toml()) == config
+    assert TrainConfig(network="autoencoder", autoencode="none").autoencode == TrainConfig().autoencode
+    golden("config-autoencoder.toml", config.to_toml())

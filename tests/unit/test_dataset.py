@@ -131,3 +131,40 @@ def test_every_part_is_resized() -> None:
     assert splits.validation.images.shape[2:] == (8, 8)
     assert splits.test is None
     assert (splits.name, splits.classes) == ("some", ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("kept", [1, 4, 10, 11, 29, 30])
+def test_training_images_are_kept_of_each_class_equally_as_nearly_as_can_be(kept: int) -> None:
+    labels = np.array([0] * 17 + [1] * 10 + [2] * 3)
+    whole = Splits(Dataset(random_images(30, 1, 4, 4), labels, ("a", "b", "c"), "d"), test=dataset(5))
+    got = whole.keep(kept, seed=3)
+    counts, there = np.bincount(got.train.labels, minlength=3), np.bincount(labels)
+    assert len(got.train) == kept
+    assert all(counts.max() <= own + 1 for own, all_there in zip(counts, there, strict=True) if own < all_there)
+    assert got.test is whole.test
+    assert got.train.part == "training"
+    images = {image.tobytes() for image in whole.train.images}
+    chosen = [image.tobytes() for image in got.train.images]
+    assert len(set(chosen)) == kept
+    assert set(chosen) <= images
+
+
+def test_the_kept_images_depend_on_the_seed_alone_and_fewer_are_among_more() -> None:
+    whole = Splits(dataset(40))
+    first, again, other, more = (whole.keep(n, seed).train.images for n, seed in ((9, 1), (9, 1), (9, 2), (20, 1)))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert {image.tobytes() for image in first} < {image.tobytes() for image in more}
+
+
+def test_what_is_kept_is_apart_from_what_is_held_out() -> None:
+    whole = Splits(dataset(40)).hold_out(10, 1).keep(12, 1)
+    assert whole.validation is not None
+    assert not {i.tobytes() for i in whole.train.images} & {i.tobytes() for i in whole.validation.images}
+    with pytest.raises(ConfigError, match="train_images: got 31, expected at most the 30 training images"):
+        Splits(dataset(40)).hold_out(10, 1).keep(31, 1)
+
+
+def test_without_test_and_validation_only_the_kept_images_are_measured() -> None:
+    assert len(Splits(dataset(20)).to_measure(0, 1, 7)) == 7
+    assert len(Splits(dataset(20)).to_measure(5, 1, 7)) == 5

@@ -103,7 +103,6 @@ def test_a_description_longer_than_layers_need_is_not_parsed() -> None:
 @pytest.mark.parametrize(
     "shapes",
     [
-        (),
         ([],),
         ([5, 5],),
         ([1] * 5,),

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from lenscope.config import NetworkName
+from lenscope.config import NetworkName, TrainConfig
+from lenscope.errors import ConfigError, UsageError
 from lenscope.nets.catalogue import build
-from lenscope.nets.initialisation import default_bounds, initialise
+from lenscope.nets.initialisation import default_bounds, fans, initialise, normals
 from lenscope.nets.lenet import LeNet
 from lenscope.randomness import Purpose, random_uniforms
 
@@ -119,3 +120,88 @@ def test_other_layers_keep_their_values_and_groups_count_their_own_inputs() -> N
 def test_a_layer_by_itself_is_a_network() -> None:
     layer = torch.nn.Linear(4, 2)
     assert default_bounds(layer) == {"weight": 0.5, "bias": 0.5}
+
+
+DRAWN = {
+    "glorot": torch.nn.init.xavier_uniform_,
+    "he": lambda weight: torch.nn.init.kaiming_normal_(weight, nonlinearity="relu"),
+    "orthogonal": lambda weight: torch.nn.init.orthogonal_(weight, gain=2**0.5),
+}
+
+
+@pytest.mark.parametrize("init", DRAWN)
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2"])
+def test_the_other_initial_weights_have_the_distribution_that_torch_gives_them(init: str, layer: str) -> None:
+    ours = [getattr(build("lenet", 1, 10, seed, init), layer) for seed in range(40)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        theirs = [DRAWN[init](torch.empty_like(getattr(LeNet(), layer).weight)) for _ in range(40)]
+    assert all(not net.bias.any() for net in ours)
+    a, b = (
+        torch.cat([weight.detach().ravel() for weight in weights]).double().numpy()
+        for weights in ([net.weight for net in ours], theirs)
+    )
+    assert abs(a.mean()) < 4 * b.std() / np.sqrt(a.size)
+    assert a.std() == pytest.approx(b.std(), rel=6 / np.sqrt(2 * a.size))
+    assert kolmogorov_smirnov(a, b) < 1.95 * np.sqrt(2 / a.size)
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2", "fc3"])
+def test_glorots_weights_reach_their_bound_and_do_not_pass_it(layer: str) -> None:
+    weights = [getattr(build("lenet", 1, 10, seed, "glorot"), layer).weight.detach() for seed in range(20)]
+    ins, outs = {"conv1": (25, 150), "conv2": (150, 400), "fc1": (400, 120), "fc2": (120, 84), "fc3": (84, 10)}[layer]
+    bound = (6 / (ins + outs)) ** 0.5
+    assert 0.97 * bound < torch.stack(weights).abs().max() <= np.float32(bound)
+
+
+def test_orthogonal_weights_are_orthogonal_and_only_the_last_layer_lacks_the_gain() -> None:
+    for name, layer in build("lenet", 1, 10, 3, "orthogonal").named_children():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            matrix = layer.weight.detach().double().flatten(1)
+            square = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
+            gain = 1 if name == "fc3" else 2
+            assert torch.allclose(square, gain * torch.eye(len(square), dtype=torch.float64), atol=1e-6)
+
+
+def test_a_tall_orthogonal_matrix_has_orthonormal_columns() -> None:
+    layer = torch.nn.Linear(3, 7)
+    initialise(layer, 0, "orthogonal")
+    weight = layer.weight.detach().double()
+    assert torch.allclose(weight.T @ weight, torch.eye(3, dtype=torch.float64), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("init", "expected"),
+    [
+        ("glorot", [0.116044, 0.0930751, 0.0635665, -0.00624966]),
+        ("he", [-0.499467, 0.117635, 0.342464, 0.178558]),
+        ("orthogonal", [-0.521427, 0.122807, 0.357521, 0.186408]),
+    ],
+)
+def test_the_first_weights_of_each_are_these_for_ever(init: str, expected: list[float]) -> None:
+    first = build("lenet", 1, 10, 0, init).conv1.weight.detach().ravel()[:4].tolist()
+    assert first == pytest.approx(expected, rel=1e-5)
+    assert digest(build("lenet", 1, 10, 0, init)) == digest(build("lenet", 1, 10, 0, init))
+    assert digest(build("lenet", 1, 10, 0, init)) != digest(build("lenet", 1, 10, 1, init))
+
+
+def test_normal_numbers_are_normal_and_as_many_as_were_asked_for() -> None:
+    assert [len(normals(0, 0, count)) for count in (1, 2, 7)] == [1, 2, 7]
+    values = normals(1, 2, 100_001)
+    assert abs(values.mean()) < 4 / np.sqrt(len(values))
+    assert values.var() == pytest.approx(1, abs=4 * np.sqrt(2 / len(values)))
+    assert np.mean(np.abs(values) < 1.959964) == pytest.approx(0.95, abs=0.003)
+
+
+def test_a_transposed_convolution_counts_the_inputs_of_an_output() -> None:
+    layer = torch.nn.ConvTranspose2d(16, 6, 6, stride=2)
+    assert fans(layer) == (16 * 9, 6 * 36)
+    output = torch.nn.functional.conv_transpose2d(torch.ones(1, 16, 9, 9), torch.ones_like(layer.weight), stride=2)
+    assert output[0, 0, 10, 10] == 16 * 9
+
+
+def test_the_network_of_1998_keeps_its_own_initial_weights() -> None:
+    with pytest.raises(UsageError, match="init he: a LeNet1998 has initial weights of its own"):
+        build("lenet1998", 1, 10, 0, "he")
+    with pytest.raises(ConfigError, match="init: got 'glorot', but lenet1998 has initial weights of its own"):
+        TrainConfig(network="lenet1998", init="glorot")

@@ -32,6 +32,8 @@ def test_what_belongs_beside_the_table(settings):
         {"network": "lenet1998"},
         {"validation": 5000},
         {"init_from": "runs/a"},
+        {"init": "he"},
+        {"train_images": 1000},
     ],
 )
 def test_what_does_not(settings):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lenscope.config import NetworkName
+from lenscope.config import AUTOENCODERS, NetworkName
 from lenscope.errors import UsageError
 from lenscope.nets.catalogue import NETWORKS, build, convolutions
 from lenscope.nets.lenet import LeNet
@@ -54,8 +54,10 @@ def test_computes_the_lectures_sequence() -> None:
 @pytest.mark.parametrize("name", get_args(NetworkName))
 def test_every_network_takes_any_channels_and_classes(name: str, channels: int, classes: int) -> None:
     network = build(name, channels, classes, 0)
-    assert network.image_size == 32
-    assert network(torch.zeros(2, channels, 32, 32)).shape == (2, classes)
+    size = network.image_size
+    assert size == {"mlp": 28, "mlp-autoencoder": 28}.get(name, 32)
+    expected = (2, channels, size, size) if name in AUTOENCODERS else (2, classes)
+    assert network(torch.zeros(2, channels, size, size)).shape == expected
 
 
 def test_the_catalogue_holds_every_name_of_the_configuration() -> None:

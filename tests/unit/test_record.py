@@ -15,7 +15,9 @@ from lenscope.errors import ConfigError, Interrupted, NonFiniteError, RunError, 
 from lenscope.runs import record
 from lenscope.runs.manifest import Manifest, entry_of
 from lenscope.runs.record import record_run
+from lenscope.runs.replay import replay_run
 from lenscope.runs.run import Run, open_run
+from lenscope.runs.verify import verify_run
 from lenscope.training.events import EpochDone, Event, RunFinished, RunStarted, RunStopped
 
 if TYPE_CHECKING:
@@ -261,3 +263,13 @@ def test_a_full_disk_ends_the_run_with_a_storage_error_and_closes_the_watcher(
         assert not out.exists()
     else:
         assert open_run(out).status.state == "failed"
+
+
+def test_a_run_on_few_images_knows_them_and_the_whole_set(tiny, out) -> None:
+    run = record_run(QUICK.with_settings(train_images=23, validation=11), tiny, out)
+    assert (run.data.train_images, run.data.validation_images) == (23, 11)
+    assert run.data.train_sha256 == tiny.train.sha256
+    assert len(run.losses) == 2
+    assert all(finding.sound for finding in [*verify_run(run), *replay_run(run, tiny)])
+    with pytest.raises(ConfigError, match="train_images: got 61, expected at most the 60 training images"):
+        record_run(QUICK.with_settings(train_images=61), tiny, out / "more")

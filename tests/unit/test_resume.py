@@ -20,8 +20,10 @@ from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
 from lenscope.runs import checkpoint, lock, manifest, recorder, storage
 from lenscope.runs.record import record_run, resume_run
+from lenscope.runs.replay import replay_run
 from lenscope.runs.resume import find_start, settings_to_resume
 from lenscope.runs.run import open_run
+from lenscope.runs.verify import verify_run
 from lenscope.training.events import Checkpoint
 
 
@@ -35,6 +37,7 @@ from lenscope.training.events import Checkpoint
         {"optimizer": "momentum", "learning_rate": 0.01, "schedule": "cosine"},
         {"optimizer": "nesterov", "learning_rate": 0.01, "validation": 15, "patience": 2},
         {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "onecycle", "batch_size": 7},
+        {"optimizer": "sgd", "learning_rate": 0.1, "init": "orthogonal", "train_images": 33, "validation": 9},
     ],
     ids=lambda settings: settings.get("optimizer", "adam"),
 )
@@ -47,6 +50,34 @@ def test_a_run_that_died_ends_with_the_bytes_of_one_that_lived(tiny, tmp_path, e
         begin_and_die(tiny, config, path, step)
         assert go_on(tiny, path).status.state == "finished"
         assert contents(path) == contents(tmp_path / "lived")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"network": "mlp", "init": "he"},
+        {"network": "autoencoder", "autoencode": "masking=0.3,gaussian=0.2,kl=0.01,l1=0.001", "augment": "shift=1"},
+        {"network": "mlp-autoencoder", "autoencode": "masking=0.5", "optimizer": "adamw", "weight_decay": 0.1},
+    ],
+    ids=lambda settings: settings["network"],
+)
+def test_so_does_one_of_another_network(tiny, tmp_path, settings) -> None:
+    config = QUICK.with_settings(train_accuracy=False, **settings)
+    run = record_run(config, tiny, tmp_path / "lived")
+    assert all(finding.sound for finding in [*verify_run(run), *replay_run(run, tiny)])
+    for step in (1, 4, 8):
+        path = tmp_path / f"died-{step}"
+        begin_and_die(tiny, config, path, step)
+        assert go_on(tiny, path).status.state == "finished"
+        assert contents(path) == contents(tmp_path / "lived")
+    died = open_run(tmp_path / "died-4")
+    assert all(finding.sound for finding in replay_run(died, tiny, from_checkpoint=True))
+
+
+def test_a_stack_of_autoencoders_does_not_go_on_to_more_epochs(tiny, tmp_path) -> None:
+    record_run(QUICK.with_settings(train_accuracy=False, network="mlp-autoencoder"), tiny, tmp_path / "run")
+    with pytest.raises(ConfigError, match="each layer of the mlp-autoencoder has half of the epochs, 3 here"):
+        settings_to_resume(tmp_path / "run", 5)
 
 
 def test_a_run_goes_on_again_and_again(tiny, tmp_path) -> None:

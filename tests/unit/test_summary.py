@@ -19,12 +19,16 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         ("summary-lenet.txt", "lenet", 1, 10, None),
         ("summary-lenet-colour.txt", "lenet", 3, 47, 100),
         ("summary-lenet1998.txt", "lenet1998", 1, 10, None),
+        ("summary-mlp.txt", "mlp", 1, 10, None),
+        ("summary-autoencoder.txt", "autoencoder", 1, 10, 100),
+        ("summary-mlp-autoencoder.txt", "mlp-autoencoder", 1, 10, None),
     ],
 )
 def test_the_recap_reads_as_the_golden_file(
     file: str, name: str, channels: int, classes: int, batch_size: int | None
 ) -> None:
-    summary = summarise(build(name, channels, classes, 0), (channels, 32, 32), batch_size)
+    network = build(name, channels, classes, 0)
+    summary = summarise(network, (channels, network.image_size, network.image_size), batch_size)
     assert summary.text() + "\n" == (GOLDEN / file).read_text(encoding="utf-8")
     assert str(summary) == summary.text()
 

@@ -14,7 +14,7 @@ from lenscope.data.dataset import Dataset
 from lenscope.errors import UsageError
 from lenscope.nets.catalogue import build
 from lenscope.nets.lenet import LeNet
-from lenscope.training import torch_engine
+from lenscope.training import classification, torch_engine
 from lenscope.training.torch_augment import augmented
 from lenscope.training.torch_engine import TorchEngine, choose_device, predict_log_probabilities
 
@@ -47,7 +47,8 @@ def plain_score(network, dataset):
 @pytest.mark.parametrize("network", [LeNet, AutogradLeNet])
 def test_evaluate_counts_each_image_once(tiny, monkeypatch, part, network):
     monkeypatch.setattr(torch_engine, "PART", part)
-    monkeypatch.setattr(torch_engine, "EVALUATED", part)
+    monkeypatch.setattr(classification, "PART", part)
+    monkeypatch.setattr(classification, "EVALUATED", part)
     engine = TorchEngine(network(), tiny.train.resized(32), TrainConfig(device="cpu"))
     test = tiny.test.resized(32)
     score = engine.evaluate(test)
@@ -58,7 +59,7 @@ def test_evaluate_counts_each_image_once(tiny, monkeypatch, part, network):
 
 @pytest.mark.parametrize(("network", "part"), [("lenet", "EVALUATED"), ("lenet1998", "PART")])
 def test_an_evaluation_looks_up_after_each_part(tiny, monkeypatch, network, part):
-    monkeypatch.setattr(torch_engine, part, 7)
+    monkeypatch.setattr(classification, part, 7)
     engine, seen = TorchEngine(build(network, 1, 10, 0), tiny.train.resized(32), TrainConfig(device="cpu")), []
     engine.evaluate(tiny.test.resized(32), lambda: seen.append("part"))
     assert seen == ["part"] * 3
@@ -75,8 +76,8 @@ def test_evaluating_changes_nothing(tiny, engine):
 
 @pytest.mark.parametrize("network", ["lenet", "lenet1998"])
 def test_log_probabilities_are_the_networks_own(tiny, network, monkeypatch):
-    monkeypatch.setattr(torch_engine, "PART", 7)
-    monkeypatch.setattr(torch_engine, "EVALUATED", 6)
+    monkeypatch.setattr(classification, "PART", 7)
+    monkeypatch.setattr(classification, "EVALUATED", 6)
     net, test = build(network, 1, 10, 3), tiny.test.resized(32)
     got = predict_log_probabilities(net, test)
     assert got.shape == (20, 10)

@@ -20,7 +20,7 @@ SPARKS = "▁▂▃▄▅▆▇█"
 
 
 class Runs(Command):
-    """List the runs in a directory with state, accuracy and the course of the accuracy."""
+    """List the runs in a directory with state, accuracy and its course; of an autoencoder its reconstruction error."""
 
     directory: tyro.conf.Positional[Path] = Field(Path("runs"), description="where the runs are")
     json_output: JsonFlag = False
@@ -67,7 +67,9 @@ class Compare(Command):
 class ShowSummary(Command):
     """Print each layer's output size, kernel, parameters, multiply-adds and bytes."""
 
-    network: NetworkName = Field("lenet", description="the lecture's LeNet or the 1998 paper's")
+    network: NetworkName = Field(
+        "lenet", description="the lecture's LeNet, the 1998 paper's, one without convolutions, or an autoencoder"
+    )
     input: Annotated[str, tyro.conf.arg(metavar="CxHxW")] = Field(
         "1x32x32", description="channels, height and width of an image"
     )
@@ -130,6 +132,9 @@ def sparkline(values: list[float]) -> str:
 
 def _facts(run: Run) -> dict[str, Any]:
     rows = run.metrics.rows()
+    errors = [
+        error for _, error in (row.reconstruction for row in rows) if error is not None and run.config.reconstructs
+    ]
     accuracies = [accuracy for _, accuracy in (row.measured for row in rows) if accuracy is not None]
     return {
         "run": str(run.path),
@@ -140,13 +145,16 @@ def _facts(run: Run) -> dict[str, Any]:
         "accuracy": accuracies[-1] if accuracies else None,
         "train_seconds": sum(row.train_seconds or 0.0 for row in rows),
         "accuracies": accuracies,
+        "reconstruction_errors": errors,
     }
 
 
 def _row(run: Run) -> tuple[str, ...]:
     facts = _facts(run)
+    errors = facts["reconstruction_errors"]
     accuracy = "" if facts["accuracy"] is None else percent(facts["accuracy"])
-    epochs, course = f"{facts['epochs']}/{facts['of_epochs']}", sparkline(facts["accuracies"])
+    accuracy = f"error {errors[-1]:.4f}" if errors else accuracy
+    epochs, course = f"{facts['epochs']}/{facts['of_epochs']}", sparkline(errors or facts["accuracies"])
     return run.name, facts["state"], epochs, accuracy, f"{facts['train_seconds']:.1f}", course
 
 

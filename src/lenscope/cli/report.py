@@ -63,6 +63,9 @@ class ShowInsight(Command):
         for layer in facts["layers"]:
             print_line(f"\n{layer['layer']}")
             print_table([HEADER, *_rows(layer)])
+        if not facts["layers"]:
+            print_line("\nthis network has no convolutions, so there are no kernels to tell of")
+            return
         print_line("\nchange, cosine: from the start; score: the best match among first derivatives, p by chance;")
         print_line("dead: of the images; without: points of accuracy; --json has the rest")
 

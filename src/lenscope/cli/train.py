@@ -25,7 +25,7 @@ from lenscope.cli.command import (
     print_note,
     program,
 )
-from lenscope.config import Augmentation, TrainConfig, parse_augmentation, resolve
+from lenscope.config import Augmentation, Autoencoding, TrainConfig, parse_augmentation, parse_autoencoding, resolve
 from lenscope.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lenscope.runs.run import Run
 
 _FIELDS: dict[str, Any] = {**TrainConfig.model_fields}
+IN_THE_PAGE = ("lenet", "lenet1998")  # networks that the report's page runs
 OWN = ("resume", "out", "config", "data_dir", "quiet", "json_output")
 TO_RESUME = {"--resume", "--epochs", "--data-dir", "--quiet", "--json"}
 _AUGMENTATION = tyro.constructors.PrimitiveConstructorSpec(
@@ -40,6 +41,13 @@ _AUGMENTATION = tyro.constructors.PrimitiveConstructorSpec(
     metavar="NAME=NUMBER,…",
     instance_from_str=lambda words: parse_augmentation(words[0]),
     is_instance=lambda value: isinstance(value, Augmentation),
+    str_from_instance=lambda value: [str(value)],
+)
+_AUTOENCODING = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="NAME=NUMBER,…",
+    instance_from_str=lambda words: parse_autoencoding(words[0]),
+    is_instance=lambda value: isinstance(value, Autoencoding),
     str_from_instance=lambda value: [str(value)],
 )
 
@@ -52,6 +60,8 @@ class Train(TrainConfig):
 
     learning_rate: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = _FIELDS["learning_rate"]
     augment: Annotated[Augmentation, _AUGMENTATION] = _FIELDS["augment"]
+    autoencode: Annotated[Autoencoding, _AUTOENCODING] = _FIELDS["autoencode"]
+    train_images: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["train_images"]
     patience: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["patience"]
     threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["threads"]
     checkpoint_every: Annotated[str | None, tyro.conf.arg(metavar="N|Ns|Nsteps")] = _FIELDS["checkpoint_every"]
@@ -112,7 +122,7 @@ class Train(TrainConfig):
         data = api.load(settings.data, data_dir=self.data_dir)
         _import_torch()
         run = api.train(data, out=self.out, progress=not self.quiet, config=settings)
-        return run, data.to_measure(settings.validation, settings.seed)
+        return run, data.to_measure(settings.validation, settings.seed, settings.train_images)
 
     def _resume(self, path: Path) -> tuple[Run, Dataset]:
         from lenscope import api
@@ -129,10 +139,12 @@ class Train(TrainConfig):
         pictures = [path.name for path in api.plot(run, data=part, data_dir=self.data_dir)]
         if pictures and not self.quiet:
             print_note(f"look at {run.path / 'plots'}: {', '.join(pictures)}")
-            print_note(f"with another kernel of conv2: {program()} plot {run.path} --kernel 7")
+            if "kernels-conv2.png" in pictures:
+                print_note(f"with another kernel of conv2: {program()} plot {run.path} --kernel 7")
         report = api.report(run, data=part, data_dir=self.data_dir)
         if not self.quiet:
-            print_note(f"open {report} in a browser: all of it in one file, with the network running in the page")
+            running = ", with the network running in the page" if run.config.network in IN_THE_PAGE else ""
+            print_note(f"open {report} in a browser: all of it in one file{running}")
 
     def _tell(self, run: Run) -> None:
         result = describe_result(run)
@@ -186,8 +198,10 @@ def describe_result(run: Run) -> dict[str, Any]:
 
     last = run.metrics.rows()[-1]
     part, accuracy = last.measured
-    images = {"test": run.data.test_images, "validation": run.data.validation_images}.get(part or "", 0)
+    counts = {"test": run.data.test_images, "validation": run.data.validation_images}
+    images = counts.get(part or "", 0)
     interval = None if accuracy is None else wilson_interval(round(accuracy * images), images)
+    error_part, error = last.reconstruction if run.config.reconstructs else (None, None)
     return {
         "run": str(run.path),
         "epochs": last.epoch,
@@ -195,6 +209,9 @@ def describe_result(run: Run) -> dict[str, Any]:
         "accuracy_interval": interval,
         "accuracy_part": part,
         "images": images,
+        "reconstruction_error": error,
+        "reconstruction_part": error_part,
+        "reconstruction_images": counts.get(error_part or "", 0),
         "train_loss": last.train_loss,
         "train_seconds": float(np.nansum(run.metrics.train_seconds)),
         "evaluation_seconds": float(np.nansum(run.metrics.evaluation_seconds)),
@@ -204,10 +221,15 @@ def describe_result(run: Run) -> dict[str, Any]:
 
 def result_line(result: dict[str, Any]) -> str:
     """The last line of a training run."""
+    from lenscope.insight.story import name_error
+
     seconds = result["train_seconds"] + result["evaluation_seconds"]
     epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
     time = f"{epochs} in {seconds:.1f} s, {result['train_seconds']:.1f} s of them training"
     early = f" (stopped: {result['why']})" if result["why"] else ""
+    if result["reconstruction_error"] is not None:
+        images = f"{result['reconstruction_images']:,} {result['reconstruction_part']} images"
+        return f"{result['run']}: {name_error(result['reconstruction_error'])} on {images}; {time}{early}"
     if result["accuracy"] is None:
         return f"{result['run']}: training loss {result['train_loss']:.4f}; {time}{early}"
     images = f"{result['images']:,} {result['accuracy_part']} images"

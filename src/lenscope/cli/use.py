@@ -23,10 +23,11 @@ from lenscope.cli.command import (
 
 if TYPE_CHECKING:
     from lenscope.insight.answers import Prediction
+    from lenscope.runs.run import Run
 
 
 class Evaluate(Command):
-    """Measure a run's trained network on a labelled set: accuracy, interval, loss, and each class."""
+    """Measure a run's trained network on a labelled set: accuracy, interval, each class; an autoencoder's error."""
 
     run: tyro.conf.Positional[Path] = Field(description="run directory")
     data: MeasuredData = None
@@ -39,6 +40,9 @@ class Evaluate(Command):
         from lenscope.runs.run import open_run
 
         run = open_run(self.run)
+        if run.config.reconstructs:
+            self._reconstruct(run)
+            return
         evaluation = api.evaluate(run, self.data, data_dir=self.data_dir)
         interval = evaluation.accuracy_interval
         if self.json_output:
@@ -69,6 +73,17 @@ class Evaluate(Command):
             "images right, "
             f"95 % Wilson interval {percent_range(interval)}; loss {evaluation.loss:.4f} nats an image"
         )
+
+    def _reconstruct(self, run: Run) -> None:
+        from lenscope import api
+        from lenscope.insight.story import name_error
+
+        found = api.reconstruct(run, self.data, data_dir=self.data_dir)
+        if self.json_output:
+            print_json({"run": str(run.path), **found.as_dict()})
+        else:
+            error = f"{name_error(found.error)} (mean squared error a pixel)"
+            print_line(f"{found.dataset}: {error} on {len(found.errors):,} {found.part} images")
 
 
 class Predict(Command):

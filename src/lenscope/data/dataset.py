@@ -123,12 +123,43 @@ class Splits:
         held_out, rest = np.sort(order[:count]), np.sort(order[count:])
         return replace(self, train=self.train.take(rest), validation=self.train.take(held_out))
 
-    def to_measure(self, validation: float = 0, seed: int = 0) -> Dataset:
-        """The images to measure a network on: test, else what `hold_out` keeps apart, else training."""
+    def keep(self, train_images: int | None, seed: int) -> Splits:
+        """Keep so many of the training images, of each class equally many as nearly as can be.
+
+        Fewer images are always among those that more would be.
+
+        Args:
+            train_images: how many; None changes nothing.
+            seed: decides which.
+
+        Raises:
+            ConfigError: there are not so many.
+        """
+        if train_images is None:
+            return self
+        total = len(self.train)
+        if train_images > total:
+            raise ConfigError(f"train_images: got {train_images}, expected at most the {total} training images")
+        order = random_order(seed, Purpose.SUBSET, 0, total)
+        turns = _turns(self.train.labels[order])
+        kept = order[np.argsort(turns, kind="stable")[:train_images]]
+        return replace(self, train=self.train.take(np.sort(kept)))
+
+    def to_measure(self, validation: float = 0, seed: int = 0, train_images: int | None = None) -> Dataset:
+        """The images to measure a network on: test, else what `hold_out` keeps apart, else what is trained on."""
         if self.test is not None:
             return self.test
-        parts = self.hold_out(validation, seed)
+        parts = self.hold_out(validation, seed).keep(train_images, seed)
         return parts.validation or parts.train
+
+
+def _turns(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """How many images of the same class come before each one; int64, the shape of the labels."""
+    turns = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        turns[own] = np.arange(len(own))
+    return turns
 
 
 def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lenscope.data.dataset import Dataset
-    from lenscope.nets.catalogue import Network
+    from lenscope.nets.catalogue import LeNets
 
 PART = 1_000  # images at a time: 30 MB of activations
 LENET1998_IMAGES = 1_000  # its passes are twenty times as slow as the native ones
@@ -68,7 +68,7 @@ class Ablations:
     kernels: tuple[Ablation, ...]
 
 
-def ablate_kernels(network: Network, dataset: Dataset) -> Ablations:
+def ablate_kernels(network: LeNets, dataset: Dataset) -> Ablations:
     """The accuracy without each kernel: its weights and its bias are 0, so that its map is 0 before the activation.
 
     Args:
@@ -89,7 +89,7 @@ def ablate_kernels(network: Network, dataset: Dataset) -> Ablations:
     return Ablations(len(seen), float(right.mean()), tuple(kernels))
 
 
-def find_dead_shares(network: Network, dataset: Dataset) -> dict[str, NDArray[np.float64]] | None:
+def find_dead_shares(network: LeNets, dataset: Dataset) -> dict[str, NDArray[np.float64]] | None:
     """The share of images on which each map is zero everywhere after its ReLU; None for a network without ReLU.
 
     Args:
@@ -113,19 +113,19 @@ def _compare(layer: str, kernel: int, right: NDArray[np.bool_], without: NDArray
     return Ablation(layer, kernel, float(without.mean()), (gained - lost) / len(right), lost, gained)
 
 
-def _answers(network: Network, dataset: Dataset) -> NDArray[np.int64]:
+def _answers(network: LeNets, dataset: Dataset) -> NDArray[np.int64]:
     """The most probable class of each image, (N,)."""
     answers: NDArray[np.int64] = predict_log_probabilities(network, dataset).argmax(1)
     return answers
 
 
-def _answers_without_first(network: Network, dataset: Dataset) -> NDArray[np.int64]:
+def _answers_without_first(network: LeNets, dataset: Dataset) -> NDArray[np.int64]:
     """The answers without each kernel of the first convolution, (kernels, N)."""
     kernels = range(_first(network).out_channels)
     return np.stack([_answers(_without_first(network, kernel), dataset) for kernel in kernels])
 
 
-def _without_first(network: Network, kernel: int) -> Network:
+def _without_first(network: LeNets, kernel: int) -> LeNets:
     """A copy without a kernel of the first convolution."""
     copied = deepcopy(network)
     layer = _first(copied)
@@ -135,12 +135,12 @@ def _without_first(network: Network, kernel: int) -> Network:
     return copied
 
 
-def _first(network: Network) -> nn.Conv2d:
+def _first(network: LeNets) -> nn.Conv2d:
     return network.conv1 if isinstance(network, LeNet) else network.c1
 
 
 @torch.no_grad()
-def _answers_without_second(network: Network, dataset: Dataset) -> NDArray[np.int64]:
+def _answers_without_second(network: LeNets, dataset: Dataset) -> NDArray[np.int64]:
     """The answers without each kernel of the second convolution, (kernels, N): only what follows it is done anew."""
     parts: list[Tensor] = []
     for _, maps in _pools(network, dataset):
@@ -150,14 +150,14 @@ def _answers_without_second(network: Network, dataset: Dataset) -> NDArray[np.in
     return answers
 
 
-def _darkened(network: Network, maps: Tensor, kernel: int) -> Tensor:
+def _darkened(network: LeNets, maps: Tensor, kernel: int) -> Tensor:
     """A copy of the second pool's maps (N, maps, H, W) as it is where one of the maps that it is made of is 0."""
     darkened = maps.clone()
     darkened[:, kernel] = 0 if isinstance(network, LeNet) else network.s4.bias[kernel]
     return darkened
 
 
-def _classify(network: Network, maps: Tensor) -> Tensor:
+def _classify(network: LeNets, maps: Tensor) -> Tensor:
     """What follows the second pool, up to what the classes share: (N, classes), the largest for the answer."""
     x = maps.flatten(1)
     scores: Tensor
@@ -168,7 +168,7 @@ def _classify(network: Network, maps: Tensor) -> Tensor:
     return scores
 
 
-def _pools(network: Network, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
+def _pools(network: LeNets, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
     """What the two pools give, (N, maps, H, W) each, a part of the images at a time."""
     quick = fused_engine.obstacle(network) is None
     for start in range(0, len(dataset), PART):
@@ -183,7 +183,7 @@ def _native_pools(network: LeNet, images: NDArray[np.uint8]) -> tuple[Tensor, Te
 
 
 @torch.no_grad()
-def _torch_pools(network: Network, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+def _torch_pools(network: LeNets, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """By PyTorch; before the squashing that follows the pools of LeNet1998."""
     found: list[Tensor] = []
     pools = (network.pool1, network.pool2) if isinstance(network, LeNet) else (network.s2, network.s4)

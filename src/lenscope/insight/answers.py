@@ -54,10 +54,11 @@ def evaluate_run(run: Run, part: Dataset) -> Evaluation:
     """A run's trained network on labelled images.
 
     Raises:
-        UsageError: images of other classes or channels than those it was trained on.
+        UsageError: images of other classes or channels than those it was trained on, or an autoencoder.
         RunError: a run without trained weights.
     """
     own = run.data
+    require_answers(run)
     if part.classes != own.classes or part.channels != own.channels:
         raise UsageError(
             f"{part.name}: got {_described(part.classes, part.channels)}, expected those that {run.name} was trained "
@@ -68,9 +69,23 @@ def evaluate_run(run: Run, part: Dataset) -> Evaluation:
 
 
 def predict_pictures(run: Run, files: list[Path]) -> list[Prediction]:
-    """What a run's trained network says of each picture; raises DataError for one that cannot be used."""
+    """What a run's trained network says of each picture; raises DataError for one that cannot be used.
+
+    Raises:
+        UsageError: an autoencoder, which says nothing of a picture.
+    """
+    require_answers(run)
     network, facts = run.network(), run.data
     return [_predict(network, facts, file) for file in files]
+
+
+def require_answers(run: Run) -> None:
+    """Raise UsageError for a run of an autoencoder."""
+    if run.config.reconstructs:
+        raise UsageError(
+            f"{run.name}: an autoencoder names no classes; train one that does with --init-from {run.path}, "
+            "or see what it gives back in plots/reconstructions.png"
+        )
 
 
 def _predict(network: Network, facts: DataFacts, file: Path) -> Prediction:

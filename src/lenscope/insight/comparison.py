@@ -25,13 +25,15 @@ def describe_results(run: Run) -> dict[str, str]:
     """What came of a run so far, as text; a cell that does not apply is empty."""
     rows = run.metrics.rows() or [EpochMetrics(epoch=0)]
     last = rows[-1]
+    returns = run.config.reconstructs
     seconds = sum((row.train_seconds or 0) + (row.evaluation_seconds or 0) for row in rows)
     return {
         "state": run.status.state,
         "epochs done": str(last.epoch),
         "train loss": _shown(last.train_loss, "{:.4f}"),
         "validation accuracy": _shown(last.validation_accuracy, "{:.2f} %", of=100),
-        "test loss": _shown(last.test_loss, "{:.4f}"),
+        "test loss": "" if returns else _shown(last.test_loss, "{:.4f}"),
+        "reconstruction error": _shown(last.reconstruction[1], "{:.4f}") if returns else "",
         "test accuracy": _shown(last.test_accuracy, "{:.2f} %", of=100),
         "seconds": f"{seconds:.1f}",
     }

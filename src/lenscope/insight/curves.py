@@ -28,11 +28,15 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Loss in nats an image and accuracy as a fraction, each against epoch; curves without points are left out."""
+    """Loss and accuracy as a fraction, each against epoch; curves without points are left out.
+
+    The loss is in nats an image or, of an autoencoder, which has no accuracy, the mean squared error of a pixel.
+    """
 
     title: str
     loss: tuple[Curve, ...]
     accuracy: tuple[Curve, ...]
+    reconstructs: bool = False
 
 
 def trace_curves(run: Run) -> Curves:
@@ -51,7 +55,7 @@ def curves_of(metrics: Metrics, config: TrainConfig, title: str) -> Curves:
                 found.append(Curve(part, metrics.epoch[there].astype(float), values[there]))
         if lecture.is_lecture_experiment(config):
             found.append(_lecture_curve(kind, config.epochs))
-    return Curves(title, tuple(curves["loss"]), tuple(curves["accuracy"]))
+    return Curves(title, tuple(curves["loss"]), tuple(curves["accuracy"]), config.reconstructs)
 
 
 def _lecture_curve(kind: str, epochs: int) -> Curve:

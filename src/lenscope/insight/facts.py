@@ -26,9 +26,10 @@ def insight_facts(insight: Insight) -> dict[str, Any]:
     return {
         "run": str(insight.run.path),
         "sentence": insight.sentence,
-        "facts": dict(facts_of(insight.run, evaluation)),
+        "facts": dict(facts_of(insight.run, insight.result)),
         "evaluation": evaluation and _evaluation(evaluation),
-        "ablated_images": measured and measured.ablations.images,
+        "reconstruction": insight.reconstructions and insight.reconstructions.as_dict(),
+        "ablated_images": measured and measured.ablations and measured.ablations.images,
         "layers": [_layer(layer) for layer in insight.layers],
     }
 

@@ -14,7 +14,9 @@ from lenscope.insight.intervals import Interval
 from lenscope.insight.kernels import common_scale
 from lenscope.insight.movement import choose_frames, measure_movement
 from lenscope.insight.operators import FAMILIES, Match, best_match, random_scores
+from lenscope.insight.reconstructions import reconstruct_run
 from lenscope.insight.story import tell
+from lenscope.nets.catalogue import LeNets
 from lenscope.training.fit import steps_per_epoch
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from lenscope.insight.curves import Curves
     from lenscope.insight.mistakes import Evaluation
     from lenscope.insight.movement import LayerMovement
+    from lenscope.insight.reconstructions import Reconstructions
     from lenscope.nets.catalogue import Network
     from lenscope.runs.run import Run
 
@@ -74,14 +77,14 @@ class Measured:
         part: the images.
         evaluation: how it did on them.
         dead: by layer, the share of them on which each map is zero everywhere; None without ReLU.
-        ablations: how it did with each kernel switched off.
+        ablations: how it did with each kernel switched off; None for a network without kernels.
     """
 
     network: Network
     part: Dataset
     evaluation: Evaluation
     dead: dict[str, NDArray[np.float64]] | None
-    ablations: Ablations
+    ablations: Ablations | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,8 @@ class Insight:
         sentence: what happened, in words.
         curves: loss and accuracy against epoch.
         layers: each convolution.
-        measured: what its trained network does; None where it has no trained weights yet.
+        measured: what its trained network does; None where it has no trained weights yet, and for an autoencoder.
+        reconstructions: what a trained autoencoder gives back; None for other networks.
     """
 
     run: Run
@@ -101,6 +105,12 @@ class Insight:
     curves: Curves
     layers: tuple[LayerInsight, ...]
     measured: Measured | None
+    reconstructions: Reconstructions | None = None
+
+    @property
+    def result(self) -> Evaluation | Reconstructions | None:
+        """What came of the training, where it was measured."""
+        return self.evaluation or self.reconstructions
 
     @property
     def evaluation(self) -> Evaluation | None:
@@ -120,18 +130,26 @@ def examine_run(run: Run, part: Dataset | None, frames: int = FRAMES) -> Insight
         RunError: a run whose files are missing or broken.
         UsageError: images of other classes or channels than those it was trained on.
     """
-    measured = _measure(run, part) if part and TRAINED in run.committed.static else None
+    there = part if TRAINED in run.committed.static else None
+    returned = reconstruct_run(run, there) if there and run.config.reconstructs else None
+    measured = _measure(run, there) if there and not run.config.reconstructs else None
     layers = tuple(_see_layers(run, measured, frames))
-    return Insight(run, tell(run, measured.evaluation if measured else None), trace_curves(run), layers, measured)
+    sentence = tell(run, measured.evaluation if measured else returned)
+    return Insight(run, sentence, trace_curves(run), layers, measured, returned)
 
 
 def _measure(run: Run, part: Dataset) -> Measured:
     network, evaluation = run.network(), evaluate_run(run, part)
+    if not isinstance(network, LeNets):
+        return Measured(network, part, evaluation, None, None)
     return Measured(network, part, evaluation, find_dead_shares(network, part), ablate_kernels(network, part))
 
 
 def _see_layers(run: Run, measured: Measured | None, most: int) -> Iterator[LayerInsight]:
     film, per_epoch = run.film, steps_per_epoch(run.config, run.data.train_images)
+    if not film.kernels:
+        return
+    ablations = measured.ablations.kernels if measured and measured.ablations else ()
     movement, kept = measure_movement(film, per_epoch), choose_frames(film, most)
     for layer, kernels in film.kernels.items():
         frames = kernels[kept]
@@ -150,7 +168,7 @@ def _see_layers(run: Run, measured: Measured | None, most: int) -> Iterator[Laye
             courses={source: {name: match.scores for name, match in by.items()} for source, by in found.items()},
             chance={family: _chance(frames, family) for family in FAMILIES},
             dead=measured.dead[layer] if measured and measured.dead else None,
-            ablations=tuple(one for one in measured.ablations.kernels if one.layer == layer) if measured else (),
+            ablations=tuple(one for one in ablations if one.layer == layer),
         )
 
 

@@ -123,6 +123,8 @@ class _Row:
 
 
 def _frames(film: Film, layer: str) -> NDArray[np.float32]:
+    if not film.kernels:
+        raise UsageError(f"{layer}: this network has no convolutions, so there are no kernels to show")
     if layer not in film.kernels:
         raise unknown_name("layer", layer, film.kernels)
     return film.kernels[layer]  # (S, out, in, h, w)

@@ -27,5 +27,7 @@ def is_lecture_experiment(config: TrainConfig) -> bool:
     settings = config.model_dump()
     recipe = {name: value for name, value in RECIPES["lecture"].items() if name != "epochs"}
     same = all(settings[name] == value for name, value in recipe.items())
-    plain = not config.augment.distorts and not config.validation
+    plain = (
+        not config.augment.distorts and not config.validation and config.init == "pytorch" and not config.train_images
+    )
     return same and plain and config.data == "mnist" and config.init_from is None

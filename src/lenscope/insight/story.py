@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
 from lenscope.config import RECIPES, resolve
+from lenscope.insight.mistakes import Evaluation
 
 if TYPE_CHECKING:
     from lenscope.config import TrainConfig
-    from lenscope.insight.mistakes import Evaluation
+    from lenscope.insight.reconstructions import Reconstructions
     from lenscope.runs.run import Run
 
-NETWORKS = {"lenet": "LeNet", "lenet1998": "LeNet-5 of 1998"}
+NETWORKS = {
+    "lenet": "LeNet",
+    "lenet1998": "LeNet-5 of 1998",
+    "mlp": "fully connected network",
+    "autoencoder": "convolutional autoencoder",
+    "mlp-autoencoder": "stack of fully connected autoencoders",
+}
 STILL_FALLING = 0.02  # of the loss in the last epoch, from which on we say that it was not done
 
 
-def tell(run: Run, evaluation: Evaluation | None) -> str:
-    """What happened, in a few sentences."""
-    return " ".join(filter(None, (_learned(run, evaluation), how_it_ended(run), _still_learning(run))))
+def tell(run: Run, result: Evaluation | Reconstructions | None) -> str:
+    """What happened, in a few sentences; `result` is what was measured, of an autoencoder its reconstructions."""
+    if run.config.reconstructs:
+        learned = _returns(run, result)
+    else:
+        learned = _learned(run, result if isinstance(result, Evaluation) else None)
+    return " ".join(filter(None, (learned, how_it_ended(run), _still_learning(run))))
 
 
-def facts_of(run: Run, evaluation: Evaluation | None) -> list[tuple[str, str]]:
+def facts_of(run: Run, result: Evaluation | Reconstructions | None) -> list[tuple[str, str]]:
     """What one wants to know first, each with its name."""
     data, metrics = run.data, run.metrics
     speeds = metrics.images_per_second[np.isfinite(metrics.images_per_second)]
     return [
-        ("accuracy", _accuracy(run, evaluation)),
+        _outcome(run, result),
         ("data", f"{data.name}, {_counted(data.train_images, 'training image')}"),
         ("network", NETWORKS.get(run.config.network, run.config.network)),
         ("recipe", describe_recipe(run.config)),
@@ -80,6 +91,39 @@ def _learned(run: Run, evaluation: Evaluation | None) -> str:
     return f"A {network} {learned} to tell {classes} apart {course}{origin}{right}{guessing}."
 
 
+def _returns(run: Run, result: Evaluation | Reconstructions | None) -> str:
+    """The same of an autoencoder."""
+    data, epochs, network = run.data, _epochs_done(run), NETWORKS[run.config.network]
+    origin = f", beginning with the weights of {run.config.init_from}" if run.config.init_from else ""
+    error = f": {name_error(result.error)} on {len(result.errors):,} {result.shown}" if _is_returned(result) else ""
+    if not epochs:
+        return f"A {network} that has not finished an epoch on {data.name}{origin}{error}."
+    seconds = float(np.nansum(run.metrics.train_seconds))
+    how = str(run.config.autoencode)
+    task = "give its input back" if how == "none" else f"give its input back ({how})"
+    course = f"from {_counted(data.train_images, 'image')} of {data.name} in {_counted(epochs, 'epoch')}"
+    return f"A {network} learned to {task}, without labels, {course} ({seconds:.1f} s of training){origin}{error}."
+
+
+def _is_returned(result: Evaluation | Reconstructions | None) -> TypeGuard[Reconstructions]:
+    return result is not None and not isinstance(result, Evaluation)
+
+
+def name_error(error: float) -> str:
+    """A reconstruction error as it is written everywhere: the mean squared error of a pixel from 0 to 1."""
+    return f"reconstruction error {error:.4f}"
+
+
+def _outcome(run: Run, result: Evaluation | Reconstructions | None) -> tuple[str, str]:
+    """What came of it, with its name: the accuracy, or an autoencoder's error."""
+    if not run.config.reconstructs:
+        return "accuracy", _accuracy(run, result if isinstance(result, Evaluation) else None)
+    if _is_returned(result):
+        return "reconstruction error", f"{result.error:.4f} a pixel on {len(result.errors):,} {result.shown}"
+    part, error = run.metrics.rows()[-1].reconstruction if len(run.metrics) else (None, None)
+    return "reconstruction error", "not measured" if error is None else f"{error:.4f} a pixel on the {part} images"
+
+
 def _beats_guessing(evaluation: Evaluation) -> bool:
     """Whether it is surely better than to give the most frequent class each time."""
     most = float(np.bincount(evaluation.labels).max()) / len(evaluation.labels)
@@ -92,6 +136,8 @@ def _still_learning(run: Run) -> str:
     if run.status.state != "finished" or run.status.why or len(losses) < 2 or not losses[-2] > 0:
         return ""
     fell = 1 - losses[-1] / losses[-2]
+    if run.config.network == "mlp-autoencoder":  # whose two layers have losses of different things
+        return ""
     words = f"The training loss was still falling, by {100 * fell:.0f} % in the last epoch."
     return words if fell >= STILL_FALLING else ""
 

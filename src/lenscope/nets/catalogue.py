@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from lenscope.errors import RunError, unknown_name
+from lenscope.nets.autoencoder import Autoencoder
 from lenscope.nets.initialisation import initialise
 from lenscope.nets.lenet import LeNet
 from lenscope.nets.lenet1998 import LeNet1998, TableConvolution
+from lenscope.nets.mlp import Mlp, MlpAutoencoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,12 +21,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-Network = LeNet | LeNet1998
+    from lenscope.config import InitName
 
-NETWORKS: dict[str, type[Network]] = {"lenet": LeNet, "lenet1998": LeNet1998}
+Network = LeNet | LeNet1998 | Mlp | Autoencoder | MlpAutoencoder
+LeNets = LeNet | LeNet1998  # whose kernels can be switched off, and which the report runs in its page
+AutoencoderNetwork = Autoencoder | MlpAutoencoder
+
+NETWORKS: dict[str, type[Network]] = {
+    "lenet": LeNet,
+    "lenet1998": LeNet1998,
+    "mlp": Mlp,
+    "autoencoder": Autoencoder,
+    "mlp-autoencoder": MlpAutoencoder,
+}
 
 
-def build(name: str, channels: int, classes: int, seed: int) -> Network:
+def build(name: str, channels: int, classes: int, seed: int, init: InitName = "pytorch") -> Network:
     """A network with its initial weights, on the CPU in float32; torch's generators stay as they are.
 
     Args:
@@ -32,15 +44,17 @@ def build(name: str, channels: int, classes: int, seed: int) -> Network:
         channels: channels of an image.
         classes: how many classes to tell apart.
         seed: decides the initial weights.
+        init: how they are drawn; see `initialise`.
 
     Raises:
-        UsageError: nobody knows the name; the nearest known one is suggested.
+        UsageError: nobody knows the name, and the nearest known one is suggested; or a network that has initial weights
+            of its own.
     """
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
     with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own, which are replaced
         network = NETWORKS[name](channels, classes)
-    initialise(network, seed)
+    initialise(network, seed, init)
     return network
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lenscope.nets.lenet import LeNet
 
 MANY = 100  # from this inner size on, MKL multiplies columns by gradients faster than gradients by columns
-_mask_into = torch.ops.aten.threshold_backward.grad_input  # the gradient where the ReLU let something through, else 0
+mask_into = torch.ops.aten.threshold_backward.grad_input  # the gradient where the ReLU let something through, else 0
 
 
 class LeNetPass:
@@ -43,9 +43,9 @@ class LeNetPass:
         self._zeros = next(iter(weights.values())).new_zeros
         channels, size = weights["conv1.weight"].shape[1], network.image_size
         self._pixels = self._zeros(size, channels, size, count)
-        self._block1 = _ConvReluPool(self._pixels, weights["conv1.weight"], weights["conv1.bias"])
+        self._block1 = ConvReluPool(self._pixels, weights["conv1.weight"], weights["conv1.bias"])
         pad = weights["conv2.weight"].shape[2] - 1 if gradients else 0
-        self._block2 = _ConvReluPool(self._block1.out, weights["conv2.weight"], weights["conv2.bias"], pad)
+        self._block2 = ConvReluPool(self._block1.out, weights["conv2.weight"], weights["conv2.bias"], pad)
         self._features = self._block2.out.permute(3, 1, 0, 2)  # (N, 16, 5, 5), batch last in memory
         self._dense = [(weights[f"{name}.weight"], weights[f"{name}.bias"]) for name in ("fc1", "fc2", "fc3")]
         self._inputs = self._zeros(self._features.shape)
@@ -103,10 +103,10 @@ class LeNetPass:
             torch.mm(gradient, weight, out=self._value_gradients[place])
             if place:
                 below = self._value_gradients[place]
-                _mask_into(below, self._values[place], 0, grad_input=below)
+                mask_into(below, self._values[place], 0, grad_input=below)
 
 
-class _ConvReluPool:
+class ConvReluPool:
     """Convolution, ReLU and 2×2 max-pool on (height, channels, width, images), and the gradients of it.
 
     Needs even output sizes and an odd kernel width.
@@ -139,6 +139,7 @@ class _ConvReluPool:
         self.out_gradient = torch.zeros_like(self.out)
 
     def forward(self) -> None:
+        """Make what comes out of what is in `source`."""
         self.columns.copy_(self.unfolded)
         by_row = self.weight.permute(0, 2, 1, 3)
         self.filters_left.copy_(by_row)
@@ -181,7 +182,7 @@ class _ConvReluPool:
     def backward(self) -> None:
         """Once after each `forward`: what that left becomes its own gradient, in place."""
         alive = self.out_gradient.view_as(self.pooled)
-        _mask_into(alive, self.pooled, 0, grad_input=alive)
+        mask_into(alive, self.pooled, 0, grad_input=alive)
         self.into_bias.add_(alive.sum((0, 2)))
         # Strictly greater: the first of equals wins, as in torch's max-pool.
         torch.gt(self.bottom, self.top, out=self.bottom).mul_(alive)

@@ -29,12 +29,19 @@ MANY = 40  # epochs, from which on a marker each would hide the line
 
 @dataclass(frozen=True, eq=False)
 class CurvesDisplay(Display):
-    """The two curves of a run side by side; a lecture's own points in grey where there are any."""
+    """The two curves of a run side by side; a lecture's own points in grey where there are any.
+
+    Of an autoencoder there is the loss alone.
+    """
 
     curves: Curves
 
     def draw(self) -> Figure:
         """A new figure."""
+        if self.curves.reconstructs:
+            figure = new_figure(6, 4.4, self.curves.title)
+            self.plot_loss(figure.subplots())
+            return figure
         figure = new_figure(10, 4.4, self.curves.title)
         left, right = figure.subplots(1, 2, sharex=True)
         self.plot_loss(left)
@@ -43,7 +50,9 @@ class CurvesDisplay(Display):
 
     def plot_loss(self, axes: Axes) -> None:
         """Draw the losses on existing axes."""
-        axes.set(title="Loss", xlabel="epoch", ylabel="negative log-likelihood (nats an image)")
+        error = {"title": "Mean squared error", "ylabel": "mean squared error a pixel (0 to 1)"}
+        loss = {"title": "Loss", "ylabel": "negative log-likelihood (nats an image)"}
+        axes.set(xlabel="epoch", **(error if self.curves.reconstructs else loss))
         _plot(axes, self.curves.loss)
         axes.set_ylim(bottom=0)
         _legend(axes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lenscope.insight.answers import is_centred
 from lenscope.insight.operators import FAMILIES, bank
+from lenscope.nets.catalogue import LeNets
 from lenscope.reports.program import network_program
 
 if TYPE_CHECKING:
@@ -30,29 +31,30 @@ POINTS = 500  # of a curve, and rows of its table
 
 
 def page_data(insight: Insight) -> dict[str, Any]:
-    """Everything that the page's scripts need; `look` and `mistakes` are None where there are no trained weights."""
+    """Everything that the page's scripts need; `look` and `mistakes` are None where the page runs no network."""
     classes = list(insight.run.data.classes)
     layers = [_layer(layer) for layer in insight.layers]
     page: dict[str, Any] = {"curves": _both_curves(insight), "layers": layers, "classes": classes}
     page |= {"images": None, "look": None, "mistakes": None}
-    if insight.measured is None or len(classes) > MOST_CLASSES:
+    if insight.measured is None or len(classes) > MOST_CLASSES or not isinstance(insight.measured.network, LeNets):
         return page
     chosen = ChosenImages(insight.measured)
     confusion = insight.measured.evaluation.confusion
     cells = [[int(label), int(answer), int(confusion[label, answer])] for label, answer in np.argwhere(confusion)]
     return page | {
         "images": chosen.as_json(),
-        "look": _look(insight.measured, chosen),
+        "look": _look(insight.measured, insight.measured.network, chosen),
         "mistakes": {"confusion": cells, "cells": chosen.cells, "worst": chosen.worst},
     }
 
 
-def _look(measured: Measured, chosen: ChosenImages) -> dict[str, Any]:
+def _look(measured: Measured, network: LeNets, chosen: ChosenImages) -> dict[str, Any]:
     """What the section needs that runs the network."""
     part, evaluation = measured.part, measured.evaluation
-    images, shown = measured.ablations.images, evaluation.shown
+    images = measured.ablations.images if measured.ablations else 0
+    shown = evaluation.shown
     return {
-        "network": network_program(measured.network, part.channels),
+        "network": network_program(network, part.channels),
         "sample": chosen.sample,
         "part": evaluation.part,
         "digits": is_centred(part.name, part.channels),
@@ -65,7 +67,9 @@ def comparison_data(insights: Sequence[Insight], names: Sequence[str]) -> dict[s
     runs = []
     for insight, name in zip(insights, names, strict=True):
         layers = [_weights(layer) | _first_scores(layer) for layer in insight.layers]
-        runs.append({"name": name, "curves": _both_curves(insight), "layers": layers})
+        returns = insight.run.config.reconstructs  # whose errors have no place among the losses of classifications
+        curves = {"loss": [], "accuracy": []} if returns else _both_curves(insight)
+        runs.append({"name": name, "curves": curves, "layers": layers})
     return {"runs": runs}
 
 

@@ -24,6 +24,7 @@ from lenscope.reports.sections import (
     describe_making,
     describe_shapes,
     note_on,
+    note_on_comparison,
 )
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ def render_report(insight: Insight) -> str:
     run, evaluation = insight.run, insight.evaluation
     page = Page("report", run.name, insight.sentence, SECTIONS, page_data(insight))
     return page.render(
-        facts=facts_of(run, evaluation),
+        facts=facts_of(run, insight.result),
         notes={section: note_on(section, insight) for section, _ in SECTIONS},
-        meanings=MEANINGS,
+        meanings=MEANINGS if insight.layers else {},
+        charts=not run.config.reconstructs,  # the page's name the loss of a classification
         learning=describe_learning(run),
         classes=describe_classes(evaluation),
         shapes=describe_shapes(run),
@@ -65,7 +67,7 @@ def render_comparison(insights: Sequence[Insight]) -> str:
     names = distinct_names(runs)
     sentence = f"{len(runs)} runs beside one another: {', '.join(names)}."
     page = Page("compare", " and ".join(names), sentence, COMPARED, comparison_data(insights, names))
-    return page.render(names=names, differences=compare_runs(runs))
+    return page.render(names=names, differences=compare_runs(runs), note=note_on_comparison(runs))
 
 
 def distinct_names(runs: Sequence[Run]) -> list[str]:

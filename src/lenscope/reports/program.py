@@ -10,7 +10,7 @@ from lenscope.nets.lenet import LeNet
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lenscope.nets.catalogue import Network
+    from lenscope.nets.catalogue import LeNets
 
 Layers = tuple[tuple[str, str, str | None], ...]
 
@@ -34,7 +34,7 @@ LENET1998: Layers = (
 )
 
 
-def network_program(network: Network, channels: int) -> dict[str, Any]:
+def network_program(network: LeNets, channels: int) -> dict[str, Any]:
     """Layers, weights (base64 of little-endian float32) and the range of the input, as `js/network.js` takes them."""
     tensors = dict(network.state_dict())
     if isinstance(network, LeNet):

@@ -9,13 +9,15 @@ import numpy as np
 
 from lenscope.insight import lecture
 from lenscope.insight.answers import is_centred
-from lenscope.insight.story import how_it_ended
-from lenscope.nets.catalogue import build
+from lenscope.insight.story import NETWORKS, how_it_ended
+from lenscope.nets.catalogue import LeNets, build
 from lenscope.nets.sizes import by
 from lenscope.nets.summary import summarise
 from lenscope.reports.data import MOST_CLASSES, POINTS, spread
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lenscope.insight.insight import Insight
     from lenscope.insight.intervals import Interval
     from lenscope.insight.mistakes import ClassScore, Evaluation
@@ -36,20 +38,37 @@ class Table:
 def note_on(section: str, insight: Insight) -> str:
     """What stands under a section's heading."""
     run, measured = insight.run, insight.measured
+    if section == "kernels" and not insight.layers:
+        return NO_KERNELS
+    if run.config.reconstructs and section in {"look", "mistakes"}:
+        return NO_CLASSES
+    if run.config.reconstructs and section == "learning":
+        return f"{RETURNS} {STACK}" if run.config.network == "mlp-autoencoder" else RETURNS
     if section in {"look", "mistakes"} and measured is None:
         return f"There are no trained weights of this run to show. {how_it_ended(run)}".strip()
     if section in {"look", "mistakes"} and len(run.data.classes) > MOST_CLASSES:
         return f"{len(run.data.classes):,} classes are too many for a page that carries all that it shows."
+    if section == "look" and measured is not None and not isinstance(measured.network, LeNets):
+        return f"The page runs a LeNet alone, and this is a {NETWORKS[run.config.network]}."
     if section == "look" and measured is not None:
         draws = " or draw one" if is_centred(measured.part.name, measured.part.channels) else ""
         return NOTES[section].format(draws=draws)
     if section == "mistakes" and measured is not None:
         evaluation = measured.evaluation
         total, wrong = len(evaluation.labels), len(evaluation.labels) - evaluation.right
-        return f"{wrong:,} of {total:,} {evaluation.shown} are wrong, {100 * wrong / total:.2f} %."
+        where = "" if isinstance(measured.network, LeNets) else f" {IN_PLOTS}"
+        return f"{wrong:,} of {total:,} {evaluation.shown} are wrong, {100 * wrong / total:.2f} %.{where}"
     if section == "learning" and lecture.is_lecture_experiment(run.config):
         return f"{NOTES[section]} {LECTURE}"
     return NOTES[section]
+
+
+def note_on_comparison(runs: Sequence[Run]) -> str:
+    """What is to be said of the curves of several runs, where some have none there or no kernels."""
+    left_out = [run.name for run in runs if run.config.reconstructs]
+    if not left_out:
+        return ""
+    return f" Of {', '.join(left_out)}, which learn without labels, the reconstruction error stands under Differences."
 
 
 NOTES = {
@@ -72,10 +91,24 @@ MEANINGS = {
     "score": "the largest absolute correlation, means removed, with a bank of templates in steps of 5 degrees: first "
     "derivatives of Gaussians and Sobel's operators, second derivatives of Gaussians, or Gabor functions; 1 is the "
     "same picture, whatever its contrast.",
-    "p, by chance": "the share of 9,999 random kernels, drawn as these were before training, whose best match scores "
-    "as high. For a difference it is a comparison and no test, since differences are smooth where images are; so it is "
-    "for a run that began with another's weights.",
+    "p, by chance": "the share of 9,999 random kernels, drawn as PyTorch draws initial weights, whose best match "
+    "scores as high. For a difference it is a comparison and no test, since differences are smooth where "
+    "images are; so it is for a run that began with another's weights.",
 }
+NO_KERNELS = "This network has no convolutions, so there are no kernels to show."
+NO_CLASSES = (
+    "An autoencoder names no classes. What it gives back of some images is in the run's plots/reconstructions.png."
+)
+IN_PLOTS = "The matrix and the worst of them are in the run's plots/confusion.png and plots/mistakes.png."
+RETURNS = (
+    "Epoch 0 is before training. The reconstruction error is the mean squared error of a pixel, 0 to 1, of clean images; "
+    "the training loss is the same of training images, with the noise and the penalties that the settings ask for. The "
+    "curves are in the run's plots/curves.png."
+)
+STACK = (
+    "The first half of the epochs trains layer 1, the second half layer 2, whose training loss is that of layer 1's code; "
+    "the reconstruction error is always that through both layers."
+)
 LECTURE = (
     "The rings are what the lecture prints, its losses multiplied by its batch size of 100: what it prints is the mean "
     "loss of an image divided by that."
@@ -86,23 +119,26 @@ def describe_learning(run: Run) -> Table:
     """A row an epoch, with the lecture's own figures where the recipe is its own; of very many epochs some."""
     every, own = run.metrics.rows(), lecture.is_lecture_experiment(run.config)
     rows = [every[place] for place in spread(len(every), POINTS)]
-    part = rows[-1].measured[0] if rows else None
-    measured = f"Accuracy is that on the {part} images; seconds are those of training and evaluation." if part else ""
+    returns = run.config.reconstructs
+    part = (rows[-1].reconstruction if returns else rows[-1].measured)[0] if rows else None
+    name = "reconstruction error" if returns else "accuracy"
+    measured = f"{name.capitalize()} is that on the {part} images; seconds are those of training and evaluation."
+    measured = measured if part else ""
     some = "" if len(rows) == len(every) else f" {len(rows):,} of {len(every):,} epochs; metrics.csv has all."
-    header = ("epoch", "training loss", "accuracy", "seconds", "images a second")
+    header = ("epoch", "training loss", name, "seconds", "images a second")
     return Table(
         caption=f"{measured}{some}".strip(),
         header=(*header, "the lecture's loss", "the lecture's accuracy") if own else header,
-        rows=tuple(_epoch(row) + (_lecture(row.epoch) if own else ()) for row in rows),
+        rows=tuple(_epoch(row, returns=returns) + (_lecture(row.epoch) if own else ()) for row in rows),
     )
 
 
-def _epoch(row: EpochMetrics) -> tuple[str, ...]:
+def _epoch(row: EpochMetrics, *, returns: bool) -> tuple[str, ...]:
     seconds = None if row.train_seconds is None else row.train_seconds + (row.evaluation_seconds or 0)
     return (
         f"{row.epoch:,}",
         cell(row.train_loss, "{:.4f}"),
-        cell(row.measured[1], "{:.2f} %", of=100),
+        cell(row.reconstruction[1], "{:.4f}") if returns else cell(row.measured[1], "{:.2f} %", of=100),
         cell(seconds, "{:.2f}"),
         cell(row.images_per_second, "{:,.0f}"),
     )

@@ -1,4 +1,4 @@
-"""The film: the convolution kernels at each snapshot, as fixed-size records.
+"""The film: the convolution kernels at each snapshot, as fixed-size records; none of a network without convolutions.
 
 `film.json` names the tensors and their shapes; a record of `film.bin` is the step as uint64, the values as float32
 (tensor after tensor, row-major) and the CRC32 of both, all little-endian.
@@ -60,7 +60,7 @@ def read_layout(text: bytes, source: str) -> Layout:
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise RunError(f"{source}: not a film's description; the run is broken") from None
     sound = all(len(shape) == 4 and all(0 < size <= LARGEST for size in shape) for shape in layout.values())
-    if not layout or not sound or sum(map(math.prod, layout.values())) > LARGEST:
+    if not sound or sum(map(math.prod, layout.values())) > LARGEST:
         raise RunError(f"{source}: shapes that no kernels have; expected (out, in, height, width) of each layer")
     return layout
 
@@ -90,6 +90,8 @@ def decode_film(content: bytes, layout: Layout, source: str) -> Film:
 
 
 def _by_layer(values: NDArray[np.float32], layout: Layout) -> dict[str, NDArray[np.float32]]:
+    if not layout:
+        return {}
     ends = np.cumsum([math.prod(shape) for shape in layout.values()])
     parts = np.split(values, ends[:-1], axis=1)
     return {name: part.reshape(-1, *shape) for (name, shape), part in zip(layout.items(), parts, strict=True)}

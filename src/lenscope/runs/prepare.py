@@ -11,7 +11,8 @@ import torch
 
 from lenscope.environment import describe_environment
 from lenscope.errors import UsageError
-from lenscope.nets.catalogue import build
+from lenscope.nets.autoencoder import Reconstructs
+from lenscope.nets.catalogue import NETWORKS, build
 from lenscope.runs.run import DataFacts, open_run
 from lenscope.training.fit import check_batch_size
 
@@ -32,7 +33,7 @@ class Prepared:
     Attributes:
         config: its settings.
         whole: the data at their own size, as loaded.
-        held: the same with the validation part held out.
+        held: the same with the validation part held out, and what is trained on of the rest.
         sized: the same at the network's size.
         network: with its initial weights.
     """
@@ -46,9 +47,9 @@ class Prepared:
 
 def prepare(config: TrainConfig, splits: Splits) -> Prepared:
     """All that an experiment begins with; raises UsageError for settings that do not fit the data."""
-    held = splits.hold_out(config.validation, config.seed)
+    held = splits.hold_out(config.validation, config.seed).keep(config.train_images, config.seed)
     check_batch_size(config, len(held.train))
-    network = build(config.network, held.train.channels, len(held.classes), config.seed)
+    network = build(config.network, held.train.channels, len(held.classes), config.seed, config.init)
     return Prepared(config, splits, held, held.resized(network.image_size), network)
 
 
@@ -59,11 +60,24 @@ def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:
 
 
 def start_from(source: str | None, network: Network) -> None:
-    """Give a network the trained weights of a run, if one is named; raises UsageError for what cannot be a start."""
+    """Give a network the trained weights of a run, if one is named; raises UsageError for what cannot be a start.
+
+    Of an autoencoder a network that names classes takes the layers that both have, and keeps its own initial weights
+    in the others. Else all tensors must agree.
+    """
     if source is None:
         return
-    weights = open_run(source).weights()
+    run = open_run(source)
+    weights = run.weights()
     own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if run.config.reconstructs and not isinstance(network, Reconstructs):
+        own = {name: shape for name, shape in own.items() if name in weights}
+        weights = {name: array for name, array in weights.items() if name in own}
+        if not own:
+            raise UsageError(
+                f"--init-from {source}: {_described(run.config.network)} has no layer of {_described(network)}; "
+                "choose an autoencoder for a lenet, an mlp-autoencoder for an mlp"
+            )
     theirs = {name: array.shape for name, array in weights.items()}
     if own != theirs:
         name, _ = min(own.items() ^ theirs.items())
@@ -74,7 +88,13 @@ def start_from(source: str | None, network: Network) -> None:
     broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
     if broken:
         raise UsageError(f"--init-from {source}: {broken[0]} is not finite; choose a run whose weights are")
-    network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
+    network.load_state_dict(dict(network.state_dict()) | tensors)
+
+
+def _described(network: str | Network) -> str:
+    name = network if isinstance(network, str) else next(key for key, kind in NETWORKS.items() if kind is type(network))
+    return f"an {name}" if name[0] in "aeiou" or name.startswith("mlp") else f"a {name}"
 
 
 @contextmanager

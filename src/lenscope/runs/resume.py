@@ -40,6 +40,11 @@ def settings_to_resume(path: Path, epochs: int | None = None) -> TrainConfig:
             f"--epochs {epochs}: the rates of {config.schedule} depend on how many epochs there are, {config.epochs} "
             "here; train anew, or with --init-from"
         )
+    if epochs is not None and epochs > config.epochs and config.network == "mlp-autoencoder":
+        raise ConfigError(
+            f"--epochs {epochs}: each layer of the {config.network} has half of the epochs, {config.epochs} here; "
+            "train anew, or with --init-from"
+        )
     if epochs in (None, config.epochs) and _finished(path):
         raise UsageError(f"{path}: is finished; with more --epochs than {config.epochs} it goes on")
     return config.with_settings(epochs=epochs or config.epochs)

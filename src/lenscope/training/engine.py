@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 
 class Score(NamedTuple):
-    """Mean negative log-likelihood an image in nats, and the fraction that is right."""
+    """Mean negative log-likelihood an image in nats, and the fraction that is right.
+
+    Of an autoencoder the mean squared error of a pixel, and no accuracy.
+    """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 class Engine(Protocol):

@@ -55,7 +55,8 @@ class Position:
 class EpochMetrics:
     """One row of metrics; a cell that does not apply is None.
 
-    Losses are mean negative log-likelihoods an image in nats, accuracies fractions in [0, 1]. Epoch 0 is the
+    Losses are mean negative log-likelihoods an image in nats, accuracies fractions in [0, 1]. An autoencoder's losses
+    are mean squared errors of a pixel, that of training with its penalties; it has no accuracies. Epoch 0 is the
     untrained network.
     """
 
@@ -79,6 +80,13 @@ class EpochMetrics:
         if self.validation_accuracy is not None:
             return "validation", self.validation_accuracy
         return None, None
+
+    @property
+    def reconstruction(self) -> tuple[str | None, float | None]:
+        """Of an autoencoder, the part that the error to show is of, and it: test, else validation."""
+        if self.test_loss is not None:
+            return "test", self.test_loss
+        return ("validation", self.validation_loss) if self.validation_loss is not None else (None, None)
 
 
 @dataclass(frozen=True, eq=False)

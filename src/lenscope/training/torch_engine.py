@@ -11,35 +11,37 @@ import numpy as np
 import torch
 
 from lenscope.errors import RunError, UsageError
+from lenscope.nets.autoencoder import Reconstructs
 from lenscope.nets.catalogue import convolutions, load_weights
-from lenscope.nets.lenet import LeNet
-from lenscope.nets.lenet_pass import LeNetPass
-from lenscope.training.device_steps import PART, Learner, add_gradients, capture_graph, scaled
-from lenscope.training.engine import Score
+from lenscope.training.classification import Classification
+from lenscope.training.device_steps import PART, Learner, capture_graph, scaled
 from lenscope.training.events import State
 from lenscope.training.nonfinite import UNKNOWN, first_broken_weight, first_non_finite
+from lenscope.training.objective import Batch
 from lenscope.training.optimizers import build_optimizer
+from lenscope.training.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from lenscope.config import DeviceName, TrainConfig
     from lenscope.data.dataset import Dataset
+    from lenscope.nets.catalogue import AutoencoderNetwork
     from lenscope.training.device_steps import Capture, Examples
+    from lenscope.training.engine import Score
     from lenscope.training.events import Weights
-
-    Passes = dict[tuple[int, bool], LeNetPass]  # by images, and whether with gradients
-
-EVALUATED = 100  # images at a time through the quick pass: the activations of more leave the cache
+    from lenscope.training.objective import Objective
 
 
 class TorchEngine:
     """Takes updates with PyTorch's autograd and fused optimisers.
 
-    A `LeNet` on a CPU goes through `LeNetPass` instead of autograd, for speed: hooks on its layers are not called.
-    With CUDA, steps are captured as graphs (see `device_steps`), and nothing but the losses comes back.
+    What the loss is, and how it is computed, is the objective's: a classification, or a reconstruction of what an
+    autoencoder gets. A `LeNet` on a CPU goes through `LeNetPass` instead of autograd, for speed: hooks on its layers
+    are not called. With CUDA, a classification's steps are captured as graphs (see `device_steps`), and nothing but the
+    losses comes back.
 
     Args:
         network: its parameters are trained in place.
@@ -73,8 +75,9 @@ class TorchEngine:
         self._before_update = self._weights.detach().clone()
         self._good = self._weights.detach().clone()
         self._optimizer = build_optimizer(config, [self._weights])
-        self._passes: Passes = {}
-        capture = capture or choose_capture(self._device)
+        self._objective = _objective(self.network, config)
+        self._epoch = 0
+        capture = (capture or choose_capture(self._device)) if self._objective.captured else None
         learner = (self.network, self._weights, self._before_update, self._optimizer)
         self._learner = Learner(*learner, capture) if capture else None
 
@@ -87,6 +90,7 @@ class TorchEngine:
     ) -> NDArray[np.float32]:
         """Take one step a batch; see `Engine.run`."""
         self.network.train()
+        self._epoch = epoch
         if batches and not self._weights.isfinite().all():
             return self._refuse_weights()
         examples = partial(self._examples, epoch)
@@ -104,15 +108,7 @@ class TorchEngine:
         if dataset not in self._kept:
             self._kept[dataset] = _tensors(dataset, self._device)
         images, labels = self._kept[dataset]
-        losses, right, done = [], [], 0
-        for log_probabilities in _log_probabilities(self.network, images, self._passes):
-            look()
-            own = labels[done : done + len(log_probabilities)]
-            losses.append(-log_probabilities.gather(1, own[:, None]))
-            right.append(log_probabilities.argmax(1) == own)
-            done += len(own)
-        loss = torch.cat(losses).cpu().double().mean()  # not every GPU has float64
-        return Score(float(loss), int(torch.cat(right).sum()) / len(dataset))
+        return self._objective.score(images, labels, look)
 
     def weights(self) -> Weights:
         """A copy of the weights, named as in the network's state_dict."""
@@ -193,7 +189,7 @@ class TorchEngine:
         for part in torch.split(batch, PART):
             if stop():
                 return None
-            loss += self._add_gradients(*examples(part), 1 / len(batch))
+            loss += self._objective.add_gradients(Batch(*examples(part), int(part[0]), self._epoch), 1 / len(batch))
         return loss
 
     def _examples(self, epoch: int, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -204,14 +200,6 @@ class TorchEngine:
 
             images = augmented(images, indices, how, self._config.seed, epoch)
         return images, self._labels.index_select(0, indices)
-
-    def _add_gradients(self, images: torch.Tensor, labels: torch.Tensor, share: float) -> float:
-        """Add the gradients of the images' summed loss times `share`; returns that share of the loss."""
-        if _has_pass(self.network):
-            quick = _kept_pass(self.network, len(images), self._passes, gradients=True)
-            quick.log_probabilities(images)
-            return quick.add_gradients(labels, share)
-        return add_gradients(self.network, images, labels, share).item()
 
     def _refuse_weights(self) -> NDArray[np.float32]:
         """Go back to what the last call left, where somebody else has put what is not finite into the weights."""
@@ -229,7 +217,10 @@ class TorchEngine:
         self._before_update.copy_(self._weights)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        fixed = [(parameter, parameter.clone()) for parameter in self._objective.fixed(self._epoch)]
         self._optimizer.step()
+        for parameter, before in fixed:  # momentum and weight decay move what has no gradient
+            parameter.copy_(before)
 
     @torch.no_grad()
     def _refuse(self, batch: torch.Tensor, examples: Examples, *, keep: bool) -> float:
@@ -238,6 +229,13 @@ class TorchEngine:
         if not keep:
             self._weights.copy_(self._before_update)
         return math.nan
+
+
+def _objective(network: torch.nn.Module, config: TrainConfig) -> Objective:
+    """What a network is trained for: classes, unless it says that it gives back what it gets."""
+    if isinstance(network, Reconstructs):
+        return Reconstruction(cast("AutoencoderNetwork", network), config)
+    return Classification(network)
 
 
 def choose_device(name: DeviceName) -> torch.device:
@@ -259,31 +257,8 @@ def choose_capture(device: torch.device) -> Capture | None:
 def predict_log_probabilities(network: torch.nn.Module, dataset: Dataset) -> NDArray[np.float32]:
     """What a network says of each image: log-probabilities, float32, shape (N, classes)."""
     images, _ = _tensors(dataset, next(network.parameters()).device)
-    return np.concatenate([part.cpu().numpy().copy() for part in _log_probabilities(network, images, {})])
-
-
-@torch.no_grad()
-def _log_probabilities(network: torch.nn.Module, images: torch.Tensor, passes: Passes) -> Iterator[torch.Tensor]:
-    """Log-probabilities of images, a part at a time; each part may be overwritten by the next."""
-    network.eval()
-    quick = _has_pass(network)
-    for part in torch.split(images, EVALUATED if quick else PART):
-        if quick:
-            yield _kept_pass(network, len(part), passes, gradients=False).log_probabilities(part)
-        else:
-            yield network(scaled(part))
-
-
-def _has_pass(network: torch.nn.Module) -> bool:
-    """Whether there is a quicker way than autograd: for a LeNet on a CPU."""
-    return type(network) is LeNet and network.fc3.bias.device.type == "cpu"
-
-
-def _kept_pass(network: torch.nn.Module, count: int, passes: Passes, *, gradients: bool) -> LeNetPass:
-    """The pass for so many images, made where it is not there yet."""
-    if (count, gradients) not in passes:
-        passes[count, gradients] = LeNetPass(cast("LeNet", network), count, gradients=gradients)
-    return passes[count, gradients]
+    parts = Classification(network).log_probabilities(images)
+    return np.concatenate([part.cpu().numpy().copy() for part in parts])
 
 
 def _tensors(dataset: Dataset, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

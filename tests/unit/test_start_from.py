@@ -1,0 +1,73 @@
+"""A run that begins with what an autoencoder has learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lenscope.config import TrainConfig
+from lenscope.errors import UsageError
+from lenscope.nets.catalogue import build
+from lenscope.runs.prepare import start_from
+from lenscope.runs.record import record_run
+from lenscope.runs.replay import replay_run
+
+QUICK = {"epochs": 2, "batch_size": 20, "learning_rate": 1e-3, "device": "cpu"}
+PAIRS = [("autoencoder", "lenet", {"conv1", "conv2"}), ("mlp-autoencoder", "mlp", {"fc1", "fc2"})]
+
+
+@pytest.fixture(scope="module")
+def sources(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    return {
+        name: record_run(TrainConfig(**QUICK, network=name), tiny, folder / name)
+        for name in ("autoencoder", "mlp-autoencoder", "lenet")
+    }
+
+
+@pytest.mark.parametrize(("name", "target", "layers"), PAIRS)
+def test_the_layers_that_both_have_are_taken_and_the_rest_keeps_its_own(sources, name, target, layers) -> None:
+    network, fresh = build(target, 1, 10, 5, "he"), build(target, 1, 10, 5, "he").state_dict()
+    start_from(str(sources[name].path), network)
+    theirs = sources[name].weights()
+    for key, values in network.state_dict().items():
+        taken = key.split(".")[0] in layers
+        assert np.array_equal(values.numpy(), theirs[key] if taken else fresh[key].numpy())
+
+
+@pytest.mark.parametrize(("name", "target", "layers"), PAIRS)
+def test_a_run_from_there_is_an_ordinary_run(sources, tiny, tmp_path, name, target, layers) -> None:
+    source = sources[name]
+    config = TrainConfig(**QUICK, network=target, init_from=str(source.path), train_images=40)
+    run = record_run(config, tiny, tmp_path / "run")
+    initial = run.weights("initial")
+    assert all(np.array_equal(initial[f"{layer}.weight"], source.weights()[f"{layer}.weight"]) for layer in layers)
+    assert all(finding.sound for finding in replay_run(run, tiny))
+    assert np.isfinite(run.metrics.test_accuracy).all()
+
+
+def test_between_networks_of_one_kind_all_tensors_must_agree(sources) -> None:
+    network = build("autoencoder", 1, 10, 0)
+    start_from(str(sources["autoencoder"].path), network)
+    assert np.array_equal(network.back1.weight.detach().numpy(), sources["autoencoder"].weights()["back1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "says"),
+    [
+        ("autoencoder", ("mlp", 1), "an autoencoder has no layer of an mlp; choose an autoencoder for a lenet"),
+        ("autoencoder", ("lenet1998", 1), "an autoencoder has no layer of a lenet1998"),
+        (
+            "autoencoder",
+            ("lenet", 3),
+            r"conv1\.weight is \(6, 1, 5, 5\), expected \(6, 3, 5, 5\); choose a run",
+        ),
+        ("mlp-autoencoder", ("lenet", 1), r"fc1\.bias is \(400,\), expected \(120,\)"),
+        ("autoencoder", ("mlp-autoencoder", 1), r"expected"),
+        ("lenet", ("autoencoder", 1), r"expected"),
+    ],
+)
+def test_what_cannot_be_a_start_is_said(sources, source, target, says) -> None:
+    with pytest.raises(UsageError, match=says) as error:
+        start_from(str(sources[source].path), build(target[0], target[1], 10, 0))
+    assert "\n" not in str(error.value)
