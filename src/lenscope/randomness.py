@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     AUGMENT = 4
     CODES = 5
     RANDOM_KERNELS = 6
+    COLOURS = 7
 
 
 def random_words(seed: int, purpose: Purpose, epoch: int, count: int, index: int = 0) -> NDArray[np.uint64]:

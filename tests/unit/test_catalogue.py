@@ -4,18 +4,24 @@ import gzip
 import hashlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lenscope.data.catalogue import BUNDLED, CATALOGUE, Entry, find_entry
+from lenscope.data.catalogue import BUNDLED, CATALOGUE, find_entry
 from lenscope.errors import UsageError
+
+if TYPE_CHECKING:
+    from lenscope.data.entry import Entry
 
 ENTRIES = pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)
 
 
 def test_the_names() -> None:
     splits = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
-    assert list(CATALOGUE) == ["mnist", "fashion-mnist", "kmnist", "qmnist", *(f"emnist-{split}" for split in splits)]
+    assert list(CATALOGUE) == [
+        "mnist", "coloured-mnist", "fashion-mnist", "kmnist", "qmnist", *(f"emnist-{split}" for split in splits)
+    ]  # fmt: skip
 
 
 @ENTRIES
