@@ -4,6 +4,8 @@ Where the hashes come from. MNIST: computed from the copy that is bundled (packe
 as TensorFlow Datasets records them. Fashion-MNIST: the content as computed from Debian's package dataset-fashion-mnist,
 whose MD5s agree with those that others publish of the unpacked files; packed as TensorFlow Datasets records it. KMNIST
 and EMNIST's archive: as TensorFlow Datasets records them. QMNIST: the MD5s of its authors' loader in torchvision.
+CIFAR-10's archive: as TensorFlow Datasets records it; others state the same SHA-256 beside the MD5 that its site gives
+for this file, c32a1d4ab5d03f1284b67883e8d87530.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import string
 from dataclasses import replace
 from pathlib import Path
 
+from lenscope.data.cifar import CifarReader
 from lenscope.data.coloured import ColouredReader
 from lenscope.data.entry import DataFile, Entry
 from lenscope.data.idx_reader import IdxReader, Part
@@ -35,6 +38,11 @@ def _file(name: str, *packed: str, content: str = "") -> DataFile:
     """A file from the hexadecimal hashes of its packings and content; 32 digits are MD5, 64 are SHA-256."""
     hashes = tuple(f"{'md5' if len(known) == 32 else 'sha256'}:{known}" for known in packed)
     return DataFile(name, hashes, (f"sha256:{content}",) if content else ())
+
+
+def _plain(name: str, content: str) -> DataFile:
+    """A file that is read as it is published, from its SHA-256."""
+    return DataFile(name, content=(f"sha256:{content}",), gzipped=False)
 
 
 _MNIST = Entry(
@@ -236,5 +244,19 @@ def _emnist(split: str) -> Entry:
     )
 
 
+_CIFAR10 = Entry(
+    name="cifar-10",
+    title="CIFAR-10",
+    reader=CifarReader(
+        _plain("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")
+    ),
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    mirrors=("https://www.cs.toronto.edu/~kriz/",),
+    home="https://www.cs.toronto.edu/~kriz/cifar.html",
+    licence="none stated",
+    citation="A. Krizhevsky, Learning multiple layers of features from tiny images, technical report, University of "
+    "Toronto, 2009",
+)
+
 _EMNIST = tuple(_emnist(split) for split in _EMNIST_CLASSES)
-CATALOGUE = {entry.name: entry for entry in (_MNIST, _COLOURED, _FASHION, _KMNIST, _QMNIST, *_EMNIST)}
+CATALOGUE = {entry.name: entry for entry in (_MNIST, _COLOURED, _FASHION, _KMNIST, _QMNIST, *_EMNIST, _CIFAR10)}
