@@ -117,7 +117,8 @@ def to_colours(weights: NDArray[np.float32], low: float, high: float) -> NDArray
     With low = −high grey is zero; a weight raises its colour, or lowers it.
     """
     shares = (np.moveaxis(weights, -3, -1) - low) / ((high - low) or 1.0)
-    return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
+    colours: NDArray[np.uint8] = np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
+    return colours
 
 
 def put_image(axes: Axes, pixels: NDArray[Any], x: float, y: float, size: float, **options: Any) -> AxesImage:

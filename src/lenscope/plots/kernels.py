@@ -106,7 +106,7 @@ class KernelsDisplay(Display):
         _plot_tiles(axes, self.kernels.templates, y, {"cmap": DIVERGING, "norm": Normalize(-1, 1)}, parts_at=y)
         axes.text(-0.5 - GAP, y - side / 2 - GAP, "score\np, by chance", fontsize=size, ha="right", va="top")
         for (column, place), score in np.ndenumerate(scores):
-            words = "–" if np.isnan(score) else f"{score:.2f}\n{_p_value(p_values[column, place], short=part)}"
+            words = "–" if np.isnan(score) else f"{score:.2f}\n{_p_value(float(p_values[column, place]), short=part)}"
             x = COLUMN * column + (_part_x(place) if part else 0)
             axes.text(x, y - side / 2 - GAP, words, fontsize=size, ha="center", va="top")
         return y - side / 2 - LINES
