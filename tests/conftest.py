@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 import lenscope
+from lenscope.data.coloured import coloured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,23 @@ def tiny_run(tiny, tmp_path_factory) -> lenscope.Run:
     """A finished run of two epochs on `tiny`; not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     return lenscope.train(tiny, out=out, epochs=2, batch_size=20, progress=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_colour(tiny) -> Splits:
+    """The same images tinted and on coloured noise."""
+    train, test = (
+        replace(part, images=coloured(part.images, place), name="colour", _resized={})
+        for place, part in enumerate((tiny.train, tiny.test))
+    )
+    return replace(tiny, train=train, test=test)
+
+
+@pytest.fixture(scope="session")
+def colour_run(tiny_colour, tmp_path_factory) -> lenscope.Run:
+    """A finished run of two epochs on `tiny_colour`; not to be changed."""
+    out = tmp_path_factory.mktemp("runs") / "colour"
+    return lenscope.train(tiny_colour, out=out, epochs=2, batch_size=20, learning_rate=1e-3, progress=False)
 
 
 def plant_gradient(engine, name, change):

@@ -25,8 +25,9 @@ class Purpose(IntEnum):
     AUGMENT = 4
     CODES = 5
     RANDOM_KERNELS = 6
-    SUBSET = 7
-    NOISE = 8
+    COLOURS = 7
+    SUBSET = 8
+    NOISE = 9
 
 
 def random_words(seed: int, purpose: Purpose, epoch: int, count: int, index: int = 0) -> NDArray[np.uint64]:

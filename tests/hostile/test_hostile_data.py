@@ -97,7 +97,7 @@ def test_a_second_gzip_member_and_a_wrong_checksum_or_length_are_refused() -> No
 
 
 def test_every_flipped_bit_of_the_bundles_labels_is_caught(tmp_path: Path) -> None:
-    file = CATALOGUE["mnist"].test.labels
+    file = CATALOGUE["mnist"].files[3]
     raw = (BUNDLED / file.name).read_bytes()
     path = tmp_path / file.name
     # Bytes 3 to 9 of gzip are a note of its kind, time, level and system: the content stays the published one.
@@ -109,7 +109,7 @@ def test_every_flipped_bit_of_the_bundles_labels_is_caught(tmp_path: Path) -> No
 
 
 def test_a_cut_download_of_the_bundle_is_caught(tmp_path: Path) -> None:
-    file = CATALOGUE["mnist"].test.labels
+    file = CATALOGUE["mnist"].files[3]
     raw = (BUNDLED / file.name).read_bytes()
     for length in (3, 100, len(raw) - 1):
         (tmp_path / file.name).write_bytes(raw[:length])

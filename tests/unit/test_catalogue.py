@@ -4,32 +4,39 @@ import gzip
 import hashlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lenscope.data.catalogue import BUNDLED, CATALOGUE, Entry, find_entry
+from lenscope.data.catalogue import BUNDLED, CATALOGUE, find_entry
 from lenscope.errors import UsageError
+
+if TYPE_CHECKING:
+    from lenscope.data.entry import Entry
 
 ENTRIES = pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)
 
 
 def test_the_names() -> None:
     splits = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
-    assert list(CATALOGUE) == ["mnist", "fashion-mnist", "kmnist", "qmnist", *(f"emnist-{split}" for split in splits)]
+    assert list(CATALOGUE) == [
+        "mnist", "coloured-mnist", "fashion-mnist", "kmnist", "qmnist", *(f"emnist-{split}" for split in splits),
+        "cifar-10",
+    ]  # fmt: skip
 
 
 @ENTRIES
 def test_every_address_is_https_and_everything_is_told(entry: Entry) -> None:
     assert entry.mirrors
     assert all(mirror.startswith("https://") for mirror in entry.mirrors)
-    for text in (entry.title, entry.licence, entry.citation, entry.home, entry.torchvision):
+    for text in (entry.title, entry.licence, entry.citation, entry.home):
         assert text
 
 
 @ENTRIES
 def test_every_download_has_a_hash(entry: Entry) -> None:
     for file in (entry.archive,) if entry.archive else entry.files:
-        assert file.packed
+        assert file.published
         for known in (*file.packed, *file.content):
             assert re.fullmatch(r"sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", known)
 

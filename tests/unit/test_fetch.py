@@ -15,8 +15,10 @@ import requests
 
 from fixtures_data import write_idx_folder
 from lenscope.data import catalogue, fetch
-from lenscope.data.catalogue import BUNDLED, CATALOGUE, DataFile, Part
+from lenscope.data.catalogue import BUNDLED, CATALOGUE
+from lenscope.data.entry import DataFile
 from lenscope.data.idx import encode_idx
+from lenscope.data.idx_reader import IdxReader, Part
 from lenscope.errors import DataError, IntegrityError, UsageError
 
 ONE, TWO = "https://one.example/", "https://two.example/"
@@ -63,7 +65,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         ]
         parts.append(Part(*known))
     tiny = replace(
-        CATALOGUE["mnist"], name="tiny", train=parts[0], test=parts[1], mirrors=(ONE, TWO), torchvision="Tiny"
+        CATALOGUE["mnist"], name="tiny", reader=IdxReader(*parts), mirrors=(ONE, TWO), torchvision="Tiny", bundled=False
     )
     monkeypatch.setitem(catalogue.CATALOGUE, "tiny", tiny)
     monkeypatch.setenv("LENSCOPE_CACHE", str(tmp_path / "cache"))
@@ -262,7 +264,7 @@ def test_the_message_of_a_wrong_hash(tmp_path: Path) -> None:
     path.write_bytes(b"\x1f\x8bx")
     got = hashlib.sha256(b"\x1f\x8bx").hexdigest()[:16]
     with pytest.raises(IntegrityError) as raised:
-        fetch.open_verified(path, CATALOGUE["mnist"].train.images, "mnist")
+        fetch.open_verified(path, CATALOGUE["mnist"].files[0], "mnist")
     assert str(raised.value) == (
         f"{path}: SHA-256 is {got}…, expected 440fcabf73cc546f… or 0b367032e93c5d0c…; "
         "delete the file and run 'lenscope data fetch mnist'"
@@ -275,11 +277,11 @@ def test_md5_is_compared_where_nothing_else_is_known(tmp_path: Path) -> None:
     good = DataFile("x", (f"md5:{hashlib.md5(raw, usedforsecurity=False).hexdigest()}",))
     assert len(fetch.open_verified(tmp_path / "x", good, "qmnist")) == 11
     with pytest.raises(IntegrityError, match=r"MD5 is .*, expected ed72d4157d28c017…"):
-        fetch.open_verified(tmp_path / "x", CATALOGUE["qmnist"].train.images, "qmnist")
+        fetch.open_verified(tmp_path / "x", CATALOGUE["qmnist"].files[0], "qmnist")
 
 
 def test_a_set_that_was_packed_anew_is_known_by_its_content(tmp_path: Path) -> None:
-    labels = CATALOGUE["mnist"].test.labels
+    labels = CATALOGUE["mnist"].files[3]
     content = gzip.decompress((BUNDLED / labels.name).read_bytes())
     (tmp_path / "packed").write_bytes(gzip.compress(content, 1, mtime=5))
     (tmp_path / "plain").write_bytes(content)
@@ -289,7 +291,7 @@ def test_a_set_that_was_packed_anew_is_known_by_its_content(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_one_changed_label_or_pixel_is_caught(packed: bool, tmp_path: Path) -> None:
-    for file in CATALOGUE["mnist"].test.labels, CATALOGUE["mnist"].test.images:
+    for file in CATALOGUE["mnist"].files[2:]:
         content = bytearray(gzip.decompress((BUNDLED / file.name).read_bytes()))
         content[777] ^= 1
         (tmp_path / "x").write_bytes(gzip.compress(content) if packed else content)

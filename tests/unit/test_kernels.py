@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-import lenscope
-from lenscope.data.dataset import Splits
 from lenscope.errors import UsageError
-from lenscope.insight.kernels import compare_kernels
+from lenscope.insight.kernels import compare_kernels, film_kernels, is_coloured
 from lenscope.runs.film import Film
 
 
@@ -50,14 +47,29 @@ def test_the_scale_is_the_largest_magnitude_of_the_whole_layer(largest):
         assert isinstance(compare_kernels(run, "conv2", kernel).scale, float)
 
 
-def test_of_a_colour_image_conv1_shows_the_channels_of_one_kernel(tiny, tmp_path):
-    colour = Splits(*(replace(part, images=np.repeat(part.images, 3, 1), name="colour", _resized={})
-                      for part in (tiny.train, tiny.test)))  # fmt: skip
-    run = lenscope.train(colour, out=tmp_path / "run", epochs=1, batch_size=30, device="cpu", progress=False)
-    kernels = compare_kernels(run, "conv1", 4)
-    assert kernels.labels == ("channel 0", "channel 1", "channel 2")
-    assert kernels.title == "kernel 4 of 6, its input channels"
-    np.testing.assert_array_equal(kernels.trained, run.weights()["conv1.weight"][4])
+def test_of_colour_images_conv1_is_its_kernels_with_three_parts(colour_run):
+    kernels = compare_kernels(colour_run, "conv1")
+    assert kernels.coloured
+    assert kernels.labels == tuple(f"kernel {number}" for number in range(6))
+    assert kernels.title == "each kernel, in colour and by channel"
+    np.testing.assert_array_equal(kernels.trained, colour_run.weights()["conv1.weight"])
+    assert kernels.match.scores.shape == (6, 3)
+    assert kernels.templates.shape == (6, 3, 5, 5)
+    assert np.abs(kernels.templates).max((2, 3)).tolist() == [[1, 1, 1]] * 6
+    centred = kernels.trained - kernels.trained.mean((2, 3), keepdims=True)
+    assert ((kernels.templates * centred).sum((2, 3)) > 0).all()  # each with its own part's sign
+
+
+def test_the_film_of_colour_images_shows_the_same_kernels(colour_run):
+    film = film_kernels(colour_run)
+    assert film.frames.shape[1:] == (6, 3, 5, 5)
+    np.testing.assert_array_equal(film.frames[-1], compare_kernels(colour_run).trained)
+
+
+def test_a_later_layer_of_three_channels_is_not_in_colour(colour_run):
+    assert not compare_kernels(colour_run, "conv2").coloured
+    assert not is_coloured("conv2", 3)
+    assert not is_coloured("conv1", 1)
 
 
 def test_a_layer_that_is_not_there_is_named_with_those_that_are(tiny_run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import matplotlib as mpl
@@ -27,7 +28,7 @@ from lenscope.plots.bench import BenchDisplay
 from lenscope.plots.chart import ChartDisplay
 from lenscope.plots.curves import CurvesDisplay
 from lenscope.plots.digit import PreparationDisplay
-from lenscope.plots.display import DPI, STYLE, put_image, short
+from lenscope.plots.display import DPI, STYLE, put_image, short, to_colours
 from lenscope.plots.kernels import KernelsDisplay
 from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
 from lenscope.runs.metrics import Metrics
@@ -63,6 +64,16 @@ def kernels(style, layer="conv1", tiles=6):
     title = "each kernel" if layer == "conv1" and tiles == 6 else f"kernel 15 of {tiles}, its input channels"
     labels = tuple(f"kernel {number}" for number in range(tiles))
     return KernelsDisplay(Kernels(layer, title, labels, initial, trained, scale), style)
+
+
+def coloured_kernels(style="lenscope", tiles=6, scale=None):
+    random = np.random.default_rng(6)
+    initial = random.uniform(-0.12, 0.12, (tiles, 3, 5, 5)).astype(np.float32)
+    trained = initial + random.normal(0, 0.08, initial.shape).astype(np.float32)
+    largest = float(max(np.abs(values).max() for values in (initial, trained, trained - initial)))
+    labels = tuple(f"kernel {number}" for number in range(tiles))
+    title = "each kernel, in colour and by channel"
+    return KernelsDisplay(Kernels("conv1", title, labels, initial, trained, scale or largest), style)
 
 
 def evaluation(classes, images=2000, wrong=0.2, name="mnist"):
@@ -145,8 +156,9 @@ DISPLAYS = {
     "conv1 as the lecture": lambda: kernels("lecture"),
     "conv2": lambda: kernels("lenscope", "conv2"),
     "conv2 as the lecture": lambda: kernels("lecture", "conv2"),
-    "conv1 of colour": lambda: kernels("lenscope", tiles=3),
-    "conv1 of colour as the lecture": lambda: kernels("lecture", tiles=3),
+    "conv1 of colour": coloured_kernels,
+    "conv1 of colour as the lecture": lambda: coloured_kernels("lecture"),
+    "conv1 of colour, 4 kernels": lambda: coloured_kernels(tiles=4),
     "confusion of 2": lambda: ConfusionDisplay(evaluation(("cat", "dog"))),
     "confusion of 2 long": lambda: ConfusionDisplay(evaluation(LONG[:2], name="a-folder-of-dogs-with-a-long-name")),
     "confusion of 10": lambda: ConfusionDisplay(evaluation(DIGITS, 10_000, 0.02)),
@@ -308,6 +320,41 @@ def test_under_each_kernel_stand_the_score_and_what_chance_gives():
     assert "–" in words
     assert np.abs(own.templates[0]).max() == 1
     assert (own.templates[1] == 0).all()
+
+
+@pytest.mark.parametrize("style", ["lenscope", "lecture"])
+def test_kernels_of_three_colours_are_drawn_in_colour_and_by_channel(style):
+    display = coloured_kernels(style)
+    own, images = display.kernels, display.figure().axes[0].images
+    sign = 1 if style == "lenscope" else -1
+    for row, weights in enumerate((own.initial, own.trained, sign * own.difference)):
+        low, high = (-own.scale, own.scale) if style == "lenscope" else (weights.min(), weights.max())
+        drawn = images[24 * row : 24 * (row + 1)]
+        for kernel, shown in enumerate(drawn[::4]):
+            expected = 255 * (weights[kernel].transpose(1, 2, 0) - low) / (high - low)
+            assert np.abs(shown.get_array() - expected).max() <= 0.5001
+        parts = np.array([image.get_array() for place, image in enumerate(drawn) if place % 4])
+        np.testing.assert_array_equal(parts.reshape(weights.shape), weights)
+        assert {(image.norm.vmin, image.norm.vmax) for place, image in enumerate(drawn) if place % 4} == {(low, high)}
+    if style == "lenscope":
+        matched = np.array([image.get_array() for image in images[72:]])
+        np.testing.assert_array_equal(matched.reshape(own.trained.shape), own.templates)
+
+
+def test_in_colour_no_weight_is_grey_and_each_channel_has_its_own_colour():
+    weights = np.zeros((3, 2, 2), np.float32)
+    weights[0, 0, 1], weights[1, 1, 0], weights[2, 1, 1] = 2, -2, 9
+    assert to_colours(weights, -2, 2).tolist() == [
+        [[128, 128, 128], [255, 128, 128]],
+        [[128, 0, 128], [128, 128, 255]],
+    ]
+    assert (to_colours(weights * 0, 0, 0) == 0).all()  # a layer that is 0 everywhere
+
+
+def test_little_p_values_lose_their_nought_where_there_is_little_room():
+    words = [text.get_text() for text in coloured_kernels().figure().axes[0].texts]
+    scores = [word for word in words if re.fullmatch(r"0\.\d\d\n(\.\d{3}|<\.001)", word)]
+    assert len(scores) == 18
 
 
 def test_the_lectures_kernels_are_initial_minus_trained_each_row_stretched():

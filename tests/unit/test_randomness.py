@@ -73,7 +73,7 @@ def test_equal_words_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_purposes_keep_their_numbers() -> None:
     assert {purpose.name: int(purpose) for purpose in Purpose} == {
         "WEIGHTS": 1, "ORDER": 2, "SPLIT": 3, "AUGMENT": 4, "CODES": 5, "RANDOM_KERNELS": 6,
-        "SUBSET": 7, "NOISE": 8,
+        "COLOURS": 7, "SUBSET": 8, "NOISE": 9,
     }  # fmt: skip
 
 

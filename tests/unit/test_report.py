@@ -251,6 +251,31 @@ def test_the_film_moves_from_the_start_to_the_end_in_exact_colours(tiny_run, tmp
     assert np.abs(middles - printed).max() <= 4  # of 255, as 253 levels have it
 
 
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_the_film_of_colour_images_is_in_colour_with_exact_parts(colour_run, tmp_path, ending) -> None:
+    import matplotlib as mpl
+    from PIL import Image
+
+    path = lenscope.film(colour_run, out=tmp_path / f"film{ending}")
+    with Image.open(path) as film:
+        film.seek(film.n_frames - 1)
+        shown = np.asarray(film.convert("RGB")).astype(int)
+    frames = colour_run.film.kernels["conv1"]
+    scale = max(np.abs(frames[0]).max(), np.abs(frames[-1]).max(), np.abs(frames[-1] - frames[0]).max())
+    at = np.arange(5)
+    for row, weights in ((0, frames[-1][4]), (1, frames[-1][4] - frames[0][4])):
+        top, left = 84 + row * (120 + 6 + 36 + 10), 130 + 4 * 130
+        tile = shown[np.ix_(top + 12 + 24 * at, left + 12 + 24 * at)]
+        expected = 127.5 + 127.5 * weights.transpose(1, 2, 0) / scale
+        assert np.abs(tile - expected).max() <= 32  # the nearest of 180 colours
+        assert np.abs(tile - expected).mean() <= 8
+        inside = (36 * (2 * at + 1)) // 10
+        for channel in range(3):
+            part = shown[np.ix_(top + 126 + inside, left + 42 * channel + inside)]
+            printed = 255 * mpl.colormaps["RdBu_r"](weights[channel] / scale / 2 + 0.5)[..., :3]
+            assert np.abs(part - printed).max() <= 8  # as 73 levels have it
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"layer": "conv3"}, "unknown layer 'conv3'"),
     ({"layer": "conv2", "kernel": 16}, "--kernel 16: conv2 has 16 kernels"),

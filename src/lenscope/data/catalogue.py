@@ -4,83 +4,23 @@ Where the hashes come from. MNIST: computed from the copy that is bundled (packe
 as TensorFlow Datasets records them. Fashion-MNIST: the content as computed from Debian's package dataset-fashion-mnist,
 whose MD5s agree with those that others publish of the unpacked files; packed as TensorFlow Datasets records it. KMNIST
 and EMNIST's archive: as TensorFlow Datasets records them. QMNIST: the MD5s of its authors' loader in torchvision.
+CIFAR-10's archive: as TensorFlow Datasets records it; others state the same SHA-256 beside the MD5 that its site gives
+for this file, c32a1d4ab5d03f1284b67883e8d87530.
 """
 
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+from lenscope.data.cifar import CifarReader
+from lenscope.data.coloured import ColouredReader
+from lenscope.data.entry import DataFile, Entry
+from lenscope.data.idx_reader import IdxReader, Part
 from lenscope.errors import unknown_name
 
-SHA256 = "sha256"
 BUNDLED = Path(__file__).parent / "bundled"
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """One published file.
-
-    Attributes:
-        name: its name as published, packed.
-        packed: the hash of each known packing, `algorithm:hexadecimal`, the publisher's first.
-        content: the hash of the unpacked content, `sha256:hexadecimal`; empty where it is not known.
-    """
-
-    name: str
-    packed: tuple[str, ...] = ()
-    content: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Part:
-    """The two files of a part: images and labels."""
-
-    images: DataFile
-    labels: DataFile
-
-
-@dataclass(frozen=True)
-class Entry:
-    """All that is known of a data set before its files are opened.
-
-    Attributes:
-        name: what users call it.
-        title: what its authors call it.
-        train: the files of the training part.
-        test: the files of the test part.
-        classes: the name of each class.
-        mirrors: https addresses below which the files lie, or of the archive, the first one first.
-        home: its authors' page.
-        licence: the licence of the data.
-        citation: how its authors are cited.
-        torchvision: the folder that torchvision keeps it in.
-        system_folders: where packages of operating systems put it.
-        archive: the zip archive that holds the files as `gzip/NAME`, if they are not published one by one.
-        first_label: the number of the first class in the files.
-        transposed: whether the files hold each image transposed.
-    """
-
-    name: str
-    title: str
-    train: Part
-    test: Part
-    classes: tuple[str, ...]
-    mirrors: tuple[str, ...]
-    home: str
-    licence: str
-    citation: str
-    torchvision: str
-    system_folders: tuple[Path, ...] = ()
-    archive: DataFile | None = None
-    first_label: int = 0
-    transposed: bool = False
-
-    @property
-    def files(self) -> tuple[DataFile, ...]:
-        """The four files."""
-        return (self.train.images, self.train.labels, self.test.images, self.test.labels)
 
 
 def find_entry(name: str) -> Entry:
@@ -100,35 +40,42 @@ def _file(name: str, *packed: str, content: str = "") -> DataFile:
     return DataFile(name, hashes, (f"sha256:{content}",) if content else ())
 
 
+def _plain(name: str, content: str) -> DataFile:
+    """A file that is read as it is published, from its SHA-256."""
+    return DataFile(name, content=(f"sha256:{content}",), gzipped=False)
+
+
 _MNIST = Entry(
     name="mnist",
     title="MNIST",
-    train=Part(
-        _file(
-            "train-images-idx3-ubyte.gz",
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971",
-            content="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    reader=IdxReader(
+        train=Part(
+            _file(
+                "train-images-idx3-ubyte.gz",
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971",
+                content="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            ),
+            _file(
+                "train-labels-idx1-ubyte.gz",
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "1787548bbe0bff1ec2ecdc0ef292b02df999e2d1a6002d27500982c652b17203",
+                content="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            ),
         ),
-        _file(
-            "train-labels-idx1-ubyte.gz",
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            "1787548bbe0bff1ec2ecdc0ef292b02df999e2d1a6002d27500982c652b17203",
-            content="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        ),
-    ),
-    test=Part(
-        _file(
-            "t10k-images-idx3-ubyte.gz",
-            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            "1a1a05eab793c14bb050b398624a11b0ffd1a2953baed553b1b9bd079e2a20be",
-            content="0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        ),
-        _file(
-            "t10k-labels-idx1-ubyte.gz",
-            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
-            content="ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        test=Part(
+            _file(
+                "t10k-images-idx3-ubyte.gz",
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "1a1a05eab793c14bb050b398624a11b0ffd1a2953baed553b1b9bd079e2a20be",
+                content="0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            _file(
+                "t10k-labels-idx1-ubyte.gz",
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
+                content="ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
         ),
     ),
     classes=_DIGITS,
@@ -141,33 +88,45 @@ _MNIST = Entry(
     citation="Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, Gradient-based learning applied to document recognition, "
     "Proceedings of the IEEE 86(11), 2278–2324, 1998",
     torchvision="MNIST",
+    bundled=True,
+)
+
+_COLOURED = replace(
+    _MNIST,
+    name="coloured-mnist",
+    title="Coloured MNIST",
+    reader=ColouredReader(_MNIST.reader),
+    licence="CC BY-SA 3.0 (derived from MNIST)",
+    citation=f"made by Lenscope, each digit tinted and on coloured noise, from MNIST: {_MNIST.citation}",
 )
 
 _FASHION = Entry(
     name="fashion-mnist",
     title="Fashion-MNIST",
-    train=Part(
-        _file(
-            "train-images-idx3-ubyte.gz",
-            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-            content="c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    reader=IdxReader(
+        train=Part(
+            _file(
+                "train-images-idx3-ubyte.gz",
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                content="c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            ),
+            _file(
+                "train-labels-idx1-ubyte.gz",
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                content="bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            ),
         ),
-        _file(
-            "train-labels-idx1-ubyte.gz",
-            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-            content="bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        ),
-    ),
-    test=Part(
-        _file(
-            "t10k-images-idx3-ubyte.gz",
-            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-            content="5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        ),
-        _file(
-            "t10k-labels-idx1-ubyte.gz",
-            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-            content="0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        test=Part(
+            _file(
+                "t10k-images-idx3-ubyte.gz",
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                content="5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            ),
+            _file(
+                "t10k-labels-idx1-ubyte.gz",
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                content="0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ),
         ),
     ),
     classes=(
@@ -197,13 +156,15 @@ _FASHION = Entry(
 _KMNIST = Entry(
     name="kmnist",
     title="Kuzushiji-MNIST",
-    train=Part(
-        _file("train-images-idx3-ubyte.gz", "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4"),
-        _file("train-labels-idx1-ubyte.gz", "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17"),
-    ),
-    test=Part(
-        _file("t10k-images-idx3-ubyte.gz", "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5"),
-        _file("t10k-labels-idx1-ubyte.gz", "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c"),
+    reader=IdxReader(
+        train=Part(
+            _file("train-images-idx3-ubyte.gz", "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4"),
+            _file("train-labels-idx1-ubyte.gz", "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17"),
+        ),
+        test=Part(
+            _file("t10k-images-idx3-ubyte.gz", "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5"),
+            _file("t10k-labels-idx1-ubyte.gz", "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c"),
+        ),
     ),
     classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
     mirrors=("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
@@ -219,13 +180,15 @@ _KMNIST = Entry(
 _QMNIST = Entry(
     name="qmnist",
     title="QMNIST",
-    train=Part(
-        _file("qmnist-train-images-idx3-ubyte.gz", "ed72d4157d28c017586c42bc6afe6370"),
-        _file("qmnist-train-labels-idx2-int.gz", "0058f8dd561b90ffdd0f734c6a30e5e4"),
-    ),
-    test=Part(
-        _file("qmnist-test-images-idx3-ubyte.gz", "1394631089c404de565df7b7aeaf9412"),
-        _file("qmnist-test-labels-idx2-int.gz", "5b5b05890a5e13444e108efe57b788aa"),
+    reader=IdxReader(
+        train=Part(
+            _file("qmnist-train-images-idx3-ubyte.gz", "ed72d4157d28c017586c42bc6afe6370"),
+            _file("qmnist-train-labels-idx2-int.gz", "0058f8dd561b90ffdd0f734c6a30e5e4"),
+        ),
+        test=Part(
+            _file("qmnist-test-images-idx3-ubyte.gz", "1394631089c404de565df7b7aeaf9412"),
+            _file("qmnist-test-labels-idx2-int.gz", "5b5b05890a5e13444e108efe57b788aa"),
+        ),
     ),
     classes=_DIGITS,
     mirrors=(
@@ -261,8 +224,12 @@ def _emnist(split: str) -> Entry:
     return Entry(
         name=f"emnist-{split}",
         title=f"EMNIST {split}",
-        train=_emnist_part(split, "train"),
-        test=_emnist_part(split, "test"),
+        reader=IdxReader(
+            _emnist_part(split, "train"),
+            _emnist_part(split, "test"),
+            first_label=1 if split == "letters" else 0,
+            transposed=True,
+        ),
         classes=_EMNIST_CLASSES[split],
         mirrors=(
             "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
@@ -274,11 +241,22 @@ def _emnist(split: str) -> Entry:
         "letters, arXiv:1702.05373, 2017",
         torchvision="EMNIST",
         archive=_EMNIST_ARCHIVE,
-        first_label=1 if split == "letters" else 0,
-        transposed=True,
     )
 
 
-CATALOGUE = {
-    entry.name: entry for entry in (_MNIST, _FASHION, _KMNIST, _QMNIST, *(_emnist(split) for split in _EMNIST_CLASSES))
-}
+_CIFAR10 = Entry(
+    name="cifar-10",
+    title="CIFAR-10",
+    reader=CifarReader(
+        _plain("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")
+    ),
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    mirrors=("https://www.cs.toronto.edu/~kriz/",),
+    home="https://www.cs.toronto.edu/~kriz/cifar.html",
+    licence="none stated",
+    citation="A. Krizhevsky, Learning multiple layers of features from tiny images, technical report, University of "
+    "Toronto, 2009",
+)
+
+_EMNIST = tuple(_emnist(split) for split in _EMNIST_CLASSES)
+CATALOGUE = {entry.name: entry for entry in (_MNIST, _COLOURED, _FASHION, _KMNIST, _QMNIST, *_EMNIST, _CIFAR10)}

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from lenscope.data.catalogue import BUNDLED, SHA256, DataFile, Entry, find_entry
+from lenscope.data.catalogue import BUNDLED, find_entry
 from lenscope.data.idx import MAX_BYTES, is_gzip, read_bytes, unpack
 from lenscope.errors import DataError, IntegrityError, UsageError
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     import requests
 
+    from lenscope.data.entry import DataFile, Entry
+
+SHA256 = "sha256"
 # For connecting, and between two blocks of an answer.
 TIMEOUT_SECONDS = (10, 60)
 _BLOCK_BYTES = 2**20
@@ -68,7 +71,7 @@ def locate(name: str, data_dir: Path | None = None) -> dict[str, Path] | None:
     if data_dir is not None and not data_dir.is_dir():
         raise UsageError(f"{data_dir}: not a folder; --data-dir is the folder that holds the files of {entry.name}")
     for folder in _folders(entry, data_dir):
-        found = {file.name: find_file(folder, file.name) for file in entry.files}
+        found = {file.name: _find(folder, file) for file in entry.files}
         if all(found.values()):
             return {file: path for file, path in found.items() if path}
     return None
@@ -79,6 +82,12 @@ def find_file(folder: Path, name: str) -> Path | None:
     dotted = name.replace("-idx", ".idx")
     names = (name, dotted, name.removesuffix(".gz"), dotted.removesuffix(".gz"))
     return next((folder / each for each in names if (folder / each).is_file()), None)
+
+
+def _find(folder: Path, file: DataFile) -> Path | None:
+    if file.gzipped:
+        return find_file(folder, file.name)
+    return folder / file.name if (folder / file.name).is_file() else None
 
 
 def fetch(name: str, data_dir: Path | None = None) -> dict[str, Path]:
@@ -127,7 +136,7 @@ def verify(name: str, data_dir: Path | None = None) -> tuple[FileCheck, ...]:
 
 
 def open_verified(path: Path, file: DataFile, name: str) -> bytes:
-    """The unpacked content of a file, checked against the hashes that are known of it.
+    """The content of a file, unpacked where it is gzip, checked against the hashes that are known of it.
 
     A packing that nobody knows is welcome if the content's hash is known and right.
 
@@ -143,15 +152,19 @@ def open_verified(path: Path, file: DataFile, name: str) -> bytes:
     raw = read_bytes(path)
     expected = _expected(raw, file)
     if not expected or any(_digest(raw, known) == known for known in expected):
-        return unpack(raw, str(path))
+        return _unpacked(raw, path, file)
     with suppress(DataError):
-        content = unpack(raw, str(path))
+        content = _unpacked(raw, path, file)
         if _digest(content, SHA256) in file.content:
             return content
     raise IntegrityError(
         f"{path}: {_readable(_digest(raw, expected[0]))}, expected {' or '.join(_short(known) for known in expected)}; "
         f"delete the file and run 'lenscope data fetch {name}'"
     )
+
+
+def _unpacked(raw: bytes, path: Path, file: DataFile) -> bytes:
+    return unpack(raw, str(path)) if file.gzipped else raw
 
 
 def extract(archive: Path, member: str, target: Path) -> Path:
@@ -189,12 +202,14 @@ def _plain_member(file: zipfile.ZipFile, member: str) -> zipfile.ZipInfo:
 
 
 def _folders(entry: Entry, data_dir: Path | None) -> Iterator[Path]:
-    layout = Path(entry.torchvision, "raw")
+    layouts = [Path(entry.torchvision, "raw")] if entry.torchvision else []
     if data_dir is not None:
-        yield from (data_dir, data_dir / layout)
-    if entry.name == "mnist":
+        yield from (data_dir, *(data_dir / layout for layout in layouts))
+    if entry.bundled:
         yield BUNDLED
-    yield from (cache_folder() / entry.name, "data" / layout, layout, *entry.system_folders)
+    yield cache_folder() / entry.name
+    yield from (Path(base, layout) for base in ("data", "") for layout in layouts)
+    yield from entry.system_folders
 
 
 def _check(file: DataFile, path: Path | None, name: str) -> FileCheck:
@@ -209,7 +224,7 @@ def _check(file: DataFile, path: Path | None, name: str) -> FileCheck:
 
 
 def _expected(raw: bytes, file: DataFile) -> tuple[str, ...]:
-    return file.packed if is_gzip(raw) else file.content
+    return file.packed if file.gzipped and is_gzip(raw) else file.content
 
 
 def _download(file: DataFile, urls: Iterable[str], folder: Path) -> Path:
@@ -221,7 +236,7 @@ def _download(file: DataFile, urls: Iterable[str], folder: Path) -> Path:
     reasons = []
     for url in urls:
         try:
-            return Path(pooch.retrieve(url, file.packed[0], file.name, folder, downloader=download_https))
+            return Path(pooch.retrieve(url, file.published[0], file.name, folder, downloader=download_https))
         except requests.RequestException as error:
             reasons.append(f"{urlsplit(url).hostname} {_reason(error)}")
         except ValueError:  # pooch's for a wrong hash

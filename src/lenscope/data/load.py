@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lenscope.data.catalogue import CATALOGUE, Entry, Part, find_entry
+from lenscope.data.catalogue import CATALOGUE, find_entry
 from lenscope.data.dataset import Dataset, Splits
+from lenscope.data.entry import Opened
 from lenscope.data.fetch import fetch, find_file, locate, open_verified
 from lenscope.data.folder import LAYOUT, load_folder
-from lenscope.data.idx import check_images, check_labels, decode_idx, read_bytes, read_idx, unpack
+from lenscope.data.idx import check_images, check_labels, read_idx
 from lenscope.errors import DataError, UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from lenscope.data.entry import DataFile, Entry
 
 
 def load(name_or_path: str | Path, *, data_dir: str | Path | None = None, download: bool = True) -> Splits:
@@ -55,22 +54,15 @@ def _load_entry(entry: Entry, data_dir: Path | None, *, download: bool) -> Split
     paths = fetch(entry.name, data_dir) if download else locate(entry.name, data_dir)
     if not paths:
         raise DataError(f"{entry.name}: not on this computer; run 'lenscope data fetch {entry.name}' or use --data-dir")
-    return Splits(_entry_part(entry, entry.train, paths), test=_entry_part(entry, entry.test, paths))
 
+    def open_file(file: DataFile) -> Opened:
+        return Opened(open_verified(paths[file.name], file, entry.name), str(paths[file.name]))
 
-def _entry_part(entry: Entry, part: Part, paths: dict[str, Path]) -> Dataset:
-    images_path, labels_path = paths[part.images.name], paths[part.labels.name]
-    images = _images(open_verified(images_path, part.images, entry.name), images_path)
-    labels = decode_idx(
-        open_verified(labels_path, part.labels, entry.name), str(labels_path), dtypes=("uint8", "int32")
+    train, test = (
+        Dataset(images, labels, entry.classes, entry.name, source=entry.home, licence=entry.licence)
+        for images, labels in entry.reader.read(open_file, len(entry.classes))
     )
-    first_column = labels[:, 0] if labels.ndim == 2 else labels
-    numbers = first_column.astype(np.int64) - entry.first_label
-    check_labels(numbers, images, len(entry.classes), str(labels_path))
-    upright = np.ascontiguousarray(images.transpose(0, 2, 1)) if entry.transposed else images
-    return Dataset(
-        upright[:, None], numbers.astype(np.uint8), entry.classes, entry.name, source=entry.home, licence=entry.licence
-    )
+    return Splits(train, test=test)
 
 
 def _load_idx_folder(folder: Path) -> Splits:
@@ -82,16 +74,11 @@ def _load_idx_folder(folder: Path) -> Splits:
 
 def _idx_part(folder: Path, part: str, classes: tuple[str, ...]) -> Dataset:
     images_path, labels_path = (_required(folder, name) for name in _idx_names(part))
-    images, labels = _images(read_bytes(images_path), images_path), read_idx(labels_path)
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    check_images(images, str(images_path))
     classes = classes or tuple(str(number) for number in range(int(labels.max()) + 1))
     check_labels(labels, images, len(classes), str(labels_path))
     return Dataset(images[:, None], labels, classes, folder.resolve().name, source=str(folder.resolve()))
-
-
-def _images(raw: bytes, path: Path) -> NDArray[Any]:
-    images = decode_idx(unpack(raw, str(path)), str(path))
-    check_images(images, str(path))
-    return images
 
 
 def _idx_names(part: str) -> tuple[str, str]:

@@ -28,7 +28,8 @@ class Kernels:
         layer: such as `conv1`.
         title: what the row shows, in words.
         labels: what each tile is.
-        initial: before training; float32, shape (tiles, height, width).
+        initial: before training; float32, shape (tiles, height, width), or (tiles, 3, height, width) where each tile is
+            a kernel of three colours.
         trained: after it; the same shape.
         scale: the largest magnitude of a weight or a difference in the whole layer, so that all pictures of a layer
             share one zero-centred scale.
@@ -42,22 +43,27 @@ class Kernels:
     scale: float
 
     @property
+    def coloured(self) -> bool:
+        """Whether each tile has a red, a green and a blue part."""
+        return self.initial.ndim == 4
+
+    @property
     def difference(self) -> NDArray[np.float32]:
         """Trained minus initial; the lecture draws its negative."""
         return self.trained - self.initial
 
     @property
     def match(self) -> Match:
-        """What first derivative each trained tile resembles most, and how much; arrays of shape (tiles,)."""
+        """What first derivative each trained tile, or part, resembles most, and how much; of shape (tiles, …)."""
         return best_match(self.trained, "first")
 
     @property
     def templates(self) -> NDArray[np.float32]:
-        """Those derivatives with the tiles' signs, the largest weight 1, (tiles, height, width); 0 for a constant."""
+        """Those derivatives with the tiles' signs, the largest weight 1, shaped as `trained`; 0 for a constant."""
         match = self.match
-        found = bank(*self.trained.shape[1:], "first").templates[match.templates]
-        largest = np.abs(found).max((1, 2), keepdims=True)
-        own: NDArray[np.float32] = (found / largest * match.signs[:, None, None]).astype(np.float32)
+        found = bank(*self.trained.shape[-2:], "first").templates[match.templates]
+        largest = np.abs(found).max((-2, -1), keepdims=True)
+        own: NDArray[np.float32] = (found / largest * match.signs[..., None, None]).astype(np.float32)
         return own
 
 
@@ -71,7 +77,7 @@ class KernelFilm:
         labels: what each tile is.
         steps: after which each frame was taken; int64, shape (S,).
         epochs: the same in epochs; float64, shape (S,).
-        frames: float32, shape (S, tiles, height, width).
+        frames: float32, shape (S, tiles, height, width), or (S, tiles, 3, height, width) as in `Kernels`.
         scale: as in `Kernels`.
     """
 
@@ -89,8 +95,8 @@ def compare_kernels(run: Run, layer: str = "conv1", kernel: int = 0) -> Kernels:
 
     Args:
         run: a run with at least its first snapshot.
-        layer: `conv1`: each kernel is a tile (with three input channels, those of `kernel`); `conv2`: one kernel,
-            its input channels as tiles, as in the lecture.
+        layer: `conv1`: each kernel is a tile (of colour images with a red, a green and a blue part); `conv2`: one
+            kernel, its input channels as tiles, as in the lecture.
         kernel: which kernel of the layer where one is shown, from 0.
 
     Raises:
@@ -98,7 +104,7 @@ def compare_kernels(run: Run, layer: str = "conv1", kernel: int = 0) -> Kernels:
         RunError: a film that is missing or broken.
     """
     frames = _frames(run.film, layer)
-    row = _row(frames, layer, kernel)
+    row = _row(frames, layer, kernel, coloured=is_coloured(layer, frames.shape[2]))
     return Kernels(layer, row.title, row.labels, frames[0][row.tiles], frames[-1][row.tiles], common_scale(frames))
 
 
@@ -107,7 +113,7 @@ def film_kernels(run: Run, layer: str = "conv1", kernel: int = 0, most: int = 60
     film = run.film
     kept = choose_frames(film, most)
     frames = _frames(film, layer)
-    row = _row(frames, layer, kernel)
+    row = _row(frames, layer, kernel, coloured=is_coloured(layer, frames.shape[2]))
     epochs = film.steps[kept] / steps_per_epoch(run.config, run.data.train_images)
     moving = frames[kept][(slice(None), *row.tiles)]
     return KernelFilm(layer, row.title, row.labels, film.steps[kept], epochs, moving, common_scale(frames))
@@ -130,12 +136,18 @@ def _frames(film: Film, layer: str) -> NDArray[np.float32]:
     return film.kernels[layer]  # (S, out, in, h, w)
 
 
-def _row(frames: NDArray[np.float32], layer: str, kernel: int) -> _Row:
+def is_coloured(layer: str, inputs: int) -> bool:
+    """Whether the kernels of a layer look at red, green and blue: those of the first, of three input channels."""
+    return layer == "conv1" and inputs == 3
+
+
+def _row(frames: NDArray[np.float32], layer: str, kernel: int, *, coloured: bool) -> _Row:
     outputs, inputs = frames.shape[1:3]
     if not 0 <= kernel < outputs:
         raise UsageError(f"--kernel {kernel}: {layer} has {outputs} kernels, 0 to {outputs - 1}")
-    if inputs == 1:
-        return _Row("each kernel", tuple(f"kernel {k}" for k in range(outputs)), (slice(None), 0))
+    if inputs == 1 or coloured:
+        title = "each kernel, in colour and by channel" if coloured else "each kernel"
+        return _Row(title, tuple(f"kernel {k}" for k in range(outputs)), (slice(None), slice(None) if coloured else 0))
     labels = tuple(f"channel {channel}" for channel in range(inputs))
     return _Row(f"kernel {kernel} of {outputs}, its input channels", labels, (kernel, slice(None)))
 

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -108,6 +109,16 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 def short(name: str, letters: int) -> str:
     """A name cut to so many letters."""
     return name if len(name) <= letters else name[: letters - 1] + "…"
+
+
+def to_colours(weights: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """Kernels of three colours (…, 3, H, W) as pictures (…, H, W, 3): a channel's weight at low is 0, at high 255.
+
+    With low = −high grey is zero; a weight raises its colour, or lowers it.
+    """
+    shares = (np.moveaxis(weights, -3, -1) - low) / ((high - low) or 1.0)
+    colours: NDArray[np.uint8] = np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
+    return colours
 
 
 def put_image(axes: Axes, pixels: NDArray[Any], x: float, y: float, size: float, **options: Any) -> AxesImage:

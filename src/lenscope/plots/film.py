@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lenscope.plots.display import DIVERGING
+from lenscope.plots.display import DIVERGING, to_colours
 from lenscope.runs.storage import write_file
 
 if TYPE_CHECKING:
@@ -24,19 +24,28 @@ if TYPE_CHECKING:
 Format = Literal["gif", "webp"]
 FRAME_MS, LAST_MS = 90, 2_000
 TILE, GAP, LEFT, TOP = 120, 10, 130, 84  # pixels
+PART, PART_GAP = 36, 6  # a channel's tile, three of which stand under a kernel in colour
 LEVELS = 253  # colours of the weights; with paper, ink and grey no more than a GIF has
 PAPER, INK, GREY = range(LEVELS, LEVELS + 3)
+PART_LEVELS = 73  # of them for the parts, where kernels are in colour; the rest are those that the film needs most
 
 
 @dataclass(frozen=True, eq=False)
 class FilmDisplay:
-    """Two rows of tiles, the kernels and their difference from the start, that move from step 0 to the end."""
+    """Two rows of tiles, the kernels and their difference from the start, that move from step 0 to the end.
+
+    Kernels of three colours are drawn in colour, and under that by channel.
+    """
 
     film: KernelFilm
 
     def encode(self, kind: Format) -> bytes:
-        """The animation as a file's bytes; it repeats for ever, and rests at its end. Every colour is exact."""
-        pictures = [_draw(self.film, frame) for frame in range(len(self.film.steps))]
+        """The animation as a file's bytes; it repeats for ever, and rests at its end.
+
+        Every colour of the diverging scale is exact; those of kernels in colour are the nearest of 180.
+        """
+        paint = _Coloured(self.film) if self.film.frames.ndim == 5 else _Diverging(self.film.scale, LEVELS)
+        pictures = [_draw(self.film, frame, paint) for frame in range(len(self.film.steps))]
         durations = [FRAME_MS] * (len(pictures) - 1) + [LAST_MS]
         if kind == "webp":
             pictures = [picture.convert("RGB") for picture in pictures]
@@ -54,19 +63,60 @@ class FilmDisplay:
         return f'<img alt="film of {self.film.layer}" src="data:image/gif;base64,{content}">'
 
 
-def _draw(film: KernelFilm, frame: int) -> Image.Image:
-    tiles = film.frames.shape[1]
-    width, height = LEFT + tiles * (TILE + GAP) + GAP, TOP + 2 * (TILE + GAP) + 46
+class _Diverging:
+    """Kernels of one channel on the diverging scale."""
+
+    depth = 0  # pixels below a tile
+
+    def __init__(self, scale: float, levels: int) -> None:
+        self._scale, self._half = scale or 1.0, levels // 2
+        colours = mpl.colormaps[DIVERGING](np.linspace(0, 1, levels))[:, :3]
+        self.colours = np.rint(255 * colours).astype(np.uint8)
+
+    def paste(self, picture: Image.Image, values: NDArray[np.float32], place: tuple[int, int], side: int) -> None:
+        levels = np.rint((values / self._scale).clip(-1, 1) * self._half + self._half)
+        _paste(picture, levels.astype(np.uint8), place, side)
+
+
+class _Coloured:
+    """Kernels of three channels in colour, their parts on the diverging scale below."""
+
+    depth = PART_GAP + PART
+
+    def __init__(self, film: KernelFilm) -> None:
+        self._scale, self._parts = film.scale, _Diverging(film.scale, PART_LEVELS)
+        shown = np.concatenate([film.frames, film.frames - film.frames[0]])
+        every = Image.fromarray(to_colours(shown, -film.scale, film.scale).reshape(len(shown), -1, 3))
+        chosen = every.quantize(LEVELS - PART_LEVELS, Image.Quantize.MAXCOVERAGE).getpalette() or []
+        self._chosen = np.array(chosen, np.int64).reshape(-1, 3)
+        self.colours = np.concatenate([self._parts.colours, self._chosen]).astype(np.uint8)
+
+    def paste(self, picture: Image.Image, values: NDArray[np.float32], place: tuple[int, int], side: int) -> None:
+        colours = to_colours(values, -self._scale, self._scale).astype(np.int64)
+        nearest = np.square(colours[..., None, :] - self._chosen).sum(-1).argmin(-1)
+        _paste(picture, (PART_LEVELS + nearest).astype(np.uint8), place, side)
+        for channel, part in enumerate(values):
+            left = place[0] + channel * (PART + PART_GAP)
+            self._parts.paste(picture, part, (left, place[1] + side + PART_GAP), PART)
+
+
+def _paste(picture: Image.Image, levels: NDArray[np.uint8], place: tuple[int, int], side: int) -> None:
+    picture.paste(Image.fromarray(levels).resize((side, side), Image.Resampling.NEAREST), place)
+
+
+def _draw(film: KernelFilm, frame: int, paint: _Diverging | _Coloured) -> Image.Image:
+    tiles, pitch = film.frames.shape[1], TILE + paint.depth + GAP
+    width, height = LEFT + tiles * (TILE + GAP) + GAP, TOP + 2 * pitch + 46
     picture = Image.new("P", (width, height), PAPER)
-    picture.putpalette(_palette())
+    picture.putpalette(_palette(paint.colours))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(20)
     draw.fontmode = "1"  # no grey levels between ink and paper: they have no place in the palette
     draw.text((GAP, 12), f"{film.layer}: {film.title}", fill=INK, font=font)
     for row, (name, values) in enumerate(_rows(film, frame)):
-        top = TOP + row * (TILE + GAP)
+        top = TOP + row * pitch
         draw.text((GAP, top + TILE // 2 - 12), name, fill=INK, font=font)
         for column, tile in enumerate(values):
-            picture.paste(_tile(tile, film.scale), (LEFT + column * (TILE + GAP), top))
+            paint.paste(picture, tile, (LEFT + column * (TILE + GAP), top), TILE)
     for column, label in enumerate(film.labels):
         draw.text((LEFT + column * (TILE + GAP), TOP - 28), label, fill=GREY, font=font)
     _draw_progress(draw, film, frame, (width, height))
@@ -76,11 +126,6 @@ def _draw(film: KernelFilm, frame: int) -> Image.Image:
 def _rows(film: KernelFilm, frame: int) -> list[tuple[str, NDArray[np.float32]]]:
     now = film.frames[frame]
     return [("kernel", now), ("difference", now - film.frames[0])]
-
-
-def _tile(values: NDArray[np.float32], scale: float) -> Image.Image:
-    levels = np.rint((values / (scale or 1.0)).clip(-1, 1) * (LEVELS // 2) + LEVELS // 2).astype(np.uint8)
-    return Image.fromarray(levels).resize((TILE, TILE), Image.Resampling.NEAREST)
 
 
 def _draw_progress(draw: ImageDraw.ImageDraw, film: KernelFilm, frame: int, size: tuple[int, int]) -> None:
@@ -95,7 +140,8 @@ def _draw_progress(draw: ImageDraw.ImageDraw, film: KernelFilm, frame: int, size
     draw.text((LEFT, y + 9), place, fill=INK, font=ImageFont.load_default(20))
 
 
-def _palette() -> list[int]:
-    colours = mpl.colormaps[DIVERGING](np.linspace(0, 1, LEVELS))[:, :3]
-    levels: list[int] = np.rint(255 * colours).astype(int).ravel().tolist()
-    return [*levels, 255, 255, 255, 34, 34, 34, 138, 138, 138]
+def _palette(colours: NDArray[np.uint8]) -> list[int]:
+    """The colours of the weights, filled up to LEVELS, then paper, ink and grey."""
+    filled = np.zeros((LEVELS, 3), np.uint8)
+    filled[: len(colours)] = colours
+    return [*filled.ravel().tolist(), 255, 255, 255, 34, 34, 34, 138, 138, 138]

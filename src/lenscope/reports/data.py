@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenscope.insight.answers import is_centred
+from lenscope.insight.kernels import is_coloured
 from lenscope.insight.operators import FAMILIES, bank
 from lenscope.nets.catalogue import LeNets
 from lenscope.reports.program import network_program
@@ -159,6 +160,7 @@ def _weights(layer: LayerInsight) -> dict[str, Any]:
         "name": layer.layer,
         "outputs": outputs,
         "inputs": inputs,
+        "coloured": is_coloured(layer.layer, inputs),
         "height": height,
         "width": width,
         "scale": layer.scale,

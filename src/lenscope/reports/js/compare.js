@@ -2,9 +2,9 @@
 
 import { lineChart } from "./chart.js";
 import { element, number } from "./elements.js";
-import { decodeLayer, drawRows, fieldset, gridRow, makeFilm, pValue, scaleBar } from "./kernels.js";
+import { decodeLayer, drawRows, fieldset, gridRow, makeFilm, pValue, scaleLegend } from "./kernels.js";
 import { shortNumber } from "./learning.js";
-import { makeTile } from "./tiles.js";
+import { IN_COLOUR, chosenKernel, kernelOptions, makeCell, perPart, slicesOf } from "./parts.js";
 
 /** Fill the page of a comparison; `runs` is a list of {name, curves, layers}. */
 export function mountComparison(learning, kernels, runs) {
@@ -44,31 +44,30 @@ function compareLayer(name, runs) {
   const first = all.find(({ layer }) => layer).layer;
   const rows = all.filter(({ layer }) => layer && shape(layer) === shape(first)).map(({ run, layer }) => ({ run, layer, ...decodeLayer(layer) }));
   const others = all.filter(({ layer }) => !layer || shape(layer) !== shape(first)).map(({ run }) => run);
-  const state = { kernel: 0, epoch: Infinity, scale: Math.max(...rows.map(({ layer }) => layer.scale)) };
+  const state = { kernel: first.coloured ? IN_COLOUR : 0, epoch: Infinity, scale: Math.max(...rows.map(({ layer }) => layer.scale)) };
   const grid = element("div", { class: "grid", role: "table", "aria-label": `Kernels of ${name}` });
   const rebuild = () => fillComparison(grid, rows, first, state);
   const node = element("div", { class: "layer", id: `layer-${name}` }, element("h3", {}, `${name}: ${first.outputs} kernels, ${first.height}×${first.width}`));
   if (first.inputs > 1) {
-    const numbers = Array.from({ length: first.outputs }, (_, kernel) => [String(kernel), String(kernel)]);
-    node.append(fieldset("kernel", name, numbers, "0", (value) => { state.kernel = Number(value); rebuild(); }));
+    const options = kernelOptions(first);
+    node.append(fieldset("kernel", name, options, options[0][0], (value) => { state.kernel = chosenKernel(value); rebuild(); }));
   }
   if (others.length) node.append(element("p", { class: "note" }, `Of another size, and not drawn: ${others.join(", ")}.`));
-  node.append(element("div", { class: "scale" }, scaleBar(), element("span", {}, `weights from −${shortNumber(state.scale)} to ${shortNumber(state.scale)}: one scale for all`)), grid);
+  node.append(scaleLegend(first, state.scale, "all"), grid);
   rebuild();
   return { node, draw: (epoch) => { state.epoch = epoch; drawComparison(rows, state); } };
 }
 
 function fillComparison(grid, rows, first, state) {
-  const slices = first.inputs > 1
-    ? Array.from({ length: first.inputs }, (_, channel) => [state.kernel, channel, `channel ${channel}`])
-    : Array.from({ length: first.outputs }, (_, kernel) => [kernel, 0, `kernel ${kernel}`]);
+  const slices = slicesOf(first, state.kernel);
   grid.className = `grid columns-${Math.min(slices.length, 16)}`;
   grid.replaceChildren(gridRow("", slices.map(([, , label]) => label), "columnheader"), ...rows.flatMap((row) => {
     row.slices = slices;
-    row.tiles = slices.map(([, , label]) => makeTile(first.height, first.width, `${row.run}, ${label}`));
+    row.tiles = slices.map(([, channel, label]) => makeCell(first, channel, `${row.run}, ${label}`));
     const { score, p } = row.layer;
-    const numbers = slices.map(([kernel, channel]) => (p[kernel][channel] === null ? "–" : `${number(score[kernel][channel])}, p ${pValue(p[kernel][channel])}`));
-    return [gridRow(row.run, row.tiles), gridRow("first derivative score", numbers)];
+    const tell = (kernel, channel) => (p[kernel][channel] === null ? "–" : `${number(score[kernel][channel])}, p ${pValue(p[kernel][channel])}`);
+    const numbers = slices.map((slice) => perPart(slice, tell));
+    return [gridRow(row.run, row.tiles.map((cell) => cell.node)), gridRow("first derivative score", numbers)];
   }));
   drawComparison(rows, state);
 }

@@ -4,6 +4,7 @@ import { decodeFloats, decodeHalves, magnitude } from "./arrays.js";
 import { lineChart } from "./chart.js";
 import { count, element, number, percent } from "./elements.js";
 import { shortNumber } from "./learning.js";
+import { IN_COLOUR, chosenKernel, colourBar, kernelOptions, makeCell, partsOf, perPart, slicesOf } from "./parts.js";
 import { divergingColour, drawTile, greyColour, makeTile } from "./tiles.js";
 
 const FAMILIES = [
@@ -67,18 +68,17 @@ export function makeFilm(frames, place) {
 
 /** A layer: a choice of kernel where its kernels have several slices, the tiles, the numbers and their course. */
 function makeLayer(layer, film) {
-  const several = layer.inputs > 1;
-  const state = { layer, kernel: 0, source: "trained", family: "first", frame: film.frame, grey: false, several, ...decodeLayer(layer) };
+  const state = { layer, kernel: layer.coloured ? IN_COLOUR : 0, source: "trained", family: "first", frame: film.frame, grey: false, ...decodeLayer(layer) };
   const grid = element("div", { class: "grid", role: "table", "aria-label": `Kernels of ${layer.name}` });
   const course = makeCourse(state);
-  const legend = element("div", { class: "scale" }, scaleBar(), element("span", {}, `weights from −${shortNumber(layer.scale)} to ${shortNumber(layer.scale)}: one scale for the whole layer`));
+  const legend = scaleLegend(layer, layer.scale, "the whole layer");
   const node = element("div", { class: "layer", id: `layer-${layer.name}` }, element("h3", {}, layerTitle(layer)));
   const rebuild = () => {
     state.tiles = fillGrid(grid, state);
     drawTiles(state);
     course.update();
   };
-  if (several) node.append(kernelChoice(state, rebuild));
+  if (layer.inputs > 1) node.append(kernelChoice(state, rebuild));
   node.append(legend, grid, sourceChoice(state, rebuild), course.node);
   rebuild();
   return { node, draw: (frame, grey) => { state.frame = frame; state.grey = grey; legend.classList.toggle("off", grey); drawTiles(state); } };
@@ -89,15 +89,23 @@ function layerTitle(layer) {
   return `${layer.name}: ${layer.outputs} kernels${slices}, ${layer.height}×${layer.width}`;
 }
 
-/** The weights and scores of a layer: `at(frame, kernel, channel)` are the weights of a slice at a frame. */
+/** The colour scale of the weights in words; of kernels in colour that of the colours, too. */
+export function scaleLegend({ coloured }, scale, whole) {
+  const row = (bar, words) => element("div", { class: "scale" }, bar, element("span", {}, words));
+  return element("div", { class: "scales" },
+    row(scaleBar(), `weights from −${shortNumber(scale)} to ${shortNumber(scale)}: one scale for ${whole}`),
+    coloured ? row(colourBar(), "the same in colour: grey is 0; a weight raises or lowers its red, green or blue. Below each kernel its three parts.") : []);
+}
+
+/** The weights and scores of a layer: `at(frame, kernel, channel)` are the weights of a slice, or of a kernel in colour. */
 export function decodeLayer(layer) {
   const size = layer.height * layer.width;
   const [initial, trained] = [decodeFloats(layer.initial), decodeFloats(layer.trained)];
   const frames = decodeHalves(layer.frames).map((share) => share * (layer.scale || 1));
   const total = layer.outputs * layer.inputs * size;
   const slice = (values, start, kernel, channel) => {
-    const from = start + (kernel * layer.inputs + channel) * size;
-    return values.subarray(from, from + size);
+    const from = start + (kernel * layer.inputs + (channel ?? 0)) * size;
+    return values.subarray(from, from + (channel === IN_COLOUR ? layer.inputs : 1) * size);
   };
   const at = (frame, kernel, channel) => {
     if (frame === layer.epochs.length - 1) return slice(trained, 0, kernel, channel);
@@ -108,16 +116,9 @@ export function decodeLayer(layer) {
   return { at, courses };
 }
 
-/** The tiles that are shown: [kernel, channel, label]; all kernels of one channel, or the channels of one kernel. */
-function shownSlices({ layer, kernel, several }) {
-  if (several) return Array.from({ length: layer.inputs }, (_, channel) => [kernel, channel, `channel ${channel}`]);
-  return Array.from({ length: layer.outputs }, (_, at) => [at, 0, `kernel ${at}`]);
-}
-
 function kernelChoice(state, rebuild) {
-  const { layer } = state;
-  const numbers = Array.from({ length: layer.outputs }, (_, kernel) => [String(kernel), String(kernel)]);
-  return fieldset("kernel", layer.name, numbers, "0", (value) => { state.kernel = Number(value); rebuild(); });
+  const options = kernelOptions(state.layer);
+  return fieldset("kernel", state.layer.name, options, options[0][0], (value) => { state.kernel = chosenKernel(value); rebuild(); });
 }
 
 function sourceChoice(state, rebuild) {
@@ -134,38 +135,40 @@ export function fieldset(name, layer, options, chosen, choose) {
     element("span", {}, title))));
 }
 
-/** Rows of the table: tiles, numbers, scores. Returns the canvases that move. */
+/** Rows of the table: tiles, numbers, scores. Returns the tiles that move. */
 function fillGrid(grid, state) {
   const { layer } = state;
-  const slices = shownSlices(state);
+  const slices = slicesOf(layer, state.kernel);
+  const byChannel = layer.inputs > 1 && state.kernel !== IN_COLOUR;
   const tiles = { initial: [], now: [], difference: [], names: {} };
   const tileRow = (kind, name) => {
     const title = element("span", {}, name);
     tiles.names[kind] = title;
-    tiles[kind] = slices.map(([, , label]) => makeTile(layer.height, layer.width, `${label}, ${name}`));
-    return gridRow(title, tiles[kind]);
+    tiles[kind] = slices.map(([, channel, label]) => makeCell(layer, channel, `${label}, ${name}`));
+    return gridRow(title, tiles[kind].map((cell) => cell.node));
   };
   const numbers = (name, pick, hint) => gridRow(element("span", { title: hint }, name), slices.map(([kernel, channel]) => pick(kernel, channel)));
-  const perKernel = (name, values, format, hint) => (state.several
+  const moved = (measure, kernel, channel) => (channel === IN_COLOUR ? layer.whole[measure]?.[kernel] : layer[measure]?.[kernel][channel]);
+  const perKernel = (name, values, format, hint) => (byChannel
     ? [] : values ? [numbers(name, (kernel) => format(values[kernel]), hint)] : []);
   grid.className = `grid columns-${Math.min(slices.length, 16)}`;
   grid.replaceChildren(
     gridRow("", slices.map(([, , label]) => label), "columnheader"),
     tileRow("initial", "initial"), tileRow("now", "trained"), tileRow("difference", "difference"),
-    numbers("change", (kernel, channel) => number(layer.change[kernel][channel]), "‖w − w₀‖ / ‖w₀‖: how far it went, beside its length at the start"),
-    numbers("cosine", (kernel, channel) => number(layer.cosine[kernel][channel]), "between the kernel and its start: 1 is the same direction, 0 a right angle"),
-    numbers("moves", (kernel, channel) => number(layer.per_epoch?.[kernel][channel], 4), "an epoch at the end, in lengths of its start"),
+    numbers("change", (kernel, channel) => number(moved("change", kernel, channel)), "‖w − w₀‖ / ‖w₀‖: how far it went, beside its length at the start"),
+    numbers("cosine", (kernel, channel) => number(moved("cosine", kernel, channel)), "between the kernel and its start: 1 is the same direction, 0 a right angle"),
+    numbers("moves", (kernel, channel) => number(moved("per_epoch", kernel, channel), 4), "an epoch at the end, in lengths of its start"),
     ...perKernel("dead", layer.dead, (share) => percent(share, 1), "share of the images on which its map is zero everywhere"),
     ...perKernel("switched off", layer.ablation, (entry) => points(entry.change), "what becomes of the accuracy without it, in percentage points"),
     ...scoreRows(state, slices),
   );
-  if (state.several) grid.after(wholeKernel(grid, state));
+  grid.parentElement?.querySelector(".whole")?.remove();
+  if (byChannel) grid.after(wholeKernel(state));
   return tiles;
 }
 
 /** What concerns the kernel as a whole where its channels are the columns. */
-function wholeKernel(grid, { layer, kernel }) {
-  grid.parentElement?.querySelector(".whole")?.remove();
+function wholeKernel({ layer, kernel }) {
   const { change, cosine, per_epoch: pace } = layer.whole;
   const parts = [`change ${number(change[kernel])}, cosine with its start ${number(cosine[kernel])}, moves ${number(pace?.[kernel], 4)} an epoch at the end`];
   if (layer.dead) parts.push(`its map is dead on ${percent(layer.dead[kernel], 1)} of the images`);
@@ -181,7 +184,7 @@ function points(change) {
 function scoreRows({ layer, family, source }, slices) {
   const scores = layer.scores[source][family];
   const [, title] = FAMILIES.find(([name]) => name === family);
-  const match = ([kernel, channel]) => {
+  const match = (kernel, channel) => {
     const best = scores.best[kernel][channel];
     if (best === null) return "–";
     const template = layer.templates[family][best[0]];
@@ -191,11 +194,15 @@ function scoreRows({ layer, family, source }, slices) {
     drawTile(tile, template.values, (value) => divergingColour(best[1] * value / most));
     return tile;
   };
+  const scored = source === "trained" ? "the trained kernel" : "the difference";
+  const whose = () => (slices[0][1] === IN_COLOUR ? [element("div", { class: "whose" }, "red, green, blue")] : []);
+  const row = (name, hint, tell) => gridRow([element("span", { title: hint }, name), ...whose()], slices.map((slice) => perPart(slice, tell)));
+  const matches = gridRow("best match", slices.map((slice) => perPart(slice, match)));
+  matches.classList.add("matches");
   return [
-    gridRow(element("span", { title: `the largest absolute correlation with a bank of templates, means removed, of ${source === "trained" ? "the trained kernel" : "the difference"}` }, `${title} score`),
-      slices.map(([kernel, channel]) => number(scores.score[kernel][channel]))),
-    gridRow(element("span", { title: "share of random kernels that score as high" }, "p, by chance"), slices.map(([kernel, channel]) => pValue(scores.p[kernel][channel]))),
-    gridRow("best match", slices.map(match)),
+    row(`${title} score`, `the largest absolute correlation with a bank of templates, means removed, of ${scored}`, (kernel, channel) => number(scores.score[kernel][channel])),
+    row("p, by chance", "share of random kernels that score as high", (kernel, channel) => pValue(scores.p[kernel][channel])),
+    matches,
   ];
 }
 
@@ -216,7 +223,7 @@ export function gridRow(name, cells, role = "cell") {
 function drawTiles(state) {
   const { layer, tiles, frame, grey } = state;
   const last = frame === layer.steps.length - 1;
-  const slices = shownSlices(state);
+  const slices = slicesOf(layer, state.kernel);
   const now = slices.map(([kernel, channel]) => state.at(frame, kernel, channel));
   const initial = slices.map(([kernel, channel]) => state.at(0, kernel, channel));
   const sign = grey ? -1 : 1;
@@ -231,13 +238,13 @@ function drawTiles(state) {
 
 /** Draw a row of tiles on a scale from −scale to scale. */
 export function drawRows(tiles, rows, scale) {
-  rows.forEach((values, i) => drawTile(tiles[i], values, (value) => divergingColour(value / scale)));
+  rows.forEach((values, i) => tiles[i].draw(values, -scale, scale, (value) => divergingColour(value / scale)));
 }
 
 function drawGrey(tiles, rows) {
   const all = rows.flatMap((values) => [...values]);
   const [low, high] = [Math.min(...all), Math.max(...all)];
-  rows.forEach((values, i) => drawTile(tiles[i], values, (value) => greyColour(high > low ? (value - low) / (high - low) : 0.5)));
+  rows.forEach((values, i) => tiles[i].draw(values, low, high, (value) => greyColour(high > low ? (value - low) / (high - low) : 0.5)));
 }
 
 /** The colour scale of the weights. */
@@ -255,12 +262,12 @@ function makeCourse(state) {
   const verdict = element("p", { class: "verdict", "aria-live": "polite" });
   const update = () => {
     const values = state.courses[state.source][state.family];
-    const slices = shownSlices(state);
+    const slices = partsOf(slicesOf(layer, state.kernel));
     const stride = layer.outputs * layer.inputs;
     const kept = layer.epochs.map((epoch, frame) => [epoch, frame]).filter(([epoch]) => epoch > 0);
     const course = (pick) => kept.map(([, frame]) => pick(frame * stride));
     const each = slices.map(([kernel, channel]) => ({ kind: "slice", xs: kept.map(([epoch]) => epoch), ys: course((from) => values[from + kernel * layer.inputs + channel]) }));
-    const mean = { name: state.several ? "mean of the channels" : "mean of the kernels", kind: "mean", xs: kept.map(([epoch]) => epoch), ys: course((from) => average(slices.map(([kernel, channel]) => values[from + kernel * layer.inputs + channel]))) };
+    const mean = { name: layer.inputs === 1 ? "mean of the kernels" : state.kernel === IN_COLOUR ? "mean of all parts" : "mean of the channels", kind: "mean", xs: kept.map(([epoch]) => epoch), ys: course((from) => average(slices.map(([kernel, channel]) => values[from + kernel * layer.inputs + channel]))) };
     const chance = layer.chance[state.family];
     const [, title] = FAMILIES.find(([name]) => name === state.family);
     verdict.textContent = scoreVerdict(state, title);

@@ -1,7 +1,8 @@
 // Little pictures of arrays, one canvas each; a value is a square.
 //
 // Weights: matplotlib's RdBu reversed, the scale of the printed pictures: blue below zero, white at zero, red above,
-// equally dark on both sides and told apart by colour-blind eyes. Activations and images: grey, black at nothing, as
+// equally dark on both sides and told apart by colour-blind eyes; a kernel of three colours in its own, grey at zero, with
+// its parts below. Activations and images: grey, black at nothing, as
 // MNIST itself is. Both are the same in the light and in the dark theme, so that print and page agree.
 
 const DIVERGING = [
@@ -42,6 +43,13 @@ export function drawTile(canvas, values, colour) {
     image.data.set([red, green, blue, 255], 4 * i);
   }
   context.putImageData(image, 0, 0);
+}
+
+/** Draw a kernel of red, green and blue weights, one after another: a weight at `low` is no colour, at `high` all of it. */
+export function drawColours(canvas, values, low, high) {
+  const size = canvas.width * canvas.height;
+  const level = (value) => (high > low ? 255 * Math.min(1, Math.max(0, (value - low) / (high - low))) : 127.5);
+  drawTile(canvas, Array.from({ length: size }, (_, i) => [0, 1, 2].map((channel) => level(values[channel * size + i]))), (colour) => colour);
 }
 
 /** Draw an image of bytes (channels, height, width): grey, or red, green and blue. */
