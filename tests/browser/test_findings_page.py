@@ -73,7 +73,7 @@ def test_the_bar_moves_the_kernels_of_all(visit, page_of_findings):
         rows = page.locator("#layer-conv1 .row:has(canvas)")
         assert rows.locator(".name").all_inner_texts() == ["adam-0", "sgd-0"]
         ends = pixels(page, "#layer-conv1 canvas.tile")
-        page.locator("#film-bar").focus()
+        page.locator("#film-kernels-bar").focus()
         page.keyboard.press("Home")
         assert pixels(page, "#layer-conv1 canvas.tile") != ends
 

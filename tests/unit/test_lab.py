@@ -17,6 +17,7 @@ from lenscope.data.idx import write_idx
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
 from lenscope.insight.findings import Findings
 from lenscope.lab.experiment import Experiment, conduct, metrics_rows, rebuild
+from lenscope.lab.initlab import DECLARED, STARTS, Initlab
 from lenscope.lab.longrun import Longrun, spread_epochs
 from lenscope.lab.pool import Pool, Silence, work
 from lenscope.lab.race import OPTIMIZERS, Race, best_rate, rates_about
@@ -402,6 +403,30 @@ def test_a_race_chooses_on_validation_and_races_alone(digits, tmp_path):
     ]
     assert len(set(starts)) == 1
     assert {film.name for section in found.sections for film in section.films} == {f"{name}-0" for name in OPTIMIZERS}
+
+
+@pytest.mark.slow
+def test_every_start_is_fine_tuned_from_what_its_autoencoder_learned(digits, tmp_path):
+    settings = Initlab(data=digits, seeds="1", labels=(20, 0), pretrain_epochs=1, batch_size=20)
+    found = conduct(settings, tmp_path / "x", processes=2)
+    runs = tmp_path / "x/runs"
+    assert len(list(runs.iterdir())) == 7 + 2 * len(STARTS)
+    for name, start in STARTS.items():
+        tuned = lenscope.open_run(runs / f"{name}-20-0")
+        assert tuned.data.train_images == 20
+        own = tuned.weights("initial")
+        if start.autoencoder:
+            learned = lenscope.open_run(runs / f"pretrain-{name}-0").weights()
+            layers = ("conv1.weight", "conv2.bias") if start.network == "lenet" else ("fc1.weight", "fc2.bias")
+            assert all(np.array_equal(own[layer], learned[layer]) for layer in layers)
+            last = "fc3.weight"
+            control = "pytorch" if start.network == "lenet" else "mlp"
+            np.testing.assert_array_equal(
+                own[last], lenscope.open_run(runs / f"{control}-20-0").weights("initial")[last]
+            )
+    assert {row.name for row in found.sections[2].pictures} == {"the images", *DECLARED}
+    assert {film.layer for film in found.sections[3].films} == {"fc1"}
+    conduct(settings, tmp_path / "x", processes=1)
 
 
 def test_a_rate_that_fails_is_not_chosen(digits, tmp_path):

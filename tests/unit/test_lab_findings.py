@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from lenscope.insight import lecture
+from lenscope.insight.intervals import holm
+from lenscope.lab.initlab import DECLARED, Initlab
+from lenscope.lab.initlab_findings import compare_starts
 from lenscope.lab.longrun import Longrun, spread_epochs
 from lenscope.lab.race import MIDDLE, OPTIMIZERS, Race, rates_about
 from lenscope.lab.race_findings import arrival
+from lenscope.lab.reconstructions import pictures_of
 from lenscope.lab.reproduce import Reproduce
 from lenscope.lab.rows import Rows, collect
 
@@ -28,6 +32,7 @@ def written(findings) -> str:
         for table in section.tables:
             lines += ["", table.caption, " | ".join(table.header), *(" | ".join(row) for row in table.rows)]
         lines += [f"film {film.name}: {film.frames.shape}" for film in section.films]
+        lines += [f"pictures {row.name}: {row.images.shape}" for row in section.pictures]
     return "\n".join(lines) + "\n"
 
 
@@ -166,6 +171,57 @@ def test_a_score_that_did_not_change_is_said_so(change, found):
     settings = Longrun(seeds="5", epochs=100, variants=("plain", "decay"))
     conclusions = settings.conclude(ran_long(change)).conclusions
     assert found in conclusions[0]
+
+
+# The starts.
+
+HELPED = {"plain": 0.05, "masking": 0.02, "gaussian": 0.0, "stacked": 0.03}
+
+
+def started() -> dict[str, Rows]:
+    """With 100 labels the start called plain helps, masking less, gaussian not at all; with all of them nothing does."""
+    random = np.random.default_rng(7)
+    names = ("pytorch", "glorot", *DECLARED, "mlp", "stacked")
+    results, kernels = [], []
+    for start in names:
+        for seed in range(10):
+            tags = {"start": start, "seconds": 2.0}
+            if start in (*DECLARED, "stacked"):
+                results.append(epoch(seed, 2, math.nan, 0.005, phase="pretraining", labels=0, **tags))
+            for labels in (100, 60_000):
+                own = HELPED.get(start, 0.0) if labels == 100 else 0.0
+                right = (0.75 if labels == 100 else 0.985) + own + 0.004 * random.normal()
+                results.append(epoch(seed, 30, right, 0.1, phase="fine-tuning", labels=labels, **tags))
+                if start not in ("mlp", "stacked"):
+                    for number in (0, 30):
+                        scores = {"trained_first": 0.4 + number / 300, "trained_second": 0.3}
+                        kernels.append({"start": start, "seed": seed, "labels": labels, "epoch": number} | scores)
+    pixels = bytes(range(256)) * 4
+    back = [
+        {"name": name, "image": 0, "channels": 1, "height": 32, "width": 32, "pixels": pixels.hex()}
+        for name in ("the images", "plain")
+    ]
+    tables = {"results": results, "kernels": kernels, "reconstructions": back}
+    return {name: collect(rows) for name, rows in tables.items()} | {"films": films("pytorch-all-0", "plain-all-0")}
+
+
+def test_the_starts_are_told(golden):
+    golden("lab-initlab.txt", written(Initlab(seeds="10", labels=(100, 0)).conclude(started())))
+
+
+def test_declared_comparisons_are_held_together_and_find_what_is_there():
+    found = compare_starts(started()["results"].where(phase="fine-tuning"))
+    assert [(one.start, one.labels) for one in found] == [
+        (name, labels) for labels in (100, 60_000) for name in DECLARED
+    ]
+    assert {(one.start, one.labels) for one in found if one.p_value < 0.05} == {("plain", 100), ("masking", 100)}
+    assert [one.p_value for one in found] == holm([one.gap.p_value for one in found])
+
+
+def test_pictures_come_back_from_their_table():
+    (images, plain) = pictures_of(started()["reconstructions"])
+    assert (images.name, plain.name, plain.images.shape) == ("the images", "plain", (1, 1, 32, 32))
+    assert plain.images[0, 0, 0, 5] == 5
 
 
 def test_overfitting_is_called_by_its_name():

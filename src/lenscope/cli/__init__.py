@@ -38,6 +38,7 @@ VERBS = {
     "verify": ("verify", "Verify", "compare every file of a run with its manifest, and train it again on demand"),
     "reproduce": ("lab", "Reproduce", "train the lecture's recipe with many seeds beside its table"),
     "race": ("lab", "Race", "race the optimisers, each at its best learning rate"),
+    "initlab": ("lab", "Initlab", "start networks from random weights and from autoencoders, and compare"),
     "longrun": ("lab", "Longrun", "train for hundreds of epochs: do kernels become gradient operators?"),
     "lab": ("lab", "Lab", "draw the pictures and the page of an experiment again from its tables"),
     "compare": ("look", "Compare", "print what differs between runs"),

@@ -12,6 +12,7 @@ from pydantic import Field
 from lenscope.cli.command import Command, DataDir, JsonFlag, parse, print_json, print_line, print_note
 from lenscope.environment import usable_processors
 from lenscope.lab.catalogue import EXPERIMENTS
+from lenscope.lab.initlab import Initlab as InitlabExperiment
 from lenscope.lab.longrun import Longrun as LongrunExperiment
 from lenscope.lab.race import Race as RaceExperiment
 from lenscope.lab.reproduce import Reproduce as ReproduceExperiment
@@ -56,6 +57,10 @@ class Reproduce(ReproduceExperiment, Conduct):
 
 class Race(RaceExperiment, Conduct):
     """Race the optimisers, each at its best learning rate, from the same weights and in the same order of images."""
+
+
+class Initlab(InitlabExperiment, Conduct):
+    """Start networks in many ways, also from what autoencoders learned without labels, and fine-tune them."""
 
 
 class Longrun(LongrunExperiment, Conduct):

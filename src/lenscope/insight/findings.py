@@ -72,13 +72,23 @@ class LayerFilm:
 
     Attributes:
         name: of the run.
+        layer: such as `conv1`.
         epochs: of each frame; float64, shape (S,).
         frames: float32, shape (S, out, in, height, width).
     """
 
     name: str
+    layer: str
     epochs: NDArray[np.float64]
     frames: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A row of images: their name, and uint8 of shape (N, C, H, W)."""
+
+    name: str
+    images: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,7 @@ class Section:
         lead: what it shows and how it was measured, in a few sentences.
         charts, tables: what it shows.
         films: kernels of several runs, to be laid under one another.
+        pictures: rows of images, the same ones in each.
     """
 
     anchor: str
@@ -99,6 +110,7 @@ class Section:
     charts: tuple[Chart, ...] = ()
     tables: tuple[Table, ...] = ()
     films: tuple[LayerFilm, ...] = ()
+    pictures: tuple[Pictures, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@
 """
 
 from lenscope.lab.experiment import Experiment, conduct, rebuild
+from lenscope.lab.initlab import Initlab
 from lenscope.lab.longrun import Longrun
 from lenscope.lab.race import Race
 from lenscope.lab.reproduce import Reproduce
 
-__all__ = ["Experiment", "Longrun", "Race", "Reproduce", "conduct", "rebuild"]
+__all__ = ["Experiment", "Initlab", "Longrun", "Race", "Reproduce", "conduct", "rebuild"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lenscope.data.dataset import Splits
 
 
-def measure_first_epoch(config: TrainConfig, splits: Splits) -> list[dict[str, float]]:
+def measure_first_epoch(config: TrainConfig, splits: Splits) -> list[dict[str, float | None]]:
     """Test loss and accuracy wherever the first epoch has a snapshot, in the very run that the config makes.
 
     Args:

@@ -63,18 +63,26 @@ def film_rows(trial: Trial, run: Run, layer: str = "conv1") -> Iterator[dict[str
             yield place | {"kernel": kernel, "channel": channel} | {f"w{i}": _short(w) for i, w in enumerate(weights)}
 
 
+def unit_rows(trial: Trial, run: Run, layer: str, most: int) -> Iterator[dict[str, object]]:
+    """The same for the first units of a fully connected layer that sees square images of one channel, at both ends."""
+    for epoch, weights in ((0, run.weights("initial")), (trial.config.epochs, run.weights())):
+        for unit, own in enumerate(weights[f"{layer}.weight"][:most]):
+            place = {"film": trial.name, "layer": layer, "epoch": float(epoch), "kernel": unit, "channel": 0}
+            yield place | {f"w{i}": _short(w) for i, w in enumerate(own)}
+
+
 def films_of(rows: Rows) -> tuple[LayerFilm, ...]:
-    """The films in a table of square kernels, as `film_rows` writes it."""
+    """The films in a table of square kernels, as `film_rows` and `unit_rows` write it."""
     return tuple(_film(name, rows.where(film=name)) for name in rows.names("film"))
 
 
 def _film(name: str, rows: Rows) -> LayerFilm:
     epochs = np.unique(rows.numbers("epoch"))
     outputs, inputs = (int(rows.numbers(column).max()) + 1 for column in ("kernel", "channel"))
-    names = [column for column in rows.cells[0] if column.startswith("w")]
+    names = [column for column, cell in rows.cells[0].items() if column.startswith("w") and cell]
     side = round(len(names) ** 0.5)
     weights = np.stack([rows.numbers(column) for column in names], axis=1).astype(np.float32)
-    return LayerFilm(name, epochs, weights.reshape(len(epochs), outputs, inputs, side, side))
+    return LayerFilm(name, rows.cells[0]["layer"], epochs, weights.reshape(len(epochs), outputs, inputs, side, side))
 
 
 def _scores(kernels: NDArray[np.float32], source: str) -> dict[str, object]:

@@ -45,8 +45,10 @@ class Rows:
 
 
 def collect(rows: Iterable[Mapping[str, object]]) -> Rows:
-    """Rows of any values as cells."""
-    return Rows(tuple({name: cell(value) for name, value in row.items()} for row in rows))
+    """Rows of any values as cells; a column that a row lacks is empty in it."""
+    cells = [{name: cell(value) for name, value in row.items()} for row in rows]
+    empty = dict.fromkeys((name for row in cells for name in row), "")
+    return Rows(tuple(empty | row for row in cells))
 
 
 def cell(value: object) -> str:

@@ -127,8 +127,13 @@ def told_gap(gap: Difference, show: Callable[[float], str] = points, unit: str =
     >>> told_gap(Difference(0.0003, Interval(-0.0005, 0.0011), 0.4, 20))
     'no difference found: 0.03 points, 95 % interval −0.05 to 0.11 (n = 20)'
     """
+    nothing = gap.n > 1 and gap.interval.low <= 0 <= gap.interval.high
+    return f"{'no difference found: ' if nothing else ''}{shown_gap(gap, show, unit)}"
+
+
+def shown_gap(gap: Difference, show: Callable[[float], str] = points, unit: str = " points") -> str:
+    """A paired difference: how large, between which bounds, of how many pairs."""
     if gap.n < 2:
         return f"{show(gap.mean)}{unit} (n = {gap.n}: no interval)"
-    found = "" if gap.interval.low > 0 or gap.interval.high < 0 else "no difference found: "
     bounds = f"{show(gap.interval.low)} to {show(gap.interval.high)}"
-    return f"{found}{show(gap.mean)}{unit}, 95 % interval {bounds} (n = {gap.n})"
+    return f"{show(gap.mean)}{unit}, 95 % interval {bounds} (n = {gap.n})"

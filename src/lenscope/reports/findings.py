@@ -13,25 +13,33 @@ from lenscope.reports.html import Page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lenscope.insight.findings import Chart, Findings, LayerFilm, Line
+    from lenscope.insight.findings import Chart, Findings, LayerFilm, Line, Pictures, Section
 
-LAYER = "conv1"
+WIDEST = 9  # pixels of a kernel that is compared with operators: larger ones are no kernels of a convolution
 
 
 def render_findings(findings: Findings, settings: Mapping[str, object]) -> str:
     """The whole page; `settings` are those of the experiment, by name."""
     sections = tuple((section.anchor, section.title) for section in findings.sections)
-    data = {"findings": {section.anchor: _section_data(section.charts, section.films) for section in findings.sections}}
+    data = {"findings": {section.anchor: _section_data(section) for section in findings.sections}}
     page = Page("findings", findings.title, findings.question, (*sections, ("made", "How it was made")), data)
     return page.render(conclusions=findings.conclusions, parts=findings.sections, settings=settings)
 
 
-def _section_data(charts: tuple[Chart, ...], films: tuple[LayerFilm, ...]) -> dict[str, Any]:
+def _section_data(section: Section) -> dict[str, Any]:
+    charts, films, pictures = section.charts, section.films, section.pictures
     scale = max((float(np.abs(film.frames).max()) for film in films), default=0.0)
     return {
         "charts": [_chart(chart) for chart in charts],
         "runs": [{"name": film.name, "layers": [_layer(film, scale)]} for film in films],
+        "pictures": [_pictures(row) for row in pictures],
     }
+
+
+def _pictures(row: Pictures) -> dict[str, Any]:
+    count, channels, height, width = row.images.shape
+    shape = {"count": count, "channels": channels, "height": height, "width": width}
+    return {"name": row.name, **shape, "pixels": packed(row.images)}
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
@@ -57,9 +65,10 @@ def _line(line: Line) -> dict[str, Any]:
 def _layer(film: LayerFilm, scale: float) -> dict[str, Any]:
     """The kernels as the page of a comparison has them."""
     outputs, inputs, height, width = film.frames.shape[1:]
-    match = best_match(film.frames[-1], "first")
+    nothing = np.full((outputs, inputs), np.nan)
+    match = best_match(film.frames[-1], "first") if max(height, width) <= WIDEST else None
     return {
-        "name": LAYER,
+        "name": film.layer,
         "outputs": outputs,
         "inputs": inputs,
         "height": height,
@@ -69,6 +78,6 @@ def _layer(film: LayerFilm, scale: float) -> dict[str, Any]:
         "initial": packed(film.frames[0].astype("<f4")),
         "trained": packed(film.frames[-1].astype("<f4")),
         "frames": packed((film.frames / (scale or 1)).astype("<f2")),
-        "score": plain(match.scores, 4),
-        "p": plain(match.p_values, 4),
+        "score": plain(match.scores if match else nothing, 4),
+        "p": plain(match.p_values if match else nothing, 4),
     }

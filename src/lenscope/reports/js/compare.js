@@ -15,10 +15,10 @@ export function mountComparison(learning, kernels, runs) {
   mountFilms(kernels, runs);
 }
 
-/** The kernels of several runs under one another, moved through their films by one bar; `runs` is a list of {name, layers}. */
-export function mountFilms(kernels, runs) {
+/** The kernels of several runs under one another, moved through their films by one bar of this name. */
+export function mountFilms(kernels, runs, name = "film") {
   const epochs = [...new Set(runs.flatMap((run) => run.layers[0]?.epochs ?? []))].sort((a, b) => a - b);
-  const film = makeFilm(epochs.length, (frame) => `epoch ${shortNumber(epochs[frame])}`);
+  const film = makeFilm(epochs.length, (frame) => `epoch ${shortNumber(epochs[frame])}`, name);
   const names = [...new Set(runs.flatMap((run) => run.layers.map((layer) => layer.name)))];
   const views = names.map((name) => compareLayer(name, runs));
   const redraw = () => views.forEach((view) => view.draw(epochs[film.frame]));

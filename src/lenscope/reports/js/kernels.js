@@ -31,12 +31,12 @@ export function mountKernels(section, layers) {
 }
 
 /** One scrub bar over so many frames, with its play button; `place(frame)` says in words where that is. */
-export function makeFilm(frames, place) {
+export function makeFilm(frames, place, name = "film") {
   const last = frames - 1;
   const film = { frame: last, listeners: [], timer: null, onChange: (act) => film.listeners.push(act) };
-  const bar = element("input", { type: "range", min: "0", max: String(last), step: "1", value: String(last), id: "film-bar", disabled: last === 0 });
-  const play = element("button", { type: "button", id: "film-play", disabled: last === 0 }, "Play");
-  const shown = element("output", { for: "film-bar", id: "film-place" });
+  const bar = element("input", { type: "range", min: "0", max: String(last), step: "1", value: String(last), id: `${name}-bar`, disabled: last === 0 });
+  const play = element("button", { type: "button", id: `${name}-play`, disabled: last === 0 }, "Play");
+  const shown = element("output", { for: `${name}-bar`, id: `${name}-place` });
   const say = () => {
     shown.textContent = `${place(film.frame)}${last === 0 ? ": the only picture there is" : film.frame === 0 ? ": the start" : film.frame === last ? ": the end" : ""}`;
     bar.setAttribute("aria-valuetext", shown.textContent);
@@ -61,7 +61,7 @@ export function makeFilm(frames, place) {
     return undefined;
   });
   bar.addEventListener("input", () => { stop(); show(Number(bar.value)); });
-  film.controls = element("div", { class: "scrub", role: "group", "aria-label": "Film of the kernels" }, play, element("label", { for: "film-bar" }, "from the start to the end"), bar, shown);
+  film.controls = element("div", { class: "scrub", role: "group", "aria-label": "Film of the kernels" }, play, element("label", { for: `${name}-bar` }, "from the start to the end"), bar, shown);
   say();
   return film;
 }

@@ -1,0 +1,230 @@
+"""What came of the starts: which help, with how many labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lenscope.insight.findings import Chart, Findings, Line, Section, Table
+from lenscope.insight.intervals import Difference, holm, mean_interval, paired_difference
+from lenscope.lab.initlab import CONTROL, DECLARED, STARTS
+from lenscope.lab.kernels import films_of
+from lenscope.lab.reconstructions import pictures_of
+from lenscope.lab.summary import MEAN_BAND, errors, percent, percent_range, points, seeds, shown_gap, told_gap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lenscope.lab.experiment import Tables
+    from lenscope.lab.initlab import Initlab
+    from lenscope.lab.rows import Rows
+
+LEVEL = 0.05
+FULLY = ("mlp", "stacked")
+LECTURE = "The lecture's autoencoder-initialised fully connected networks reached 94 to 95 %"
+KERNELS_LEAD = (
+    "conv1 of the first seed with all labels: each start, and what training made of it. The bar moves all of "
+    "them; at its left end is what each begins with."
+)
+BACK_LEAD = "Test images, and what each autoencoder of the first seed gives back of them, undisturbed."
+
+
+class Comparison(NamedTuple):
+    """A declared comparison: a start, minus the control, at one number of labels.
+
+    Attributes:
+        start: which.
+        labels: how many.
+        gap: of the accuracies, paired by seed.
+        p_value: Holm's, over all declared ones.
+    """
+
+    start: str
+    labels: int
+    gap: Difference
+    p_value: float
+
+
+def initlab_findings(settings: Initlab, tables: Tables) -> Findings:
+    """Which starts help, with how many labels."""
+    before, ends = (tables["results"].where(phase=phase) for phase in ("pretraining", "fine-tuning"))
+    declared = compare_starts(ends)
+    films = films_of(tables["films"])
+    convolutional, fully = (tuple(film for film in films if film.layer == layer) for layer in ("conv1", "fc1"))
+    n = seeds(len(settings.each_seed))
+    sections = (
+        Section(
+            "starts",
+            "Does the start matter?",
+            _lead(len(declared), n),
+            _charts(ends),
+            (_starts(ends), *_tables(ends, declared)),
+        ),
+        Section("kernels", "Kernels", KERNELS_LEAD, tables=(_scores(tables["kernels"]),), films=convolutional),
+        Section(
+            "back",
+            "What autoencoders give back",
+            BACK_LEAD,
+            tables=(_losses(before),),
+            pictures=pictures_of(tables["reconstructions"]),
+        ),
+        Section("fully", "Fully connected", f"{LECTURE}. Tiles: weights of the first layer's units.", films=fully),
+        Section(
+            "seconds",
+            "Seconds",
+            "Of one run, on one thread, with others beside it; medians.",
+            tables=(_seconds(before, ends),),
+        ),
+    )
+    return Findings("How the network starts", _question(settings), tuple(_conclusions(ends, declared)), sections)
+
+
+def _question(settings: Initlab) -> str:
+    return (
+        f"LeNets on {settings.data}, {seeds(len(settings.each_seed))}, from random weights and from what autoencoders "
+        f"learned of the training images without labels ({settings.pretrain_epochs} passes), then fine-tuned with few "
+        "or all labels, the same images for every start. Test images are measured at the end and steer nothing."
+    )
+
+
+def _lead(count: int, n: str) -> str:
+    return (
+        f"Means of {n} with the {MEAN_BAND}. {count} comparisons were declared before the runs: each convolutional "
+        f"autoencoder's start against {CONTROL}, at each number of labels. Their p-values are Holm's over all of them; "
+        "all else is exploration."
+    )
+
+
+def labels_of(ends: Rows) -> list[int]:
+    """The numbers of labels, ascending."""
+    return sorted(map(int, ends.names("labels")))
+
+
+def accuracies(ends: Rows, start: str, labels: int) -> list[float]:
+    """Of each seed, in the order of the seeds."""
+    return [float(value) for value in ends.where(start=start, labels=labels).numbers("test_accuracy")]
+
+
+def compare_starts(ends: Rows) -> list[Comparison]:
+    """The declared comparisons, with Holm's p-values over all of them."""
+    asked = [(start, labels) for labels in labels_of(ends) for start in DECLARED if start in ends.names("start")]
+    gaps = [
+        paired_difference(accuracies(ends, start, labels), accuracies(ends, CONTROL, labels)) for start, labels in asked
+    ]
+    adjusted = holm([gap.p_value for gap in gaps])
+    return [Comparison(*which, gap, p_value) for which, gap, p_value in zip(asked, gaps, adjusted, strict=True)]
+
+
+def _charts(ends: Rows) -> tuple[Chart, ...]:
+    there = ends.names("start")
+    groups = {
+        "random": ("Random starts", [name for name in there if not STARTS[name].autoencoder and name not in FULLY]),
+        "autoencoders": (
+            "Autoencoders' starts, and the control",
+            [CONTROL, *(name for name in there if name in DECLARED)],
+        ),
+        "fully": ("Fully connected networks, and the control", [CONTROL, *(name for name in there if name in FULLY)]),
+    }
+    return tuple(
+        Chart(f"labels-{name}", f"{title}: test images wrong, by number of labels", "labels", "test images wrong",
+              tuple(_line(ends, start) for start in starts), MEAN_BAND, "percent", log_x=True, log_y=True)
+        for name, (title, starts) in groups.items()
+    )  # fmt: skip
+
+
+def _line(ends: Rows, start: str) -> Line:
+    at = labels_of(ends)
+    rights = [accuracies(ends, start, labels) for labels in at]
+    bounds = [sorted(map(errors, mean_interval(right))) for right in rights] if len(rights[0]) > 1 else []
+    ys = tuple(errors(float(np.mean(right))) for right in rights)
+    return Line(start, tuple(map(float, at)), ys, tuple(low for low, _ in bounds), tuple(high for _, high in bounds))
+
+
+def _starts(ends: Rows) -> Table:
+    return Table(
+        "The starts", ("start", "what it is"), tuple((name, STARTS[name].words) for name in ends.names("start"))
+    )
+
+
+def _tables(ends: Rows, declared: Sequence[Comparison]) -> Iterator[Table]:
+    p_values = {(one.start, one.labels): _p(one.p_value) for one in declared}
+    header = ("start", "accuracy", "95 % interval", f"minus {CONTROL}", "95 % interval, points", "p, Holm")
+    for labels in labels_of(ends):
+        control = accuracies(ends, CONTROL, labels)
+        rows = []
+        for start in ends.names("start"):
+            right = accuracies(ends, start, labels)
+            p_value = p_values.get((start, labels), "exploration")
+            compared = ("", "", "") if start == CONTROL else (*_minus(right, control), p_value)
+            rows.append((start, percent(float(np.mean(right))), percent_range(mean_interval(right)), *compared))
+        yield Table(f"{labels:,} labels", header, tuple(rows))
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def _minus(right: list[float], control: list[float]) -> tuple[str, str]:
+    gap = paired_difference(right, control)
+    return points(gap.mean), "" if gap.n < 2 else f"{points(gap.interval.low)} to {points(gap.interval.high)}"
+
+
+def _scores(kernels: Rows) -> Table:
+    most = max(labels_of(kernels), default=0)
+    rows = []
+    for start in kernels.where(labels=most).names("start"):
+        own = kernels.where(start=start, labels=most)
+        ends = (own.where(epoch=epoch) for epoch in sorted({int(epoch) for epoch in own.numbers("epoch")}))
+        means = (f"{end.numbers(column).mean():.2f}" for end in ends for column in ("trained_first", "trained_second"))
+        rows.append((start, *means))
+    header = ("start", "first derivative before", "second derivative before", "first after", "second after")
+    return Table(f"Mean gradient-operator scores of conv1's kernels, {most:,} labels", header, tuple(rows))
+
+
+def _losses(before: Rows) -> Table:
+    rows = []
+    for start in before.names("start"):
+        losses = before.where(start=start).numbers("test_loss").tolist()
+        interval = mean_interval(losses)
+        bounds = f"{interval.low:.5f} to {interval.high:.5f}" if len(losses) > 1 else ""
+        rows.append((start, f"{np.mean(losses):.5f}", bounds))
+    return Table("Mean squared error a pixel of the test images", ("autoencoder", "mean", "95 % interval"), tuple(rows))
+
+
+def _seconds(pretraining: Rows, tuned: Rows) -> Table:
+    most = labels_of(tuned)
+    rows = []
+    for start in tuned.names("start"):
+        before = pretraining.where(start=start)
+        tunings = (_median_seconds(tuned.where(start=start, labels=labels)) for labels in most)
+        rows.append((start, _median_seconds(before) if before else "", *tunings))
+    header = ("start", "pretraining", *(f"{labels:,} labels" for labels in most))
+    return Table("Seconds of training", header, tuple(rows))
+
+
+def _median_seconds(rows: Rows) -> str:
+    return f"{np.median(rows.numbers('seconds')):.1f}"
+
+
+def _conclusions(ends: Rows, declared: Sequence[Comparison]) -> Iterator[str]:
+    for labels in labels_of(ends):
+        own = [one for one in declared if one.labels == labels]
+        found = [one for one in own if one.p_value < LEVEL]
+        told = "; ".join(f"{one.start} {shown_gap(one.gap)}" for one in found) or "none"
+        others = "; ".join(f"{one.start} {shown_gap(one.gap)}" for one in own if one not in found)
+        rest = f" No effect found of: {others}." if others else ""
+        yield f"With {labels:,} labels, starts of {len(own)} that differ from {CONTROL} (Holm, 5 %): {told}.{rest}"
+    yield from _told_fully(ends)
+
+
+def _told_fully(ends: Rows) -> Iterator[str]:
+    most = labels_of(ends)[-1]
+    if not set(FULLY) <= set(ends.names("start")):
+        return
+    plain, stacked = (accuracies(ends, start, most) for start in FULLY)
+    yield (
+        f"{LECTURE}; here the stacked one reached {percent(float(np.mean(stacked)))} with {most:,} labels, "
+        f"{percent_range(mean_interval(stacked)) or 'no interval'}; minus the same network from random weights: "
+        f"{told_gap(paired_difference(stacked, plain))}."
+    )

@@ -1,0 +1,58 @@
+"""What autoencoders give back of a few test images, as rows of a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lenscope.insight.findings import Pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from lenscope.data.dataset import Dataset, Splits
+    from lenscope.lab.rows import Rows
+    from lenscope.lab.trials import Trial
+    from lenscope.runs.run import Run
+
+ORIGINAL = "the images"
+
+
+def reconstruction_rows(runs: Sequence[tuple[Trial, Run]], splits: Splits, count: int) -> Iterator[dict[str, object]]:
+    """A row for each of the first test images, as it is and as each autoencoder gives it back, in hexadecimal."""
+    if not runs or splits.test is None:
+        return
+    images = splits.test.take(np.arange(min(count, len(splits.test)))).resized(runs[0][1].network().image_size)
+    yield from _rows(ORIGINAL, images.images)
+    for trial, run in runs:
+        yield from _rows(str(trial.tags["start"]), reconstruct(run, images))
+
+
+@torch.no_grad()
+def reconstruct(run: Run, images: Dataset) -> NDArray[np.uint8]:
+    """What an autoencoder gives back; uint8, shape (N, C, H, W)."""
+    given = torch.from_numpy(images.images.astype(np.float32) / 255)
+    back: NDArray[np.float32] = run.network().eval()(given).numpy()
+    return (back.clip(0, 1) * 255).round().astype(np.uint8).reshape(images.images.shape)
+
+
+def pictures_of(rows: Rows) -> tuple[Pictures, ...]:
+    """The images in a table, as `reconstruction_rows` writes it."""
+    return tuple(Pictures(name, _decoded(rows.where(name=name))) for name in rows.names("name"))
+
+
+def _rows(name: str, images: NDArray[np.uint8]) -> Iterator[dict[str, object]]:
+    channels, height, width = images.shape[1:]
+    for place, image in enumerate(images):
+        shape = {"channels": channels, "height": height, "width": width}
+        yield {"name": name, "image": place, **shape, "pixels": image.tobytes().hex()}
+
+
+def _decoded(rows: Rows) -> NDArray[np.uint8]:
+    shape = [int(rows.numbers(side)[0]) for side in ("channels", "height", "width")]
+    pixels = b"".join(bytes.fromhex(row["pixels"]) for row in rows.cells)
+    return np.frombuffer(pixels, np.uint8).reshape(-1, *shape)
