@@ -126,6 +126,10 @@ BAD = {
     "wide numbers": (changed(184, 4), "X has 36864 bytes of uint16, its dimensions are (32, 32, 3, 12)"),
     "no flags": (changed(136, 5), "a variable in it has no flags, dimensions and name"),
     "a size below 0": (changed(163, 255), "its dimensions are (-16777184, 32, 3, 12)"),
+    "two sizes below 0": (
+        PLAIN[:160] + struct.pack("<ii", -32, -32) + PLAIN[168:],
+        "its dimensions are (-32, -32, 3, 12)",
+    ),
     "no dimension": (changed(156, 0), "a variable in it has no flags, dimensions and name"),
     "a long small element": (changed(178, 5), "a small element in it has 5 bytes"),
     "numbers as images": (matlab(X=X.astype(float), y=Y), f"X and y are float64 (32, 32, 3, 12) and (12, 1), {SHAPES}"),

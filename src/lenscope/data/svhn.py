@@ -1,8 +1,8 @@
 """SVHN's cropped digits: two MATLAB 5 files, each with the images X (32, 32, 3, N) and the labels y (N, 1).
 
-The format: MathWorks, "MAT-File Format", level 5: a header, then elements, each a kind, a length and content. A variable
-is an element, packed by zlib or not, of the elements flags, dimensions, name and numbers. Only arrays of real numbers are
-read here, little-endian as SVHN's files are: no cell, no object, no function.
+The format: MathWorks, "MAT-File Format", level 5: a header, then elements, each a kind, a length and content. A
+variable is an element, packed by zlib or not, of the elements flags, dimensions, name and numbers. Only arrays of real
+numbers are read here, little-endian as SVHN's files are: no cell, no object, no function.
 """
 
 from __future__ import annotations
