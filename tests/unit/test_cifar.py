@@ -89,7 +89,7 @@ def test_it_is_downloaded_whole_and_verified(archive: Path, monkeypatch: pytest.
         asked.append(url)
         (archive / NAME).replace(output)
 
-    monkeypatch.setattr(fetch, "download_https", download)
+    monkeypatch.setattr(fetch, "download", download)
     assert len(load("cifar-10").train) == 5 * EACH
     assert asked == [f"https://www.cs.toronto.edu/~kriz/{NAME}"]
     assert (tmp_path / "cache" / "cifar-10" / NAME).is_file()

@@ -148,6 +148,41 @@ def test_a_redirect_to_https_is_followed(web: Web, files: dict[str, bytes]) -> N
     assert len(fetch.fetch("tiny")) == 4
 
 
+PLAIN = "http://plain.example/"
+
+
+@pytest.fixture
+def without_https(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tiny` lies on a site that has no https, as SVHN does."""
+    monkeypatch.setitem(catalogue.CATALOGUE, "tiny", replace(CATALOGUE["tiny"], mirrors=(PLAIN,)))
+
+
+def test_a_site_without_https_is_asked_where_the_catalogue_says_so(
+    web: Web, files: dict[str, bytes], without_https: None
+) -> None:
+    web.answers = {PLAIN + name: content for name, content in files.items()}
+    assert {name: path.read_bytes() for name, path in fetch.fetch("tiny").items()} == files
+
+
+def test_what_a_site_without_https_changes_is_caught(
+    web: Web, files: dict[str, bytes], without_https: None, tmp_path: Path
+) -> None:
+    web.answers = {PLAIN + name: content[:-1] + b"x" for name, content in files.items()}
+    with pytest.raises(DataError, match=r"plain\.example sent other bytes than were published"):
+        fetch.fetch("tiny")
+    assert cached(tmp_path) == []
+
+
+def test_a_site_without_https_leads_to_https_alone(web: Web, files: dict[str, bytes], without_https: None) -> None:
+    web.answers = {PLAIN + name: f"http://127.0.0.1/{name}" for name in files}
+    with pytest.raises(DataError, match=r"plain\.example redirected to an address without https"):
+        fetch.fetch("tiny")
+    web.answers = {PLAIN + name: f"https://far.example/{name}" for name in files}
+    web.answers |= {f"https://far.example/{name}": content for name, content in files.items()}
+    assert len(fetch.fetch("tiny")) == 4
+    assert not any(url.startswith("http://127.0.0.1") for url in web.asked)
+
+
 def test_a_cache_that_cannot_be_written_is_told(web: Web, files: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
     with pytest.raises(DataError, match=r"cannot be written: .*set LENSCOPE_CACHE"):

@@ -5,7 +5,7 @@ as TensorFlow Datasets records them. Fashion-MNIST: the content as computed from
 whose MD5s agree with those that others publish of the unpacked files; packed as TensorFlow Datasets records it. KMNIST
 and EMNIST's archive: as TensorFlow Datasets records them. QMNIST: the MD5s of its authors' loader in torchvision.
 CIFAR-10's archive: as TensorFlow Datasets records it; others state the same SHA-256 beside the MD5 that its site gives
-for this file, c32a1d4ab5d03f1284b67883e8d87530.
+for this file, c32a1d4ab5d03f1284b67883e8d87530. SVHN: as TensorFlow Datasets and torchvision record them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lenscope.data.cifar import CifarReader
 from lenscope.data.coloured import ColouredReader
 from lenscope.data.entry import DataFile, Entry
 from lenscope.data.idx_reader import IdxReader, Part
+from lenscope.data.svhn import SvhnReader
 from lenscope.errors import unknown_name
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -258,5 +259,20 @@ _CIFAR10 = Entry(
     "Toronto, 2009",
 )
 
+_SVHN = Entry(
+    name="svhn",
+    title="Street View House Numbers, cropped digits",
+    reader=SvhnReader(
+        _plain("train_32x32.mat", "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
+        _plain("test_32x32.mat", "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
+    ),
+    classes=_DIGITS,
+    mirrors=("http://ufldl.stanford.edu/housenumbers/",),  # without https; docs/decisions.md says why that is safe
+    home="http://ufldl.stanford.edu/housenumbers/",
+    licence="non-commercial use only (its page's words)",
+    citation="Y. Netzer, T. Wang, A. Coates, A. Bissacco, B. Wu and A. Y. Ng, Reading digits in natural images with "
+    "unsupervised feature learning, NIPS Workshop on Deep Learning and Unsupervised Feature Learning, 2011",
+)
+
 _EMNIST = tuple(_emnist(split) for split in _EMNIST_CLASSES)
-CATALOGUE = {entry.name: entry for entry in (_MNIST, _COLOURED, _FASHION, _KMNIST, _QMNIST, *_EMNIST, _CIFAR10)}
+CATALOGUE = {entry.name: entry for entry in (_MNIST, _COLOURED, _FASHION, _KMNIST, _QMNIST, *_EMNIST, _CIFAR10, _SVHN)}

@@ -93,8 +93,8 @@ def _find(folder: Path, file: DataFile) -> Path | None:
 def fetch(name: str, data_dir: Path | None = None) -> dict[str, Path]:
     """The files of a data set; those that are not on this computer are downloaded into the cache.
 
-    Over https only, redirects included, from each mirror in turn; a file appears in the cache whole and verified, or
-    not at all.
+    From each mirror in turn, over https, redirects included (SVHN's site has none). A file appears in the cache whole
+    and verified, or not at all.
 
     Args:
         name: a name of the catalogue.
@@ -236,7 +236,7 @@ def _download(file: DataFile, urls: Iterable[str], folder: Path) -> Path:
     reasons = []
     for url in urls:
         try:
-            return Path(pooch.retrieve(url, file.published[0], file.name, folder, downloader=download_https))
+            return Path(pooch.retrieve(url, file.published[0], file.name, folder, downloader=download))
         except requests.RequestException as error:
             reasons.append(f"{urlsplit(url).hostname} {_reason(error)}")
         except ValueError:  # pooch's for a wrong hash
@@ -246,8 +246,10 @@ def _download(file: DataFile, urls: Iterable[str], folder: Path) -> Path:
     raise DataError(", ".join(reasons))
 
 
-def download_https(url: str, output: str, _pooch: object) -> None:
-    """Write what an https address answers to a file, at most MAX_BYTES; pooch's signature of a downloader.
+def download(url: str, output: str, _pooch: object) -> None:
+    """Write what an address answers to a file, at most MAX_BYTES; pooch's signature of a downloader.
+
+    Over https alone, redirects included; of an address of the catalogue without https, that first answer alone is not.
 
     Raises:
         requests.RequestException: no connection, an error status, a cut answer, or a redirect to another scheme.
@@ -256,7 +258,9 @@ def download_https(url: str, output: str, _pooch: object) -> None:
     import requests
 
     with requests.Session() as session, Path(output).open("wb") as file:
-        session.adapters.pop("http://")  # so that nothing carries a redirect to http
+        plain = session.adapters.pop("http://")  # so that nothing carries a redirect to http
+        if url.startswith("http://"):
+            session.mount(url, plain)
         with session.get(url, stream=True, timeout=TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}) as answer:
             answer.raise_for_status()
             for block in answer.iter_content(_BLOCK_BYTES):
