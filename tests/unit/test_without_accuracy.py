@@ -23,6 +23,7 @@ from lenscope.reports.html import render_comparison, render_report
 from lenscope.watch.notebook import NotebookWatcher
 
 NETWORKS = ("autoencoder", "mlp-autoencoder", "mlp")
+KERNELS = {f"kernels-conv{number}{style}" for number in (1, 2) for style in ("", "-lecture")}
 NOISY = "masking=0.25,gaussian=0.3"
 
 
@@ -127,7 +128,7 @@ def test_the_curves_of_an_autoencoder_are_its_loss_alone(runs) -> None:
     [
         (
             "autoencoder",
-            {"curves", "reconstructions", *(f"kernels-conv{n}{s}" for n in (1, 2) for s in ("", "-lecture"))},
+            {"curves", "reconstructions", *KERNELS},
         ),
         ("mlp-autoencoder", {"curves", "reconstructions"}),
         ("mlp", {"curves", "confusion", "mistakes"}),
@@ -221,9 +222,8 @@ def test_training_and_evaluating_by_hand_say_the_error(digits, tmp_path, capsys,
     )  # fmt: skip
     assert code == 0
     assert "with the network running in the page" not in text
-    last = text.splitlines()[-1]
     error = lenscope.open_run("a").metrics.test_loss[-1]
-    assert re.match(rf"a: reconstruction error {error:.4f} on 20 test images; 1 epoch in ", last)
+    assert f"\na: reconstruction error {error:.4f} on 20 test images; 1 epoch in " in f"\n{text}"
     assert "reconstructions.png" in text
     code, text = said(capsys, "evaluate", "a")
     assert f"reconstruction error {error:.4f} (mean squared error a pixel) on 20 test images" in text
