@@ -44,7 +44,7 @@ class Autoencoder(nn.Module):
     The encoder's conv1 and conv2 have the LeNet's names and sizes, so that a LeNet can start from them. The code is
     16×5×5. Each half of the decoder undoes a pool and a convolution at once: a transposed convolution of 6×6 with
     stride 2, of which enlarging by 2 and then convolving with 5×5 is a special case at 2.8 times the work. The output
-    is linear: a sigmoid was no better after an epoch and slower to start.
+    is linear.
 
     Args:
         channels: channels of an image: 1 for grey, 3 for colour.

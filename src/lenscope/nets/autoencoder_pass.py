@@ -132,7 +132,7 @@ class _Enlarge:
 
     def __init__(self, weight: Tensor, bias: Tensor, source: torch.Size) -> None:
         (height, channels, width, count), maps, zeros = source, weight.shape[1], weight.new_zeros
-        self.weight, self.bias = weight.unflatten(3, (TAPS, 2)).unflatten(2, (TAPS, 2)), bias
+        self.weight, self.bias = weight.view(channels, maps, TAPS, 2, TAPS, 2), bias
         self.biases = zeros(4, maps)
         padded = zeros(height + 2 * MARGIN, channels, width + 2 * MARGIN, count)
         self.inner = padded[MARGIN : MARGIN + height, :, MARGIN : MARGIN + width]
@@ -147,7 +147,8 @@ class _Enlarge:
 
     def by_place(self, output: Tensor) -> Tensor:
         """A view of an output, (2 × rows, out, 2 × columns, images), in the order of `places`."""
-        return output.unflatten(2, (-1, 2)).unflatten(0, (-1, 2)).permute(0, 1, 4, 2, 3, 5)
+        rows, maps, columns, count = output.shape
+        return output.view(rows // 2, 2, maps, columns // 2, 2, count).permute(0, 1, 4, 2, 3, 5)
 
     def forward(self) -> None:
         """Make the values of what is in `inner`."""
@@ -163,7 +164,7 @@ class _Enlarge:
         channels, maps, zeros = self.weight.shape[0], self.weight.shape[1], self.weight.new_zeros
         height, _, width, count = into_source.shape
         rows, _, span = self.values.shape
-        self.into_weight, self.into_bias = into_weight.unflatten(3, (TAPS, 2)).unflatten(2, (TAPS, 2)), into_bias
+        self.into_weight, self.into_bias = into_weight.view(self.weight.shape), into_bias
         self.products = zeros(rows, 4 * maps, TAPS * channels)
         self.product = zeros(TAPS, 2, 2, maps, TAPS, channels)
         self.sums = self.product.view(TAPS, 4 * maps, TAPS * channels)

@@ -31,7 +31,8 @@ class ReconstructionsDisplay(Display):
     def draw(self) -> Figure:
         """A new figure."""
         found, rows = self.reconstructions, self._rows()
-        title = f"{found.shown}: reconstruction error {found.error:.4f} a pixel (mean of {len(found.errors):,})"
+        clean = "" if found.corruption == "none" else ", without the noise"
+        title = f"{found.shown}: reconstruction error {found.error:.4f} a pixel (mean of {len(found.errors):,}{clean})"
         figure = new_figure(1.05 * len(found.given) + 1.6, 1.05 * len(rows) + 0.8, title)
         self.plot(figure.subplots())
         return figure

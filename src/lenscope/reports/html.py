@@ -23,6 +23,7 @@ from lenscope.reports.sections import (
     describe_learning,
     describe_making,
     describe_shapes,
+    kernels_of,
     note_on,
     note_on_comparison,
 )
@@ -67,7 +68,9 @@ def render_comparison(insights: Sequence[Insight]) -> str:
     names = distinct_names(runs)
     sentence = f"{len(runs)} runs beside one another: {', '.join(names)}."
     page = Page("compare", " and ".join(names), sentence, COMPARED, comparison_data(insights, names))
-    return page.render(names=names, differences=compare_runs(runs), note=note_on_comparison(runs))
+    return page.render(
+        names=names, differences=compare_runs(runs), note=note_on_comparison(runs), kernels=kernels_of(insights)
+    )
 
 
 def distinct_names(runs: Sequence[Run]) -> list[str]:

@@ -37,19 +37,28 @@ class Table:
 
 def note_on(section: str, insight: Insight) -> str:
     """What stands under a section's heading."""
-    run, measured = insight.run, insight.measured
     if section == "kernels" and not insight.layers:
-        return NO_KERNELS
-    if run.config.reconstructs and section in {"look", "mistakes"}:
+        return "This network has no convolutions, so there are no kernels to show."
+    missing = _what_is_missing(section, insight) if section in {"look", "mistakes"} else ""
+    return missing or _what_is_there(section, insight)
+
+
+def _what_is_missing(section: str, insight: Insight) -> str:
+    """Why a section that shows the network's answers is empty, or nothing."""
+    run, measured = insight.run, insight.measured
+    if run.config.reconstructs:
         return NO_CLASSES
-    if run.config.reconstructs and section == "learning":
-        return f"{RETURNS} {STACK}" if run.config.network == "mlp-autoencoder" else RETURNS
-    if section in {"look", "mistakes"} and measured is None:
+    if measured is None:
         return f"There are no trained weights of this run to show. {how_it_ended(run)}".strip()
-    if section in {"look", "mistakes"} and len(run.data.classes) > MOST_CLASSES:
+    if len(run.data.classes) > MOST_CLASSES:
         return f"{len(run.data.classes):,} classes are too many for a page that carries all that it shows."
-    if section == "look" and measured is not None and not isinstance(measured.network, LeNets):
+    if section == "look" and not isinstance(measured.network, LeNets):
         return f"The page runs a LeNet alone, and this is a {NETWORKS[run.config.network]}."
+    return ""
+
+
+def _what_is_there(section: str, insight: Insight) -> str:
+    run, measured = insight.run, insight.measured
     if section == "look" and measured is not None:
         draws = " or draw one" if is_centred(measured.part.name, measured.part.channels) else ""
         return NOTES[section].format(draws=draws)
@@ -58,6 +67,8 @@ def note_on(section: str, insight: Insight) -> str:
         total, wrong = len(evaluation.labels), len(evaluation.labels) - evaluation.right
         where = "" if isinstance(measured.network, LeNets) else f" {IN_PLOTS}"
         return f"{wrong:,} of {total:,} {evaluation.shown} are wrong, {100 * wrong / total:.2f} %.{where}"
+    if section == "learning" and run.config.reconstructs:
+        return f"{RETURNS} {STACK}" if run.config.network == "mlp-autoencoder" else RETURNS
     if section == "learning" and lecture.is_lecture_experiment(run.config):
         return f"{NOTES[section]} {LECTURE}"
     return NOTES[section]
@@ -69,6 +80,13 @@ def note_on_comparison(runs: Sequence[Run]) -> str:
     if not left_out:
         return ""
     return f" Of {', '.join(left_out)}, which learn without labels, the reconstruction error stands under Differences."
+
+
+def kernels_of(insights: Sequence[Insight]) -> str:
+    """What the kernels' section of several runs shows."""
+    if not any(insight.layers for insight in insights):
+        return "None of these networks has convolutions, so there are no kernels to show."
+    return "Kernels of the same number under one another; the bar moves all of them through their films."
 
 
 NOTES = {
@@ -95,19 +113,18 @@ MEANINGS = {
     "scores as high. For a difference it is a comparison and no test, since differences are smooth where "
     "images are; so it is for a run that began with another's weights.",
 }
-NO_KERNELS = "This network has no convolutions, so there are no kernels to show."
 NO_CLASSES = (
     "An autoencoder names no classes. What it gives back of some images is in the run's plots/reconstructions.png."
 )
 IN_PLOTS = "The matrix and the worst of them are in the run's plots/confusion.png and plots/mistakes.png."
 RETURNS = (
-    "Epoch 0 is before training. The reconstruction error is the mean squared error of a pixel, 0 to 1, of clean images; "
-    "the training loss is the same of training images, with the noise and the penalties that the settings ask for. The "
-    "curves are in the run's plots/curves.png."
+    "Epoch 0 is before training. The reconstruction error is the mean squared error of a pixel, 0 to 1, of clean "
+    "images; the training loss is the same of training images, with the noise and the penalties that the settings ask "
+    "for. The curves are in the run's plots/curves.png."
 )
 STACK = (
-    "The first half of the epochs trains layer 1, the second half layer 2, whose training loss is that of layer 1's code; "
-    "the reconstruction error is always that through both layers."
+    "The first half of the epochs trains layer 1, the second half layer 2, whose training loss is that of layer 1's "
+    "code; the reconstruction error is always that through both layers."
 )
 LECTURE = (
     "The rings are what the lecture prints, its losses multiplied by its batch size of 100: what it prints is the mean "

@@ -77,7 +77,7 @@ def _check_of(run: Run, name: str) -> Check:
         "environment.json": lambda: f"{run.data.name}, {run.data.train_images:,} training images",
         "metrics.csv": lambda: _metrics(run),
         "losses.f32": lambda: _losses(run),
-        "film.json": lambda: ", ".join(run.film.kernels),
+        "film.json": lambda: ", ".join(run.film.kernels) or "no convolutions",
         "film.bin": lambda: _film(run),
         "weights/initial.safetensors": lambda: _weights(run, "initial"),
         "weights/final.safetensors": lambda: _weights(run, "final"),

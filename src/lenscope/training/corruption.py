@@ -20,8 +20,8 @@ def corrupted(values: torch.Tensor, how: Autoencoding, seed: int, epoch: int, fi
 
     A denoising autoencoder's: Vincent, Larochelle, Bengio and Manzagol, "Extracting and composing robust features with
     denoising autoencoders" (ICML 2008). The noise is a function of (seed, epoch, `first`): no image comes twice in an
-    epoch, so that its first image tells a batch. One call a batch takes 0.5 ms for 100 images of 32×32 and one an image
-    would take three times that.
+    epoch, so that its first image tells a batch. The words of 100 images of 32×32 take 0.2 ms from one stream and
+    1.8 ms from one for each image (cloud CPU, 2026-11).
 
     Args:
         values: float32, shape (n, …).

@@ -109,7 +109,7 @@ def penalty(code: torch.Tensor, how: Autoencoding) -> torch.Tensor | float:
 
 def _has_pass(network: torch.nn.Module) -> bool:
     """Whether there is a quicker way than autograd: for the convolutional autoencoder on a CPU."""
-    return type(network) is Autoencoder and network.conv1.bias.device.type == "cpu"
+    return type(network) is Autoencoder and network.conv1.weight.device.type == "cpu"
 
 
 @torch.no_grad()
