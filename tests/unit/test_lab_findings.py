@@ -179,7 +179,7 @@ HELPED = {"plain": 0.05, "masking": 0.02, "gaussian": 0.0, "stacked": 0.03}
 
 
 def started() -> dict[str, Rows]:
-    """With 100 labels the start called plain helps, masking less, gaussian not at all; with all of them nothing does."""
+    """With 100 labels the start called plain helps, masking less, gaussian not; with all of them nothing does."""
     random = np.random.default_rng(7)
     names = ("pytorch", "glorot", *DECLARED, "mlp", "stacked")
     results, kernels = [], []
