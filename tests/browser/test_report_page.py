@@ -260,3 +260,42 @@ def test_every_kind_of_run_is_shown_whole(visit, tmp_path, network, classes, cha
             stage.click()
             page.keyboard.press("Escape")  # else the panel lies over what comes next on a narrow screen
         assert "Says" in page.locator(".look-says").inner_text()
+
+
+@pytest.fixture(scope="module")
+def others(tiny, tmp_path_factory):
+    """Runs of networks that the page cannot run."""
+    folder = tmp_path_factory.mktemp("others")
+    settings = {"epochs": 2, "batch_size": 20, "learning_rate": 1e-3, "progress": False}
+    return {
+        name: lenscope.train(tiny, out=folder / name, network=name, **settings)
+        for name in ("mlp", "autoencoder", "mlp-autoencoder")
+    }
+
+
+@pytest.mark.parametrize(
+    ("network", "charts"),
+    [
+        ("mlp", ["Loss, nats an image", "Accuracy"]),
+        ("autoencoder", ["Reconstruction error, a pixel"]),
+        ("mlp-autoencoder", ["Reconstruction error, a pixel"]),
+    ],
+)
+def test_a_network_that_the_page_cannot_run_has_the_sections_that_apply(visit, others, tiny, network, charts):
+    with visit(lenscope.report(others[network], data=tiny).resolve()) as page:
+        assert page.locator("#learning figcaption").all_inner_texts() == charts
+        page.locator("#learning-log").check()
+        assert page.locator("#look .look-pass").count() == 0
+        wrong = page.locator("#mistakes .confusion .wrong")
+        assert (wrong.count() > 0) == (network == "mlp")
+        if network == "mlp":
+            wrong.first.locator("button").click()
+            assert page.locator("#mistakes .shown canvas").count() > 0
+            assert page.locator("#mistakes .shown button").count() == 0
+
+
+def test_runs_without_convolutions_are_compared_without_kernels(visit, others):
+    path = lenscope.report(others["mlp"], others["mlp-autoencoder"], out=others["mlp"].path / "both.html")
+    with visit(path.resolve()) as page:
+        assert page.locator("#learning .plot .line").count() == 2
+        assert page.locator("#kernels canvas").count() == 0

@@ -58,6 +58,13 @@ def test_a_sound_run_is_found_sound_file_by_file(run: Run) -> None:
     assert found["checkpoint/000000000006.safetensors"] == "after step 6, in epoch 3; all finite"
 
 
+@pytest.mark.parametrize("network", ["lenet1998", "mlp", "autoencoder"])
+def test_a_sound_run_of_another_network_is_found_sound(tiny, tmp_path: Path, network: str) -> None:
+    settings = {"network": network, "epochs": 1, "batch_size": 20}
+    lenscope.train(tiny, out=tmp_path / "run", progress=False, **settings)
+    assert all(finding.sound for finding in verify_run(find_run(tmp_path / "run")))
+
+
 @pytest.mark.parametrize("name", ["config.toml", "film.bin", "weights/final.safetensors", "losses.f32"])
 def test_a_changed_file_is_found_and_it_alone(run: Run, name: str) -> None:
     content = (run.path / name).read_bytes()

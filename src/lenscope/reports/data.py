@@ -32,26 +32,28 @@ POINTS = 500  # of a curve, and rows of its table
 
 
 def page_data(insight: Insight) -> dict[str, Any]:
-    """Everything that the page's scripts need; `look` and `mistakes` are None where the page runs no network."""
+    """Everything that the page's scripts need; `look` is None where the page cannot run the network."""
     classes = list(insight.run.data.classes)
     layers = [_layer(layer) for layer in insight.layers]
     page: dict[str, Any] = {"curves": _both_curves(insight), "layers": layers, "classes": classes}
     page |= {"images": None, "look": None, "mistakes": None}
-    if insight.measured is None or len(classes) > MOST_CLASSES or not isinstance(insight.measured.network, LeNets):
+    if insight.measured is None or len(classes) > MOST_CLASSES or insight.run.config.reconstructs:
         return page
     chosen = ChosenImages(insight.measured)
     confusion = insight.measured.evaluation.confusion
     cells = [[int(label), int(answer), int(confusion[label, answer])] for label, answer in np.argwhere(confusion)]
     return page | {
         "images": chosen.as_json(),
-        "look": _look(insight.measured, insight.measured.network, chosen),
+        "look": _look(insight.measured, chosen),
         "mistakes": {"confusion": cells, "cells": chosen.cells, "worst": chosen.worst},
     }
 
 
-def _look(measured: Measured, network: LeNets, chosen: ChosenImages) -> dict[str, Any]:
-    """What the section needs that runs the network."""
-    part, evaluation = measured.part, measured.evaluation
+def _look(measured: Measured, chosen: ChosenImages) -> dict[str, Any] | None:
+    """What the section needs that runs the network; None where it is one that the page cannot run."""
+    network, part, evaluation = measured.network, measured.part, measured.evaluation
+    if not isinstance(network, LeNets):
+        return None
     images = measured.ablations.images if measured.ablations else 0
     shown = evaluation.shown
     return {
@@ -80,7 +82,8 @@ def _first_scores(layer: LayerInsight) -> dict[str, Any]:
 
 
 def _both_curves(insight: Insight) -> dict[str, Any]:
-    return {"loss": _curves(insight.curves.loss), "accuracy": _curves(insight.curves.accuracy)}
+    title = "Reconstruction error, a pixel" if insight.run.config.reconstructs else "Loss, nats an image"
+    return {"title": title, "loss": _curves(insight.curves.loss), "accuracy": _curves(insight.curves.accuracy)}
 
 
 class ChosenImages:

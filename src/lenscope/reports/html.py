@@ -54,7 +54,6 @@ def render_report(insight: Insight) -> str:
         facts=facts_of(run, insight.result),
         notes={section: note_on(section, insight) for section, _ in SECTIONS},
         meanings=MEANINGS if insight.layers else {},
-        charts=not run.config.reconstructs,  # the page's name the loss of a classification
         learning=describe_learning(run),
         classes=describe_classes(evaluation),
         shapes=describe_shapes(run),

@@ -65,8 +65,7 @@ def _what_is_there(section: str, insight: Insight) -> str:
     if section == "mistakes" and measured is not None:
         evaluation = measured.evaluation
         total, wrong = len(evaluation.labels), len(evaluation.labels) - evaluation.right
-        where = "" if isinstance(measured.network, LeNets) else f" {IN_PLOTS}"
-        return f"{wrong:,} of {total:,} {evaluation.shown} are wrong, {100 * wrong / total:.2f} %.{where}"
+        return f"{wrong:,} of {total:,} {evaluation.shown} are wrong, {100 * wrong / total:.2f} %."
     if section == "learning" and run.config.reconstructs:
         return f"{RETURNS} {STACK}" if run.config.network == "mlp-autoencoder" else RETURNS
     if section == "learning" and lecture.is_lecture_experiment(run.config):
@@ -116,11 +115,10 @@ MEANINGS = {
 NO_CLASSES = (
     "An autoencoder names no classes. What it gives back of some images is in the run's plots/reconstructions.png."
 )
-IN_PLOTS = "The matrix and the worst of them are in the run's plots/confusion.png and plots/mistakes.png."
 RETURNS = (
     "Epoch 0 is before training. The reconstruction error is the mean squared error of a pixel, 0 to 1, of clean "
     "images; the training loss is the same of training images, with the noise and the penalties that the settings ask "
-    "for. The curves are in the run's plots/curves.png."
+    "for."
 )
 STACK = (
     "The first half of the epochs trains layer 1, the second half layer 2, whose training loss is that of layer 1's "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.errors import RunError
+from lenscope.nets.catalogue import convolutions
 from lenscope.runs import checkpoint, recorder
 from lenscope.runs.manifest import APPENDED, read_appended, read_static
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Literal
 
+    from lenscope.nets.catalogue import Network
     from lenscope.runs.film import Film
     from lenscope.runs.run import Run
-    from lenscope.training.events import Weights
 
     Check = Callable[[], str]
 
@@ -117,16 +118,17 @@ def _film(run: Run) -> str:
     _require(film.steps[0] == 0 and bool((np.diff(film.steps) > 0).all()), run, "film.bin", "steps out of order")
     _require(film.steps[-1] <= len(run.losses), run, "film.bin", "a snapshot after the last step")
     _require(all(np.isfinite(kernels).all() for kernels in film.kernels.values()), run, "film.bin", "not finite")
-    _require(_shows(film, 0, run.weights("initial")), run, "film.bin", "does not begin with the initial kernels")
+    _require(_shows(film, 0, run.network("initial")), run, "film.bin", "does not begin with the initial kernels")
     if film.steps[-1] == len(run.losses) and recorder.FINAL in run.committed.static:
-        _require(_shows(film, -1, run.weights("final")), run, "film.bin", "does not end with the final kernels")
+        _require(_shows(film, -1, run.network("final")), run, "film.bin", "does not end with the final kernels")
     return f"{len(film):,} snapshots, steps 0 to {film.steps[-1]:,}"
 
 
-def _shows(film: Film, place: int, weights: Weights) -> bool:
-    """Whether a snapshot is of these weights."""
-    return all(
-        np.array_equal(kernels[place], weights.get(f"{layer}.weight", ())) for layer, kernels in film.kernels.items()
+def _shows(film: Film, place: int, network: Network) -> bool:
+    """Whether a snapshot is of this network's kernels."""
+    own = convolutions(network)
+    return film.kernels.keys() == own.keys() and all(
+        np.array_equal(kernels[place], own[layer].numpy()) for layer, kernels in film.kernels.items()
     )
 
 

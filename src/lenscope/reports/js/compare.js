@@ -18,6 +18,7 @@ export function mountComparison(learning, kernels, runs) {
 /** The kernels of several runs under one another, moved through their films by one bar of this name. */
 export function mountFilms(kernels, runs, name = "film") {
   const epochs = [...new Set(runs.flatMap((run) => run.layers[0]?.epochs ?? []))].sort((a, b) => a - b);
+  if (!epochs.length) return; // none of them has a convolution
   const film = makeFilm(epochs.length, (frame) => `epoch ${shortNumber(epochs[frame])}`, name);
   const names = [...new Set(runs.flatMap((run) => run.layers.map((layer) => layer.name)))];
   const views = names.map((name) => compareLayer(name, runs));

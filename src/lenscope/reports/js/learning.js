@@ -3,14 +3,15 @@
 import { lineChart } from "./chart.js";
 import { count, element } from "./elements.js";
 
-/** Fill the section with its two charts; `curves` has loss and accuracy, each a list of {name, epochs, values}. */
+/** Fill the section with its two charts; `curves` has loss and accuracy, each a list of {name, epochs, values}, and the
+ * title of the loss; an autoencoder has no accuracy. */
 export function mountLearning(section, curves) {
   const logarithmic = element("input", { type: "checkbox", id: "learning-log" });
   const accuracy = { title: "Accuracy", series: learningSeries(curves.accuracy) };
   const errors = { title: "Errors, what accuracy lacks", series: learningSeries(curves.accuracy, (value) => 1 - value) };
   const axis = { xLabel: "epoch", formatX: shortNumber };
   const charts = [
-    lineChart({ ...axis, title: "Loss, nats an image", format: shortNumber, series: learningSeries(curves.loss) }),
+    lineChart({ ...axis, title: curves.title, format: shortNumber, series: learningSeries(curves.loss) }),
     lineChart({ ...axis, ...accuracy, format: (value) => `${Number((100 * value).toFixed(2))} %` }),
   ];
   logarithmic.addEventListener("change", () => {
@@ -18,9 +19,10 @@ export function mountLearning(section, curves) {
     charts[0].update(log);
     charts[1].update({ ...log, ...(logarithmic.checked ? errors : accuracy) });
   });
+  const answers = curves.accuracy.length > 0;
   section.querySelector(".charts").append(
-    element("p", { class: "controls" }, element("label", {}, logarithmic, " logarithmic, with errors for accuracy")),
-    element("div", { class: "pair" }, charts.map((chart) => chart.node)),
+    element("p", { class: "controls" }, element("label", {}, logarithmic, answers ? " logarithmic, with errors for accuracy" : " logarithmic")),
+    element("div", { class: "pair" }, (answers ? charts : charts.slice(0, 1)).map((chart) => chart.node)),
   );
 }
 

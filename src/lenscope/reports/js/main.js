@@ -20,16 +20,21 @@ else mountRun();
 function mountRun() {
   mountLearning(sections.learning, page.curves);
   if (page.layers.length) mountKernels(sections.kernels, page.layers);
-  if (!page.look) return;
+  const look = page.look ? mountRunning() : null;
+  if (page.mistakes) mountMistakes(sections.mistakes, { ...page.mistakes, classes: page.classes, images: page.images }, look);
+}
+
+/** The section in which the network runs; returns what looks through an image in it. */
+function mountRunning() {
   const network = makeNetwork(page.look.network);
   globalThis.lenscope = { explain, forward, network, page, prepareDigit, resizeSquare }; // for the curious, in the console
   const { classes, images } = page;
   const ablation = Object.fromEntries(page.layers.map((layer) => [layer.name, layer.ablation]));
   const looking = mountLook(sections.look, { ...page.look, ablation, classes, images });
-  mountMistakes(sections.mistakes, { ...page.mistakes, classes, images }, (index) => {
+  return (index) => {
     looking.choose(index);
     sections.look.scrollIntoView();
-  });
+  };
 }
 
 /** Light, dark, or what the system says. */

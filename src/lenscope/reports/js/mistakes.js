@@ -7,7 +7,8 @@ import { drawImage, makeTile } from "./tiles.js";
 const MATRIX_CLASSES = 100;
 const LISTED = 60;
 
-/** Fill the section; `confusion` is a list of [label, answer, images]; `look(index)` opens an image in another section. */
+/** Fill the section; `confusion` is a list of [label, answer, images]; `look(index)` opens an
+ * image in another section, where there is one that runs the network. */
 export function mountMistakes(section, { confusion, cells, worst, images, classes }, look) {
   const place = section.querySelector(".matrix");
   const bytes = decodeBytes(images.pixels);
@@ -55,6 +56,7 @@ function mistakeImage(images, bytes, classes, index, look) {
   const words = `${classes[images.labels[index]]}, called ${classes[images.predicted[index]]}, ${percent(images.confidence[index], 0)}`;
   const tile = makeTile(images.size, images.size, words);
   drawImage(tile, bytes.subarray(index * size, (index + 1) * size), images.channels);
+  if (!look) return element("li", {}, tile, element("span", {}, words));
   const button = element("button", { type: "button", title: "look through the network with it", "aria-label": `${words}: look through the network with it`, onclick: () => look(index) }, tile);
   return element("li", {}, button, element("span", {}, words));
 }
