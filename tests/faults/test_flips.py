@@ -97,7 +97,7 @@ def is_found(path: Path) -> bool:
         findings = verify_run(find_run(path))
     except LenscopeError:
         return True
-    expected = {f"weights/{which}.safetensors" for which in WHICH}
+    expected = {"film.bin", *(f"weights/{which}.safetensors" for which in WHICH)}
     return not all(
         finding.sound or (finding.part in expected and "not those of" in finding.says) for finding in findings
     )

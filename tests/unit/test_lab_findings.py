@@ -85,6 +85,9 @@ def test_one_seed_has_no_interval():
     found = Reproduce(seeds="1").conclude({"results": reproduced().where(seed=0)})
     assert "(n = 1: no interval)" in found.conclusions[0]
     assert found.sections[0].charts[0].lines[0].low == ()
+    assert "lecture's" not in " ".join(found.conclusions)  # nothing to hold its values against
+    assert found.sections[0].tables[1].rows[0][2] == ""
+    assert found.sections[0].charts[0].lines[1].points
 
 
 # The race.
@@ -229,5 +232,7 @@ def test_overfitting_is_called_by_its_name():
     plain, decay = (
         next(text for text in told if text.startswith(f"{name}: the mean test loss")) for name in ("plain", "decay")
     )
-    assert re.search(r"least after epoch 1, 0\.0510 nats; that after epoch 100 minus it: 0\.0990 nats.*overfits", plain)
+    assert re.search(
+        r"least after epoch 1, 0\.0510 nats \(n = 5\); that after epoch 100 minus it: 0\.0990 nats.*overfits", plain
+    )
     assert "overfits" not in decay

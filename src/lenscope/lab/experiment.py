@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +15,7 @@ from lenscope import api
 from lenscope.config import Settings, parse_toml
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
 from lenscope.lab.pool import Pool, Silence
-from lenscope.lab.rows import read_rows, write_rows
+from lenscope.lab.rows import collect, read_rows, write_rows
 from lenscope.runs.run import open_run
 from lenscope.runs.storage import make_directory, write_file
 
@@ -60,6 +61,9 @@ class Experiment(Settings):
         """The seeds."""
         return _range_of(self.seeds) or range(0)
 
+    def check(self, splits: Splits) -> None:
+        """Raise UsageError for settings that do not fit the data, before anything is written."""
+
     @abstractmethod
     def trials(self, runs: Runs) -> list[Trial]:
         """All runs that are asked for, by what is known: asked again when these are done, until no more are missing."""
@@ -99,6 +103,7 @@ def conduct(
     splits = api.load(experiment.data, data_dir=data_dir)
     if splits.test is None:
         raise UsageError(f"{experiment.data}: has no test part, on which an experiment measures; add one")
+    experiment.check(splits)
     directory = out or default_directory(experiment)
     _declare(experiment, directory)
     pool = Pool(splits, experiment.data, data_dir, processes, teller or Silence())
@@ -110,7 +115,8 @@ def conduct(
     except Interrupted as stop:
         raise Interrupted(directory, stop.signal, "the same command goes on") from None
     pairs = [(trial, runs[trial.name]) for trial in experiment.trials(runs)]
-    for name, rows in experiment.measure(pairs, splits).items():
+    failed = {"failed": collect({"trial": trial.name} for trial, run in pairs if run.status.state == "failed")}
+    for name, rows in (experiment.measure(pairs, splits) | failed).items():
         write_rows(directory / f"{name}.csv", rows)
     return rebuild(directory)
 
@@ -129,12 +135,26 @@ def rebuild(directory: Path) -> Findings:
     tables = {path.stem: read_rows(path) for path in sorted(directory.glob("*.csv"))}
     if "results" not in tables:
         raise RunError(f"{directory}: has no results yet; 'lenscope {experiment.name} --out {directory}' makes them")
-    findings = experiment.conclude(tables)
+    findings = _with_failures(experiment.conclude(tables), tables.get("failed"))
     make_directory(directory / PLOTS, exist_ok=True)
     for chart in (chart for section in findings.sections for chart in section.charts):
         ChartDisplay(chart).save(directory / PLOTS / f"{chart.name}.png")
     write_file(directory / PAGE, render_findings(findings, settings_of(experiment)).encode(errors="replace"))
     return findings
+
+
+def whole(runs: Sequence[tuple[Trial, Run]]) -> list[tuple[Trial, Run]]:
+    """Those that came to their end, and not to a loss that is no number."""
+    return [(trial, run) for trial, run in runs if run.status.state == "finished"]
+
+
+def _with_failures(findings: Findings, failed: Rows | None) -> Findings:
+    """With a last sentence on the runs that failed, if any did."""
+    if not failed:
+        return findings
+    names = ", ".join(failed.names("trial"))
+    told = f"Failed, since the loss was no number any more, and left out ({len(failed)}): {names}."
+    return replace(findings, conclusions=(*findings.conclusions, told))
 
 
 def read_experiment(directory: Path) -> Experiment:
@@ -158,11 +178,14 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
 
 
 def _declare(experiment: Experiment, directory: Path) -> None:
-    """Write what is asked before anything is trained; what a directory asks already must be the same, but for seeds."""
+    """Write what is asked before anything is trained; what a directory holds must be the same, or of fewer seeds."""
     make_directory(directory / RUNS, exist_ok=True)
     if (directory / FILE).exists():
-        before, now = settings_of(read_experiment(directory)), settings_of(experiment)
-        other = [name for name in before.keys() | now.keys() if before.get(name) != now.get(name) and name != "seeds"]
+        held = read_experiment(directory)
+        before, now = settings_of(held), settings_of(experiment)
+        other = [name for name in before.keys() | now.keys() if before.get(name) != now.get(name)]
+        if set(held.each_seed) <= set(experiment.each_seed):
+            other = [name for name in other if name != "seeds"]
         if other:
             name = min(other)
             raise UsageError(

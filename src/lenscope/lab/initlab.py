@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from lenscope.config import Autoencoding, TrainConfig
-from lenscope.lab.experiment import Experiment, metrics_rows
+from lenscope.errors import UsageError
+from lenscope.lab.experiment import Experiment, metrics_rows, whole
 from lenscope.lab.kernels import film_rows, score_rows, unit_rows
 from lenscope.lab.rows import collect
 from lenscope.lab.trials import Trial
@@ -70,7 +71,9 @@ class Initlab(Experiment):
 
     name: ClassVar[str] = "initlab"
 
-    labels: tuple[int, ...] = Field((100, 1000, ALL), description="how many training images have labels; 0 is all")
+    labels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (100, 1000, ALL), description="how many training images have labels; 0 is all"
+    )
     pretrain_epochs: int = Field(2, ge=1, le=1_000, description="passes of the autoencoders over the training images")
     batch_size: int = Field(
         100, ge=1, le=1_000_000, description="images an update, of the autoencoders and of all labels"
@@ -79,7 +82,18 @@ class Initlab(Experiment):
     @field_validator("labels", mode="before")
     @classmethod
     def _take_a_list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value  # as TOML has it
+        value = tuple(value) if isinstance(value, list) else value  # as TOML has it
+        if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
+            raise ValueError(f"labels: got {' '.join(map(str, value)) or 'none'}, expected one or more, each once")
+        return value
+
+    def check(self, splits: Splits) -> None:
+        """Raise UsageError for more labels than there are images, before the autoencoders are trained."""
+        images = len(splits.train)
+        if max(self.labels) >= images:
+            raise UsageError(f"--labels {max(self.labels)}: expected fewer than the {images} training images; 0 is all")
+        if self.batch_size > images:
+            raise UsageError(f"--batch-size {self.batch_size}: expected at most the {images} training images")
 
     def trials(self, runs: Runs) -> list[Trial]:
         """The autoencoders, and once they are done the networks, each from its start."""
@@ -93,6 +107,7 @@ class Initlab(Experiment):
             for seed in self.each_seed
             for labels in self.labels
             for name in STARTS
+            if not STARTS[name].autoencoder or runs[_before(name, seed)].status.state == "finished"
         ]
 
     def _config(self, **settings: Any) -> TrainConfig:
@@ -128,13 +143,12 @@ class Initlab(Experiment):
         """The metrics of all, scores of conv1 at both ends, and kernels and reconstructions of the first seed."""
         from lenscope.lab.reconstructions import reconstruction_rows
 
+        runs = whole(runs)
         tuned = [(trial, run) for trial, run in runs if trial.tags["phase"] == "fine-tuning"]
         first = [(trial, run) for trial, run in runs if trial.config.seed == self.each_seed[0]]
-        drawn = [
-            (trial, run)
-            for trial, run in first
-            if trial.name.endswith(f"-{self.labels[-1] or 'all'}-{self.each_seed[0]}")
-        ]
+        most = ALL if ALL in self.labels else max(self.labels)
+        drawn = [(trial, run) for trial, run in tuned if trial.tags["seed"] == self.each_seed[0]]
+        drawn = [(trial, run) for trial, run in drawn if trial.tags["labels"] == most]
         autoencoders = [(trial, run) for trial, run in first if trial.config.network == "autoencoder"]
         return {
             "results": collect(_result(trial, run) for trial, run in runs),
@@ -154,7 +168,7 @@ def fine_tuning(labels: int, batch_size: int) -> tuple[int, int]:
     """Images an update, and epochs: with few labels small batches and many epochs, 300 to 1,000 updates."""
     if labels == ALL:
         return batch_size, 3
-    return (10, 30) if labels < 1000 else (20, 20)
+    return (min(10, labels), 30) if labels < 1000 else (20, 20)
 
 
 def _before(name: str, seed: int) -> str:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lenscope.insight.findings import Chart, Findings, Line, Section, Table
-from lenscope.insight.intervals import Difference, holm, mean_interval, paired_difference
+from lenscope.insight.intervals import holm, mean_interval
 from lenscope.lab.initlab import CONTROL, DECLARED, STARTS
 from lenscope.lab.kernels import films_of
 from lenscope.lab.reconstructions import pictures_of
-from lenscope.lab.summary import MEAN_BAND, errors, percent, percent_range, points, seeds, shown_gap, told_gap
+from lenscope.lab.summary import MEAN_BAND, errors, paired, percent, percent_range, points, seeds, shown_gap, told_gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lenscope.insight.intervals import Difference
     from lenscope.lab.experiment import Tables
     from lenscope.lab.initlab import Initlab
     from lenscope.lab.rows import Rows
@@ -24,7 +25,7 @@ LEVEL = 0.05
 FULLY = ("mlp", "stacked")
 LECTURE = "The lecture's autoencoder-initialised fully connected networks reached 94 to 95 %"
 KERNELS_LEAD = (
-    "conv1 of the first seed with all labels: each start, and what training made of it. The bar moves all of "
+    "conv1 of the first seed with the most labels: each start, and what training made of it. The bar moves all of "
     "them; at its left end is what each begins with."
 )
 BACK_LEAD = "Test images, and what each autoencoder of the first seed gives back of them, undisturbed."
@@ -52,12 +53,12 @@ def initlab_findings(settings: Initlab, tables: Tables) -> Findings:
     declared = compare_starts(ends)
     films = films_of(tables["films"])
     convolutional, fully = (tuple(film for film in films if film.layer == layer) for layer in ("conv1", "fc1"))
-    n = seeds(len(settings.each_seed))
+    n = len(tables["results"].names("seed"))
     sections = (
         Section(
             "starts",
             "Does the start matter?",
-            _lead(len(declared), n),
+            _lead(len(declared), seeds(n)),
             _charts(ends),
             (_starts(ends), *_tables(ends, declared)),
         ),
@@ -77,12 +78,12 @@ def initlab_findings(settings: Initlab, tables: Tables) -> Findings:
             tables=(_seconds(before, ends),),
         ),
     )
-    return Findings("How the network starts", _question(settings), tuple(_conclusions(ends, declared)), sections)
+    return Findings("How the network starts", _question(settings, n), tuple(_conclusions(ends, declared)), sections)
 
 
-def _question(settings: Initlab) -> str:
+def _question(settings: Initlab, n: int) -> str:
     return (
-        f"LeNets on {settings.data}, {seeds(len(settings.each_seed))}, from random weights and from what autoencoders "
+        f"LeNets on {settings.data}, {seeds(n)}, from random weights and from what autoencoders "
         f"learned of the training images without labels ({settings.pretrain_epochs} passes), then fine-tuned with few "
         "or all labels, the same images for every start. Test images are measured at the end and steer nothing."
     )
@@ -109,11 +110,15 @@ def accuracies(ends: Rows, start: str, labels: int) -> list[float]:
 def compare_starts(ends: Rows) -> list[Comparison]:
     """The declared comparisons, with Holm's p-values over all of them."""
     asked = [(start, labels) for labels in labels_of(ends) for start in DECLARED if start in ends.names("start")]
-    gaps = [
-        paired_difference(accuracies(ends, start, labels), accuracies(ends, CONTROL, labels)) for start, labels in asked
-    ]
+    gaps = [minus_control(ends, start, labels) for start, labels in asked]
     adjusted = holm([gap.p_value for gap in gaps])
     return [Comparison(*which, gap, p_value) for which, gap, p_value in zip(asked, gaps, adjusted, strict=True)]
+
+
+def minus_control(ends: Rows, start: str, labels: int) -> Difference:
+    """The accuracies of a start, minus those of the control."""
+    own = ends.where(labels=labels)
+    return paired(own.where(start=start), own.where(start=CONTROL), "test_accuracy")
 
 
 def _charts(ends: Rows) -> tuple[Chart, ...]:
@@ -151,12 +156,11 @@ def _tables(ends: Rows, declared: Sequence[Comparison]) -> Iterator[Table]:
     p_values = {(one.start, one.labels): _p(one.p_value) for one in declared}
     header = ("start", "accuracy", "95 % interval", f"minus {CONTROL}", "95 % interval, points", "p, Holm")
     for labels in labels_of(ends):
-        control = accuracies(ends, CONTROL, labels)
         rows = []
         for start in ends.names("start"):
             right = accuracies(ends, start, labels)
             p_value = p_values.get((start, labels), "exploration")
-            compared = ("", "", "") if start == CONTROL else (*_minus(right, control), p_value)
+            compared = ("", "", "") if start == CONTROL else (*_minus(minus_control(ends, start, labels)), p_value)
             rows.append((start, percent(float(np.mean(right))), percent_range(mean_interval(right)), *compared))
         yield Table(f"{labels:,} labels", header, tuple(rows))
 
@@ -165,8 +169,7 @@ def _p(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def _minus(right: list[float], control: list[float]) -> tuple[str, str]:
-    gap = paired_difference(right, control)
+def _minus(gap: Difference) -> tuple[str, str]:
     return points(gap.mean), "" if gap.n < 2 else f"{points(gap.interval.low)} to {points(gap.interval.high)}"
 
 
@@ -213,7 +216,7 @@ def _conclusions(ends: Rows, declared: Sequence[Comparison]) -> Iterator[str]:
         found = [one for one in own if one.p_value < LEVEL]
         told = "; ".join(f"{one.start} {shown_gap(one.gap)}" for one in found) or "none"
         others = "; ".join(f"{one.start} {shown_gap(one.gap)}" for one in own if one not in found)
-        rest = f" No effect found of: {others}." if others else ""
+        rest = f" {'No effect found of' if own[0].gap.n > 1 else 'Not tested'}: {others}." if others else ""
         yield f"With {labels:,} labels, starts of {len(own)} that differ from {CONTROL} (Holm, 5 %): {told}.{rest}"
     yield from _told_fully(ends)
 
@@ -222,9 +225,10 @@ def _told_fully(ends: Rows) -> Iterator[str]:
     most = labels_of(ends)[-1]
     if not set(FULLY) <= set(ends.names("start")):
         return
-    plain, stacked = (accuracies(ends, start, most) for start in FULLY)
+    plain, stacked = (ends.where(start=start, labels=most) for start in FULLY)
+    right = accuracies(ends, FULLY[1], most)
     yield (
-        f"{LECTURE}; here the stacked one reached {percent(float(np.mean(stacked)))} with {most:,} labels, "
-        f"{percent_range(mean_interval(stacked)) or 'no interval'}; minus the same network from random weights: "
-        f"{told_gap(paired_difference(stacked, plain))}."
+        f"{LECTURE}; here the stacked one reached {percent(float(np.mean(right)))} with {most:,} labels, "
+        f"{percent_range(mean_interval(right)) or 'no interval'}; minus the same network from random weights: "
+        f"{told_gap(paired(stacked, plain, 'test_accuracy'))}."
     )

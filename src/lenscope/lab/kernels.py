@@ -64,11 +64,13 @@ def film_rows(trial: Trial, run: Run, layer: str = "conv1") -> Iterator[dict[str
 
 
 def unit_rows(trial: Trial, run: Run, layer: str, most: int) -> Iterator[dict[str, object]]:
-    """The same for the first units of a fully connected layer that sees square images of one channel, at both ends."""
+    """The same for the first units of a fully connected layer that sees square images, at both ends."""
     for epoch, weights in ((0, run.weights("initial")), (trial.config.epochs, run.weights())):
-        for unit, own in enumerate(weights[f"{layer}.weight"][:most]):
-            place = {"film": trial.name, "layer": layer, "epoch": float(epoch), "kernel": unit, "channel": 0}
-            yield place | {f"w{i}": _short(w) for i, w in enumerate(own)}
+        units = weights[f"{layer}.weight"][:most]
+        by_channel = units.reshape(len(units), run.data.channels, -1)
+        for unit, channel in np.ndindex(*by_channel.shape[:2]):
+            place = {"film": trial.name, "layer": layer, "epoch": float(epoch), "kernel": unit, "channel": channel}
+            yield place | {f"w{i}": _short(w) for i, w in enumerate(by_channel[unit, channel])}
 
 
 def films_of(rows: Rows) -> tuple[LayerFilm, ...]:

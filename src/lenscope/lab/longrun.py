@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lenscope.config import RECIPES, TrainConfig, parse_augmentation
-from lenscope.lab.experiment import Experiment, metrics_rows
+from lenscope.lab.experiment import Experiment, metrics_rows, whole
 from lenscope.lab.kernels import film_rows, score_rows
 from lenscope.lab.rows import collect
 from lenscope.lab.trials import Trial
@@ -47,7 +47,10 @@ class Longrun(Experiment):
     @field_validator("variants", mode="before")
     @classmethod
     def _take_a_list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value  # as TOML has it
+        value = tuple(value) if isinstance(value, list) else value  # as TOML has it
+        if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
+            raise ValueError(f"variants: got {' '.join(map(str, value)) or 'none'}, expected one or more, each once")
+        return value
 
     def trials(self, runs: Runs) -> list[Trial]:  # noqa: ARG002
         """A run a variant and seed."""
@@ -64,7 +67,7 @@ class Longrun(Experiment):
 
     def measure(self, runs: Sequence[tuple[Trial, Run]], splits: Splits) -> Tables:  # noqa: ARG002
         """Metrics and scores at epochs that are spread evenly over their logarithm, and the films of the first seed."""
-        epochs = spread_epochs(self.epochs)
+        epochs, runs = spread_epochs(self.epochs), whole(runs)
         first = [(trial, run) for trial, run in runs if trial.config.seed == self.each_seed[0]]
         return {
             "results": collect(row for trial, run in runs for row in metrics_rows(trial, run, epochs)),

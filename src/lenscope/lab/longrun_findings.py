@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.insight.findings import Chart, Findings, Section, Table
-from lenscope.insight.intervals import mean_interval, paired_difference
+from lenscope.insight.intervals import mean_interval
 from lenscope.lab.kernels import films_of
 from lenscope.lab.longrun import WORDS
 from lenscope.lab.summary import (
     MEAN_BAND,
     errors,
     line_of,
+    paired,
     percent,
     percent_range,
     seeds,
@@ -51,7 +52,7 @@ def longrun_findings(settings: Longrun, tables: Tables) -> Findings:
     """What the kernels became, and what became of loss and accuracy."""
     results = _by_variant(tables["results"])
     conv1, conv2 = (_by_variant(tables["kernels"].where(layer=layer)) for layer in ("conv1", "conv2"))
-    films, n = films_of(tables["films"]), len(settings.each_seed)
+    films, n = films_of(tables["films"]), len(tables["results"].names("seed"))
     lead = f"Means of {seeds(n)} with the {MEAN_BAND}. {LOSS_LEAD}"
     scores = (_scores("conv1", conv1), _scores("conv2", conv2))
     kernels = "conv1 of the first seed; the bar moves all of them."
@@ -61,13 +62,13 @@ def longrun_findings(settings: Longrun, tables: Tables) -> Findings:
         Section("learning", "Loss and accuracy", lead, _metric_charts(results), (_ends(results),)),
     )
     conclusions = (*_told_scores(conv1), *_told_losses(results), *_told_accuracies(results))
-    return Findings("The long run", _question(settings), conclusions, sections)
+    return Findings("The long run", _question(settings, n), conclusions, sections)
 
 
-def _question(settings: Longrun) -> str:
+def _question(settings: Longrun, n: int) -> str:
     told = "; ".join(f"{name}: {WORDS[name]}" for name in settings.variants)
     return (
-        f"{settings.epochs} epochs on {settings.data}, {seeds(len(settings.each_seed))} of each: {told}. The lecture "
+        f"{settings.epochs} epochs on {settings.data}, {seeds(n)} of each: {told}. The lecture "
         "expects kernels to become gradient operators after 100 to 500 epochs. Test images are measured and steer "
         "nothing."
     )
@@ -148,12 +149,12 @@ def _ends(variants: Variants) -> Table:
 def _told_scores(conv1: Variants) -> Iterator[str]:
     """By how much the score of conv1 rose from its start, and what share of its kernels is rare at the end."""
     for variant, rows in conv1.items():
-        starts, ends = (rows.where(epoch=epoch).numbers("trained_first") for epoch in (0, _last(rows)))
-        gap = told_gap(paired_difference(ends.tolist(), starts.tolist()), signed, "")
-        rare = _share(rows.where(epoch=_last(rows)).numbers("trained_first_rare"))
+        starts, ends = (rows.where(epoch=epoch) for epoch in (0, _last(rows)))
+        gap, rare = told_gap(paired(ends, starts, SCORES[0]), signed, ""), _share(ends.numbers(RARE[0]))
+        score = float(ends.numbers(SCORES[0]).mean())
         yield (
-            f"{variant}: after {_last(rows)} epochs the first-derivative score of conv1's kernels is "
-            f"{ends.mean():.2f}; minus that at the start: {gap}. {rare} of the kernels are rare, 1 % by chance."
+            f"{variant}: after {_last(rows)} epochs the first-derivative score of conv1's kernels is {score:.2f}; "
+            f"minus that at the start: {gap}. {rare} of the kernels are rare, 1 % by chance."
         )
 
 
@@ -162,9 +163,8 @@ def _told_losses(variants: Variants) -> Iterator[str]:
     for variant, rows in variants.items():
         line = trained(spread_over(rows, "test_loss"))
         least, last = min(line, key=lambda one: one.mean), line[-1]
-        ends, best = (rows.where(epoch=int(one.at)).numbers("test_loss").tolist() for one in (last, least))
-        gap = paired_difference(ends, best)
-        told = f"{variant}: the mean test loss is least after epoch {least.at:g}, {least.mean:.4f} nats"
+        gap = paired(rows.where(epoch=int(last.at)), rows.where(epoch=int(least.at)), "test_loss")
+        told = f"{variant}: the mean test loss is least after epoch {least.at:g}, {least.mean:.4f} nats (n = {least.n})"
         overfits = "; the network overfits" if gap.interval.low > 0 else ""
         after = f"; that after epoch {last.at:g} minus it: {told_gap(gap, _nats, ' nats')}{overfits}"
         yield f"{told}{'' if least.at == last.at else after}."
@@ -176,8 +176,9 @@ def _nats(difference: float) -> str:
 
 def _told_accuracies(variants: Variants) -> Iterator[str]:
     """The accuracy at the end, and how far that is from the plain variant's."""
-    ends = {name: rows.where(epoch=_last(rows)).numbers("test_accuracy").tolist() for name, rows in variants.items()}
-    for variant, right in ends.items():
-        yield f"{variant}: {percent(float(np.mean(right)))} of the test images right at the end (n = {len(right)})."
+    ends = {name: rows.where(epoch=_last(rows)) for name, rows in variants.items()}
+    for variant, rows in ends.items():
+        right = rows.numbers("test_accuracy")
+        yield f"{variant}: {percent(float(right.mean()))} of the test images right at the end (n = {len(right)})."
         if variant != "plain" and "plain" in ends:
-            yield f"{variant} minus plain at the end: {told_gap(paired_difference(right, ends['plain']))}."
+            yield f"{variant} minus plain at the end: {told_gap(paired(rows, ends['plain'], 'test_accuracy'))}."

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from lenscope.config import OptimizerName, TrainConfig
-from lenscope.lab.experiment import Experiment, metrics_rows
+from lenscope.lab.experiment import Experiment, metrics_rows, whole
 from lenscope.lab.kernels import film_rows
 from lenscope.lab.rows import collect
 from lenscope.lab.trials import Trial
@@ -28,7 +28,7 @@ MIDDLE: dict[OptimizerName, float] = {
     "gd": 0.3, "sgd": 0.1, "momentum": 0.03, "nesterov": 0.03, "adam": 1e-3, "adamw": 1e-3,
 }  # fmt: skip
 ADAMW_DECAY = 0.01  # PyTorch's default; without any it is adam
-SEARCH_SEED = 1_000_000  # of the search's first run: none that races
+SEARCH_SEED = 1_000_000_000  # of the search's first run: seeds that race have nine digits at most
 
 
 class Race(Experiment):
@@ -76,8 +76,9 @@ class Race(Experiment):
 
     def measure(self, runs: Sequence[tuple[Trial, Run]], splits: Splits) -> Tables:  # noqa: ARG002
         """Every epoch of every run, and the kernels' films of the first seed."""
-        rows = [row for trial, run in runs for row in metrics_rows(trial, run)]
-        racing = [(trial, run) for trial, run in runs if trial.alone and trial.config.seed == self.each_seed[0]]
+        kept = [(trial, run) for trial, run in runs if not trial.alone] + [one for one in whole(runs) if one[0].alone]
+        rows = [row for trial, run in kept for row in metrics_rows(trial, run)]
+        racing = [(trial, run) for trial, run in kept if trial.alone and trial.config.seed == self.each_seed[0]]
         return {
             "results": collect(rows),
             "films": collect(row for trial, run in racing for row in film_rows(trial, run)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from lenscope.config import TrainConfig
-from lenscope.lab.experiment import Experiment, metrics_rows
+from lenscope.lab.experiment import Experiment, metrics_rows, whole
 from lenscope.lab.rows import collect
 from lenscope.lab.trials import Trial
 
@@ -40,10 +40,10 @@ class Reproduce(Experiment):
         """Every epoch of every run, and what the first epochs of some went through."""
         from lenscope.lab.first_epoch import measure_first_epoch
 
-        rows = [row for trial, run in runs for row in metrics_rows(trial, run)]
+        rows = [row for trial, run in whole(runs) for row in metrics_rows(trial, run)]
         first = [
             {"seed": trial.config.seed, **row}
-            for trial, _ in runs[: self.first_epoch_seeds]
+            for trial, _ in whole(runs)[: self.first_epoch_seeds]
             for row in measure_first_epoch(trial.config.with_settings(threads=None), splits)  # the same bytes, sooner
         ]
         return {"results": collect(rows)} | ({"first-epoch": collect(first)} if first else {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from lenscope.insight import lecture
@@ -42,7 +43,7 @@ class Measure:
     def place_of(self, spread: Spread) -> str:
         """Whether the lecture's value lies within: yes, no, or nothing where there is none."""
         theirs = self.published.get(spread.at)
-        if theirs is None:
+        if theirs is None or spread.n < 2:
             return ""
         return "yes" if spread.interval.low <= theirs <= spread.interval.high else "no"
 
@@ -50,8 +51,11 @@ class Measure:
 def reproduce_findings(settings: Reproduce, tables: Tables) -> Findings:
     """What the runs tell, and where the lecture's values lie among them if the runs are of its experiment."""
     measures = _measures(settings, tables["results"])
-    n = len(settings.each_seed)
-    conclusions = [_told_end(measures[0]), *(_told_places(one) for one in measures if one.published)]
+    n = len(tables["results"].names("seed"))
+    conclusions = [
+        _told_end(measures[0]),
+        *(_told_places(one) for one in measures if any(map(one.place_of, one.spreads))),
+    ]
     charts, shown = tuple(map(_chart, measures)), tuple(map(_table, measures))
     sections = [Section("epochs", "Epoch by epoch", _lead(n, measures[0]), charts=charts, tables=shown)]
     if first := tables.get("first-epoch"):
@@ -87,7 +91,7 @@ def _lead(n: int, measure: Measure) -> str:
 
 
 def _chart(measure: Measure) -> Chart:
-    theirs = {spread.at: measure.published[spread.at] for spread in measure.spreads if measure.place_of(spread)}
+    theirs = {spread.at: measure.published[spread.at] for spread in measure.spreads if spread.at in measure.published}
     rings = (Line("the lecture's", tuple(theirs), tuple(theirs.values()), points=True),) if theirs else ()
     line = line_of(f"mean of {seeds(measure.spreads[0].n)}", measure.spreads)
     return Chart(measure.name, measure.title, "epoch", measure.title.lower(), (line, *rings), BAND, measure.format)
@@ -153,4 +157,4 @@ def _nats(value: float) -> str:
 
 
 def _nats_range(interval: Interval) -> str:
-    return f"{interval.low:.4f} to {interval.high:.4f}"
+    return f"{interval.low:.4f} to {interval.high:.4f}" if isfinite(interval.low) else ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MOST_BYTES = 64 << 20  # of a file of results; those of 10,000 runs of ten epochs take 10 MB
+MOST = 512 << 20  # characters of a table; that of 10,000 runs of ten epochs has 10 million
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,12 @@ def read_rows(path: Path) -> Rows:
     """The rows of a CSV file; raises RunError for what is none."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            text = file.read(MOST_BYTES)
+            text = file.read(MOST + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise RunError(f"{path}: cannot be read: {reason}; expected a table of results") from None
+    if len(text) > MOST:
+        raise RunError(f"{path}: more than {MOST:,} characters; expected a table of results")
     try:
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
     except csv.Error as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lenscope.insight.findings import Line
-from lenscope.insight.intervals import Interval, mean_interval, prediction_interval
+from lenscope.insight.intervals import Interval, mean_interval, paired_difference, prediction_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,6 +55,16 @@ def spread_over(rows: Rows, value: str, at: str = "epoch", *, next_one: bool = F
         if own:
             found.append(Spread(float(place), float(np.mean(own)), interval(own), min(own), max(own), len(own)))
     return found
+
+
+def paired(ours: Rows, theirs: Rows, column: str) -> Difference:
+    """How far the last values of a column lie above others, seed by seed, over the seeds that both have."""
+    both = [seed for seed in ours.names("seed") if seed in theirs.names("seed")]
+
+    def ends(rows: Rows) -> list[float]:
+        return [float(rows.where(seed=seed).numbers(column)[-1]) for seed in both]
+
+    return paired_difference(ends(ours), ends(theirs))
 
 
 def trained(spreads: Sequence[Spread]) -> list[Spread]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenscope import api
 from lenscope.errors import NonFiniteError, RunError, UsageError
 from lenscope.runs import lock, manifest, storage
+from lenscope.runs.recorder import FINAL
 from lenscope.runs.resume import settings_to_resume
 from lenscope.runs.run import open_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Splits
@@ -42,6 +43,8 @@ class Trial:
 def is_done(trial: Trial, path: Path) -> bool:
     """Whether its directory holds all of it; a run whose loss was no number any more is done: it would fail again.
 
+    Such a run has its last good weights as its final ones; one that failed for another reason, as a full disk, goes on.
+
     Raises:
         UsageError: a run with other settings.
         RunError: a broken one.
@@ -49,9 +52,15 @@ def is_done(trial: Trial, path: Path) -> bool:
     if not (path / manifest.FILE).exists():  # not begun, or killed before its first commit
         return False
     run = open_run(path)
-    if run.config.with_settings(data=trial.config.data) != trial.config:
+    if _placeless(run.config) != _placeless(trial.config):
         raise UsageError(f"{path}: was trained with other settings than are asked for now; choose another --out")
-    return run.status.state in {"finished", "failed"} and len(run.metrics) > 0
+    ended = run.status.state in {"finished", "failed"} and FINAL in run.committed.static
+    return ended and len(run.metrics) > 0
+
+
+def _placeless(config: TrainConfig) -> TrainConfig:
+    """The settings without where things lie: an experiment's directory may have been moved."""
+    return config.with_settings(data="any", init_from=config.init_from and Path(config.init_from).name)
 
 
 def carry_out(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None = None) -> None:
@@ -60,7 +69,8 @@ def carry_out(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None 
 
     try:
         if (path / CONFIG).exists():
-            resume_run(path, splits, settings_to_resume(path), watcher)
+            config = settings_to_resume(path).with_settings(init_from=trial.config.init_from)
+            resume_run(path, splits, config, watcher)
         else:
             _free(path)
             api.train(splits, out=path, config=trial.config, progress=watcher or False)

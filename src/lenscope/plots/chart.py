@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from lenscope.insight.findings import Chart, Line
 
-# In the order and the dashes of the page's.
+# Colours and dashes in the order of the page's.
 STYLES = tuple(
     zip(
-        (BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY),
-        ("-", "--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 1))),
+        (BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY, "#5a4fcf", "#00798c"),
+        ("-", (0, (4, 2)), ":", "-.", (0, (8, 2)), (0, (2, 1)), (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2))),
         strict=True,
     )
 )

@@ -44,6 +44,8 @@ class RunsBar:
 
     def advance(self, run: str, epoch: int) -> None:
         """So many epochs of a run are done."""
+        jump = epoch - self._epochs.get(run, 0)
+        self._before += jump if jump > 1 else 0  # of a run that goes on, which took no time now
         self._epochs[run] = epoch
         self._show()
 
