@@ -464,6 +464,7 @@ def test_reproduce_measures_within_the_first_epoch_of_its_own_runs(digits, tmp_p
     assert "lecture's" not in " ".join(found.conclusions)  # other data: nothing to compare with
 
 
+@pytest.mark.slow
 def test_a_race_chooses_on_validation_and_races_alone(digits, tmp_path):
     settings = Race(data=digits, seeds="2", epochs=1, batch_size=20, rates=2, search_seeds=1, validation=20)
     found = conduct(settings, tmp_path / "x")

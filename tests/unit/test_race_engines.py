@@ -40,7 +40,7 @@ def test_gradient_descent_is_the_closed_step(thousand, tmp_path, engine):
         assert np.linalg.norm(got[name] - values) <= 1e-5 * np.linalg.norm(values), name
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [pytest.param("gd", marks=pytest.mark.slow), *OPTIMIZERS[1:]])
 def test_the_engines_take_the_same_first_steps(thousand, tmp_path, optimizer):
     epochs = STEPS if optimizer == "gd" else 1
     settings = {"optimizer": optimizer, "learning_rate": RATES[optimizer], "batch_size": 20, "threads": 1}

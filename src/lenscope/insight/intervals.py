@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import atan, cos, exp, inf, lgamma, log, pi, sqrt
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, NamedTuple
@@ -99,6 +100,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+@cache
 def student_quantile(probability: float, freedom: int) -> float:
     """The quantile of Student's t distribution for 0.5 ≤ probability < 1, by bisection; to 8 digits."""
     low, high = 0.0, 1.0
