@@ -177,6 +177,14 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
     return {"experiment": experiment.name, **experiment.model_dump(exclude_none=True)}
 
 
+def each_once(name: str, value: Any) -> Any:
+    """The values of a setting that is several, a list from TOML or a tuple; raises ValueError where one comes twice."""
+    value = tuple(value) if isinstance(value, list) else value
+    if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
+        raise ValueError(f"{name}: got {' '.join(map(str, value)) or 'none'}, expected one or more, each once")
+    return value
+
+
 def _declare(experiment: Experiment, directory: Path) -> None:
     """Write what is asked before anything is trained; what a directory holds must be the same, or of fewer seeds."""
     make_directory(directory / RUNS, exist_ok=True)

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from lenscope.config import Autoencoding, TrainConfig
 from lenscope.errors import UsageError
-from lenscope.lab.experiment import Experiment, metrics_rows, whole
+from lenscope.lab.experiment import Experiment, each_once, metrics_rows, whole
 from lenscope.lab.kernels import film_rows, score_rows, unit_rows
 from lenscope.lab.rows import collect
 from lenscope.lab.trials import Trial
@@ -82,10 +82,7 @@ class Initlab(Experiment):
     @field_validator("labels", mode="before")
     @classmethod
     def _take_a_list(cls, value: Any) -> Any:
-        value = tuple(value) if isinstance(value, list) else value  # as TOML has it
-        if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
-            raise ValueError(f"labels: got {' '.join(map(str, value)) or 'none'}, expected one or more, each once")
-        return value
+        return each_once("labels", value)
 
     def check(self, splits: Splits) -> None:
         """Raise UsageError for more labels than there are images, before the autoencoders are trained."""
@@ -147,8 +144,8 @@ class Initlab(Experiment):
         tuned = [(trial, run) for trial, run in runs if trial.tags["phase"] == "fine-tuning"]
         first = [(trial, run) for trial, run in runs if trial.config.seed == self.each_seed[0]]
         most = ALL if ALL in self.labels else max(self.labels)
-        drawn = [(trial, run) for trial, run in tuned if trial.tags["seed"] == self.each_seed[0]]
-        drawn = [(trial, run) for trial, run in drawn if trial.tags["labels"] == most]
+        wanted = {"labels": most, "seed": self.each_seed[0]}
+        drawn = [(trial, run) for trial, run in tuned if wanted.items() <= dict(trial.tags).items()]
         autoencoders = [(trial, run) for trial, run in first if trial.config.network == "autoencoder"]
         return {
             "results": collect(_result(trial, run) for trial, run in runs),

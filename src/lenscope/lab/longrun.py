@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from lenscope.config import RECIPES, TrainConfig, parse_augmentation
-from lenscope.lab.experiment import Experiment, metrics_rows, whole
+from lenscope.lab.experiment import Experiment, each_once, metrics_rows, whole
 from lenscope.lab.kernels import film_rows, score_rows
 from lenscope.lab.rows import collect
 from lenscope.lab.trials import Trial
@@ -47,10 +47,7 @@ class Longrun(Experiment):
     @field_validator("variants", mode="before")
     @classmethod
     def _take_a_list(cls, value: Any) -> Any:
-        value = tuple(value) if isinstance(value, list) else value  # as TOML has it
-        if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
-            raise ValueError(f"variants: got {' '.join(map(str, value)) or 'none'}, expected one or more, each once")
-        return value
+        return each_once("variants", value)
 
     def trials(self, runs: Runs) -> list[Trial]:  # noqa: ARG002
         """A run a variant and seed."""
