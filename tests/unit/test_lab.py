@@ -435,6 +435,15 @@ def test_a_directory_that_is_no_experiment_is_told_so(tmp_path, content, problem
         rebuild(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["trial,epoch\na,1\n", "trial\n", "seed,epoch,test_accuracy,train_loss\n0,1,x,y\n"])
+def test_tables_of_something_else_are_told_so(tmp_path, content):
+    (tmp_path / "experiment.toml").write_text("experiment = 'reproduce'")
+    (tmp_path / "results.csv").write_text(content)
+    with pytest.raises(RunError, match="its tables are not those of reproduce"):
+        rebuild(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "expected"), [("3", range(3)), (2, range(2)), ("100..119", range(100, 120)), ("7..7", range(7, 8))]
 )

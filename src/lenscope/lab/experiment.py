@@ -135,7 +135,12 @@ def rebuild(directory: Path) -> Findings:
     tables = {path.stem: read_rows(path) for path in sorted(directory.glob("*.csv"))}
     if "results" not in tables:
         raise RunError(f"{directory}: has no results yet; 'lenscope {experiment.name} --out {directory}' makes them")
-    findings = _with_failures(experiment.conclude(tables), tables.get("failed"))
+    try:
+        findings = _with_failures(experiment.conclude(tables), tables.get("failed"))
+    except (LookupError, ValueError) as error:  # a column or a row that is not there, a cell that is no number
+        raise RunError(
+            f"{directory}: its tables are not those of {experiment.name}: {error}; run the experiment again"
+        ) from error
     make_directory(directory / PLOTS, exist_ok=True)
     for chart in (chart for section in findings.sections for chart in section.charts):
         ChartDisplay(chart).save(directory / PLOTS / f"{chart.name}.png")
