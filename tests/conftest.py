@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lenscope.data.dataset import Splits
 
-pytest_plugins = ["fixtures_browser"]
+pytest_plugins = ["fixtures_browser", "fixtures_lab"]
 settings.register_profile("untimed", deadline=None)  # how long a case takes is no matter of tests
 settings.load_profile("untimed")
 GOLDEN = Path(__file__).parent / "golden"

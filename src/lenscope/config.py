@@ -222,7 +222,7 @@ class TrainConfig(Settings):
     @classmethod
     def _spell_out(cls, settings: Any) -> Any:
         """Take `lr` for `learning_rate`, as everywhere, and numpy's integers for Python's."""
-        return {name: _plain(value) for name, value in _renamed(settings).items()}
+        return {name: _plain(value) for name, value in renamed(settings).items()}
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -268,7 +268,7 @@ class TrainConfig(Settings):
 
     def with_settings(self, /, **settings: Any) -> TrainConfig:
         """A copy with some settings changed, validated anew; raises ConfigError."""
-        return TrainConfig(**{**self.model_dump(), **_renamed(settings)})
+        return TrainConfig(**{**self.model_dump(), **renamed(settings)})
 
     def to_toml(self) -> str:
         """The settings as TOML; those that are None are left out."""
@@ -296,12 +296,17 @@ def resolve(recipe: str | None = None, file: Path | None = None, **options: Any)
         ConfigError: an unreadable file or a setting outside its range.
         UsageError: an unknown recipe.
     """
-    from_file = parse_toml(_read(file), str(file)) if file is not None else {}
+    from_file = read_settings(file) if file is not None else {}
     default = TrainConfig.model_fields["recipe"].default
     name = from_file.get("recipe", default) if recipe is None else recipe
     if not isinstance(name, str) or name not in RECIPES:
         raise unknown_name("recipe", name if isinstance(name, str) else _shown(name), RECIPES)
-    return TrainConfig(**{**RECIPES[name], **_renamed(from_file), **_renamed(options), "recipe": name})
+    return TrainConfig(**{**RECIPES[name], **renamed(from_file), **renamed(options), "recipe": name})
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """The settings in a TOML file; raises ConfigError."""
+    return parse_toml(_read(file), str(file))
 
 
 def parse_augmentation(value: Any) -> Augmentation:
@@ -390,7 +395,7 @@ def _read(file: Path) -> str:
         raise ConfigError(f"{file}: cannot be read: {reason}; --config takes a TOML file") from None
 
 
-def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
+def renamed(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings with `lr` spelt out; raises ConfigError where both names are there."""
     if {"lr", "learning_rate"} <= settings.keys():
         raise ConfigError("learning_rate: got it twice, once as lr; give one of them")

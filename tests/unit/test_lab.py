@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
-import time
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
 
 import lenscope
+from fixtures_lab import Heard, Raises, children, config
 from lenscope.config import TrainConfig
 from lenscope.data.idx import write_idx
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
@@ -20,7 +18,6 @@ from lenscope.lab.experiment import Experiment, conduct, metrics_rows, rebuild
 from lenscope.lab.initlab import DECLARED, STARTS, Initlab
 from lenscope.lab.kernels import films_of, unit_rows
 from lenscope.lab.longrun import Longrun, spread_epochs
-from lenscope.lab.pool import Pool, Silence, work
 from lenscope.lab.race import OPTIMIZERS, Race, best_rate, rates_about
 from lenscope.lab.reproduce import Reproduce
 from lenscope.lab.rows import collect, read_rows
@@ -28,34 +25,8 @@ from lenscope.lab.trials import Trial, carry_out, is_done
 from lenscope.runs.lock import FILE as LOCK
 from lenscope.training.events import EpochDone
 
-
-@pytest.fixture(scope="module")
-def digits(mnist, tmp_path_factory) -> str:
-    """A folder of 60 training and 20 test images, which each process loads for itself."""
-    folder = tmp_path_factory.mktemp("digits")
-    for part, dataset, count in (("train", mnist.train, 60), ("t10k", mnist.test, 20)):
-        taken = dataset.take(np.arange(count))
-        write_idx(folder / f"{part}-images-idx3-ubyte", taken.images[:, 0])
-        write_idx(folder / f"{part}-labels-idx1-ubyte", taken.labels)
-    return str(folder)
-
-
-def config(digits: str, **settings: object) -> TrainConfig:
-    return TrainConfig(**{"data": digits, "epochs": 2, "batch_size": 20, "threads": 1, **settings})
-
-
-class Heard(Silence):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.expected: list[tuple[dict[str, int], dict[str, int]]] = []
-        self.advanced: list[tuple[str, int]] = []
-
-    def expect(self, epochs, done) -> None:
-        self.expected.append((dict(epochs), dict(done)))
-
-    def advance(self, run, epoch) -> None:
-        self.advanced.append((run, epoch))
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 # One run.
@@ -68,6 +39,14 @@ def test_a_trial_is_an_ordinary_run(digits, tmp_path):
     assert is_done(trial, tmp_path / "a")
     assert lenscope.open_run(tmp_path / "a").config == trial.config
     assert not (tmp_path / "a" / "plots").exists()
+
+
+def test_one_that_is_done_is_left_as_it_is(digits, tmp_path):
+    trial = Trial("a", config(digits))
+    carry_out(trial, tmp_path / "a", lenscope.load(digits))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")}
+    carry_out(trial, tmp_path / "a", lenscope.load(digits))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")} == before
 
 
 def test_a_run_with_other_settings_is_not_taken_for_it(digits, tmp_path):
@@ -136,168 +115,6 @@ def test_what_a_killed_process_left_empty_is_taken_away_and_anything_else_is_not
     assert (other / "thesis.txt").exists()
 
 
-# Many runs.
-
-
-def pool(digits: str, processes: int, teller: Silence) -> Pool:
-    return Pool(lenscope.load(digits), digits, None, processes, teller)
-
-
-def weights(path: Path) -> bytes:
-    return (path / "weights/final.safetensors").read_bytes()
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_same_as_one(digits, tmp_path):
-    trials = [Trial(f"seed-{seed}", config(digits, seed=seed)) for seed in range(3)]
-    alone, heard = Heard(), Heard()
-    pool(digits, 1, alone).train(trials, tmp_path / "one")
-    pool(digits, 2, heard).train(trials, tmp_path / "two")
-    for trial in trials:
-        assert weights(tmp_path / "one" / trial.name) == weights(tmp_path / "two" / trial.name)
-    assert sorted(heard.advanced) == sorted(alone.advanced)
-    assert set(heard.advanced) == {(trial.name, epoch) for trial in trials for epoch in range(3)}
-    again = Heard()
-    pool(digits, 2, again).train(trials, tmp_path / "two")
-    assert again.expected == [({trial.name: 2 for trial in trials}, {trial.name: 2 for trial in trials})]
-    assert again.advanced == []
-
-
-class Kills(Heard):
-    """Kills the first process that tells of its first epoch, as often as it may."""
-
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.times = times
-
-    def advance(self, run, epoch) -> None:
-        super().advance(run, epoch)
-        if epoch == 1 and self.times:
-            self.times -= 1
-            _children()[0].kill()
-
-
-def _children():
-    import multiprocessing
-
-    return multiprocessing.active_children()
-
-
-@pytest.mark.slow
-def test_a_process_that_is_killed_is_replaced_and_loses_nothing(digits, tmp_path):
-    trials = [Trial(f"seed-{seed}", config(digits, seed=seed, epochs=40)) for seed in range(3)]
-    pool(digits, 1, Silence()).train(trials, tmp_path / "one")
-    pool(digits, 2, Kills(2)).train(trials, tmp_path / "two")
-    for trial in trials:
-        assert weights(tmp_path / "one" / trial.name) == weights(tmp_path / "two" / trial.name)
-
-
-@pytest.mark.slow
-def test_a_run_whose_process_dies_again_and_again_is_named(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("lenscope.lab.pool.DEATHS", 1)
-    trials = [Trial(f"seed-{seed}", config(digits, seed=seed, epochs=4000)) for seed in range(2)]
-    with pytest.raises(RunError, match=r"seed-[01]: its process died 1 times"):
-        pool(digits, 2, Kills(1)).train(trials, tmp_path)
-    assert _children() == []
-
-
-@pytest.mark.slow
-def test_what_is_wrong_with_a_run_is_told_in_its_words(digits, tmp_path):
-    trials = [Trial(f"seed-{seed}", config(digits, seed=seed, batch_size=2000)) for seed in range(2)]
-    with pytest.raises(RunError, match=r"seed-[01]: batch_size: got 2000"):
-        pool(digits, 2, Silence()).train(trials, tmp_path)
-    assert _children() == []
-
-
-class Raises(Heard):
-    """Asks this process to stop at the first epoch that is told."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-    def advance(self, run, epoch) -> None:
-        if epoch == 1 and not self.advanced:
-            super().advance(run, epoch)
-            signal.raise_signal(self.number)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_experiment_that_is_asked_to_stop_keeps_its_runs_and_goes_on(digits, tmp_path, processes, number):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    experiment = Steps(data=digits, seeds="2", epochs=60)
-    conduct(experiment, whole)
-    with pytest.raises(Interrupted, match="the same command goes on") as stop:
-        conduct(experiment, cut, processes=processes, teller=Raises(number))
-    assert (stop.value.signal, stop.value.path) == (number, cut)
-    assert _children() == []
-    conduct(experiment, cut, processes=processes)
-    for seed in range(2):
-        assert weights(whole / "runs" / f"seed-{seed}") == weights(cut / "runs" / f"seed-{seed}")
-
-
-def test_a_worker_ends_when_its_pipe_does(digits, tmp_path):
-    from multiprocessing import Pipe
-
-    ours, theirs = Pipe()
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        ours.send(Trial("a", config(digits, epochs=1)))
-        thread = threading.Thread(target=_close_when_done, args=(ours,))
-        thread.start()
-        work(theirs, tmp_path, digits, None)
-        thread.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert is_done(Trial("a", config(digits, epochs=1)), tmp_path / "a")
-
-
-def _close_when_done(pipe) -> None:
-    while pipe.recv() is not None:
-        pass
-    pipe.close()
-
-
-def test_a_worker_tells_what_is_wrong(digits, tmp_path):
-    from multiprocessing import Pipe
-
-    ours, theirs = Pipe()
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        ours.send(Trial("a", config(digits, batch_size=2000)))
-        work(theirs, tmp_path, digits, None)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert ours.recv().startswith("batch_size: got 2000")
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at the processes in /proc: Linux alone")
-@pytest.mark.slow
-def test_the_processes_end_when_the_first_one_is_killed(digits, tmp_path):
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "lenscope", "longrun", "--data", digits, "--seeds", "2", "--epochs", "100000"]
-    first = subprocess.Popen(
-        [*command, "--variants", "plain", "--batch-size", "20", "--processes", "2", "--out", str(tmp_path / "x")],
-        stderr=subprocess.DEVNULL,
-    )
-    runs = [tmp_path / "x" / "runs" / f"plain-{seed}" for seed in range(2)]
-    _await(lambda: all((run / "manifest.json").exists() for run in runs))
-    first.kill()
-    first.wait()
-    _await(lambda: all(lenscope.open_run(run).status.state in {"interrupted", "abandoned"} for run in runs))
-
-
-def _await(what, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 # Experiments.
 
 
@@ -323,11 +140,31 @@ class Steps(Experiment):
         return Findings("Steps", "None.", (told,), ())
 
 
+def weights(path: Path) -> bytes:
+    return (path / "weights/final.safetensors").read_bytes()
+
+
 @pytest.fixture(autouse=True)
 def _known(monkeypatch):
     from lenscope.lab import catalogue
 
     monkeypatch.setitem(catalogue.EXPERIMENTS, "steps", Steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_experiment_that_is_asked_to_stop_keeps_its_runs_and_goes_on(digits, tmp_path, processes, number):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    experiment = Steps(data=digits, seeds="2", epochs=60)
+    conduct(experiment, whole)
+    with pytest.raises(Interrupted, match="the same command goes on") as stop:
+        conduct(experiment, cut, processes=processes, teller=Raises(number))
+    assert (stop.value.signal, stop.value.path) == (number, cut)
+    assert children() == []
+    conduct(experiment, cut, processes=processes)
+    for seed in range(2):
+        assert weights(whole / "runs" / f"seed-{seed}") == weights(cut / "runs" / f"seed-{seed}")
 
 
 def test_an_experiment_asks_until_no_run_is_missing(digits, tmp_path):

@@ -40,6 +40,7 @@ VERBS = {
     "race": ("lab", "Race", "race the optimisers, each at its best learning rate"),
     "initlab": ("lab", "Initlab", "start networks from random weights and from autoencoders, and compare"),
     "longrun": ("lab", "Longrun", "train for hundreds of epochs: do kernels become gradient operators?"),
+    "sweep": ("lab", "Sweep", "train a grid or a list of settings with many seeds, or search for the best"),
     "lab": ("lab", "Lab", "draw the pictures and the page of an experiment again from its tables"),
     "compare": ("look", "Compare", "print what differs between runs"),
     "summary": ("look", "ShowSummary", "print a network's sizes, parameters and multiply-adds"),

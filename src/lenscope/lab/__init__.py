@@ -10,5 +10,6 @@ from lenscope.lab.initlab import Initlab
 from lenscope.lab.longrun import Longrun
 from lenscope.lab.race import Race
 from lenscope.lab.reproduce import Reproduce
+from lenscope.lab.sweep import Sweep
 
-__all__ = ["Experiment", "Initlab", "Longrun", "Race", "Reproduce", "conduct", "rebuild"]
+__all__ = ["Experiment", "Initlab", "Longrun", "Race", "Reproduce", "Sweep", "conduct", "rebuild"]

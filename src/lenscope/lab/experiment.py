@@ -77,13 +77,14 @@ class Experiment(Settings):
         """What the tables tell; nothing else is looked at, so that the page can be made again from them."""
 
 
-def conduct(
+def conduct(  # noqa: PLR0913 - what is asked, where to, and who does it
     experiment: Experiment,
     out: Path | None = None,
     *,
     processes: int = 1,
     data_dir: Path | None = None,
     teller: Teller | None = None,
+    ray: str | None = None,
 ) -> Findings:
     """Carry out an experiment, or what of it is not done yet, into its directory.
 
@@ -93,6 +94,8 @@ def conduct(
         processes: how many runs at once, with a thread each; 1 trains in this process.
         data_dir: as for `api.load`.
         teller: who shows how far it is.
+        ray: the address of a Ray cluster that trains instead of processes of this machine: `auto` for one that runs
+            here, `local` for one that is started for the experiment.
 
     Raises:
         UsageError: a directory that holds another experiment.
@@ -106,7 +109,7 @@ def conduct(
     experiment.check(splits)
     directory = out or default_directory(experiment)
     _declare(experiment, directory)
-    pool = Pool(splits, experiment.data, data_dir, processes, teller or Silence())
+    pool = _pool(splits, processes, teller or Silence(), ray)
     runs: Runs = {}
     try:
         while missing := [trial for trial in experiment.trials(runs) if trial.name not in runs]:
@@ -119,6 +122,14 @@ def conduct(
     for name, rows in (experiment.measure(pairs, splits) | failed).items():
         write_rows(directory / f"{name}.csv", rows)
     return rebuild(directory)
+
+
+def _pool(splits: Splits, processes: int, teller: Teller, ray: str | None) -> Pool:
+    if ray is None:
+        return Pool(splits, processes, teller)
+    from lenscope.lab.ray_pool import RayPool
+
+    return RayPool(splits, processes, teller, ray)
 
 
 def default_directory(experiment: Experiment) -> Path:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter, deque
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection, get_context
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lenscope import api
 from lenscope.errors import Interrupted, LenscopeError, RunError
+from lenscope.lab.shared import SharedSplits, receive_splits
 from lenscope.lab.trials import carry_out, is_done
 from lenscope.training.events import EpochDone, RunStarted
 from lenscope.training.interrupt import listen_for_stop
@@ -76,16 +76,12 @@ class Pool:
     """What runs are trained with.
 
     Attributes:
-        splits: the data.
-        data: what they are loaded by, since each process loads them itself.
-        data_dir: as for `api.load`.
+        splits: the data, loaded once and shared.
         processes: how many runs at once; 1 trains in this process.
         teller: who shows how far they are.
     """
 
     splits: Splits
-    data: str
-    data_dir: Path | None
     processes: int
     teller: Teller
 
@@ -99,23 +95,27 @@ class Pool:
         done = {trial.name: trial.config.epochs for trial in trials if is_done(trial, runs / trial.name)}
         self.teller.expect({trial.name: trial.config.epochs for trial in trials}, done)
         left = [trial for trial in trials if trial.name not in done]
-        together = [trial for trial in left if not trial.alone]
-        if self.processes == 1 or len(together) < 2:
-            self._train_here(together, runs)
-        else:
-            self._share_out(together, runs)
+        self.train_together([trial for trial in left if not trial.alone], runs)
         self._train_here([trial for trial in left if trial.alone], runs)
+
+    def train_together(self, trials: Sequence[Trial], runs: Path) -> None:
+        """Train those that may run beside one another; as `train` otherwise."""
+        if self.processes == 1 or len(trials) < 2:
+            self._train_here(trials, runs)
+        else:
+            with closing(SharedSplits(self.splits)) as shared:
+                self._share_out(trials, runs, shared)
 
     def _train_here(self, trials: Sequence[Trial], runs: Path) -> None:
         for trial in trials:
             carry_out(trial, runs / trial.name, self.splits, Epochs(partial(self.teller.advance, trial.name)))
 
-    def _share_out(self, trials: Sequence[Trial], runs: Path) -> None:
+    def _share_out(self, trials: Sequence[Trial], runs: Path, shared: SharedSplits) -> None:
         """Train side by side; a process that dies is replaced, and its run goes on."""
         waiting, deaths = deque(trials), Counter[str]()
         with listen_for_stop() as flag, _crew() as crew:
             for _ in range(min(self.processes, len(trials))):
-                crew.append(_Worker.start(self, runs, waiting.popleft()))
+                crew.append(_Worker.start(shared, runs, waiting.popleft()))
             while crew:
                 for worker in _ready(crew):
                     match worker.read():
@@ -129,8 +129,8 @@ class Pool:
                         case _Died():
                             crew.remove(worker)
                             deaths[worker.trial.name] += 1
-                            _require_few(deaths, worker.trial)
-                            crew.append(_Worker.start(self, runs, worker.trial))
+                            require_few(deaths, worker.trial)
+                            crew.append(_Worker.start(shared, runs, worker.trial))
                         case problem:
                             raise RunError(f"{worker.trial.name}: {problem}")
                 if flag():
@@ -141,7 +141,8 @@ class _Died:
     """What comes of a process that has."""
 
 
-def _require_few(deaths: Counter[str], trial: Trial) -> None:
+def require_few(deaths: Counter[str], trial: Trial) -> None:
+    """Raise RunError where the process of a run has died too often."""
     if deaths[trial.name] >= DEATHS:
         raise RunError(f"{trial.name}: its process died {DEATHS} times; is memory short?")
 
@@ -159,12 +160,14 @@ class _Worker:
     trial: Trial
 
     @classmethod
-    def start(cls, pool: Pool, runs: Path, trial: Trial) -> _Worker:
+    def start(cls, shared: SharedSplits, runs: Path, trial: Trial) -> _Worker:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, runs, pool.data, pool.data_dir), daemon=True)
+        process = context.Process(target=work, args=(theirs, runs), daemon=True)
         process.start()
         theirs.close()
+        with suppress(OSError):  # it has died, as the next read tells
+            shared.send(ours, process.pid)
         worker = cls(process, ours, trial)
         worker.give(trial)
         return worker
@@ -199,7 +202,7 @@ def _crew() -> Iterator[list[_Worker]]:
             worker.end()
 
 
-def work(pipe: Connection[Any, Any], runs: Path, data: str, data_dir: Path | None) -> None:
+def work(pipe: Connection[Any, Any], runs: Path) -> None:
     """What a process of the pool does: train what comes through the pipe until it is closed.
 
     Ctrl-C reaches every process of a terminal; the first one passes it on, as SIGTERM, so that each is asked once.
@@ -207,7 +210,7 @@ def work(pipe: Connection[Any, Any], runs: Path, data: str, data_dir: Path | Non
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, OSError, Interrupted):
         try:
-            splits = api.load(data, data_dir=data_dir)
+            splits = receive_splits(pipe)
             while True:
                 trial: Trial = pipe.recv()
                 carry_out(trial, runs / trial.name, splits, Epochs(partial(_send, pipe)))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Entries = Mapping[str, Rows]
 
 MARKS = (0.90, 0.95, 0.97, 0.98, 0.99)
+TOLD_MARK = 0.98
 RIGHT, WRONG = "test_accuracy", "test images wrong"
 MARKS_LEAD = (
     "A mark counts as reached at the end of the first epoch whose test accuracy is at least that; seconds are those of "
@@ -114,13 +115,28 @@ def _reached(entries: Entries) -> Table:
 
 
 def _told_mark(rows: Rows, mark: float) -> str:
-    found = [arrival(rows.where(seed=seed), mark) for seed in rows.names("seed")]
+    found = _arrivals(rows, mark)
     there = [one for one in found if one is not None]
     if len(there) <= len(found) / 2:
         return "not reached" if not there else f"not reached ({len(there)} of {len(found)} seeds did)"
     epochs, seconds = (float(np.median(part)) for part in zip(*there, strict=True))
     few = "" if len(there) == len(found) else f", {len(there)} of {len(found)} seeds"
     return f"{epochs:g} ({seconds:.1f} s{few})"
+
+
+def _arrivals(rows: Rows, mark: float) -> list[tuple[float, float] | None]:
+    return [arrival(rows.where(seed=seed), mark) for seed in rows.names("seed")]
+
+
+def _told_epochs(entries: Entries) -> str:
+    """After how many epochs each optimiser was at a mark: the median seed, those that never came there last of all."""
+    epochs = {
+        name: float(np.median([one[0] if one else np.inf for one in _arrivals(rows, TOLD_MARK)]))
+        for name, rows in entries.items()
+    }
+    each = ", ".join(f"{name} {count:g}" if np.isfinite(count) else f"{name} not" for name, count in epochs.items())
+    n = len(next(iter(entries.values())).names("seed"))
+    return f"Epochs to {percent(TOLD_MARK, 0)} of the test images right, median of {seeds(n)}: {each}."
 
 
 def arrival(run: Rows, mark: float) -> tuple[float, float] | None:
@@ -161,6 +177,8 @@ def _conclusions(entries: Entries) -> tuple[str, ...]:
         return tuple(told)
     gaps = {name: paired(entries["adam"], rows, RIGHT) for name, rows in entries.items() if name != "adam"}
     told += [f"adam minus {name} at the end: {told_gap(gap)}." for name, gap in gaps.items()]
+    first_gap = paired(entries["adam"].where(epoch=1), entries["sgd"].where(epoch=1), RIGHT)
+    told += [f"adam minus sgd after the first epoch: {told_gap(first_gap)}.", _told_epochs(entries)]
     adam, sgd = (float(np.nanmedian(entries[name].numbers("train_seconds"))) for name in ("adam", "sgd"))
     told.append(
         f"An epoch of adam took {adam:.2f} s, one of sgd {sgd:.2f} s (medians): {adam / sgd:.2f} times as long."

@@ -104,12 +104,13 @@ def percent(share: float, digits: int = 2) -> str:
 
 
 def percent_range(interval: Interval, digits: int = 2) -> str:
-    """An interval of fractions as percentages; nothing where it has no bounds.
+    """An interval of fractions as percentages, within 0 and 100; nothing where it has no bounds.
 
-    >>> percent_range(Interval(0.9716, 0.97779))
-    '97.16 to 97.78 %'
+    >>> percent_range(Interval(0.9716, 0.97779)), percent_range(Interval(0.991, 1.004), 1)
+    ('97.16 to 97.78 %', '99.1 to 100.0 %')
     """
-    return f"{100 * interval.low:.{digits}f} to {percent(interval.high, digits)}" if np.isfinite(interval.low) else ""
+    low, high = max(0.0, interval.low), min(1.0, interval.high)
+    return f"{100 * low:.{digits}f} to {percent(high, digits)}" if np.isfinite(interval.low) else ""
 
 
 def points(difference: float) -> str:

@@ -64,9 +64,14 @@ def _placeless(config: TrainConfig) -> TrainConfig:
 
 
 def carry_out(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None = None) -> None:
-    """Train it, or go on with it; raises as `api.train` does, but for a loss that is no number, which the run tells."""
+    """Train it, or go on with it, unless it is done, as where its process died before it could tell.
+
+    Raises as `api.train` does, but for a loss that is no number, which the run tells.
+    """
     from lenscope.runs.record import resume_run
 
+    if is_done(trial, path):
+        return
     try:
         if (path / CONFIG).exists():
             config = settings_to_resume(path).with_settings(init_from=trial.config.init_from)

@@ -1,0 +1,121 @@
+"""Searching for settings with Optuna, as a function of the runs that are done.
+
+Settings are asked for in groups, and every group is finished before its results are told: what is asked next then
+depends on the settings of the experiment and on results alone, and not on which run ended first. So there is nothing to
+save: a search that was killed asks again from the beginning, in milliseconds, and finds its runs done.
+
+Successive halving: K. Jamieson and A. Talwalkar, "Non-stochastic best arm identification and hyperparameter
+optimization", AISTATS 2016, section 3, with a factor of three. Each rung is trained anew, and not gone on with, so that
+every run is an ordinary one whose schedule fits its length; it costs at most half as much again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenscope.errors import UsageError
+from lenscope.lab.grid import range_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lenscope.config import TrainConfig
+    from lenscope.lab.experiment import Runs
+    from lenscope.lab.sweep import Sweep
+    from lenscope.lab.trials import Trial
+
+FACTOR = 3
+MOST_RUNGS = 4
+
+
+def require_optuna() -> None:
+    """Raise UsageError where Optuna is not installed."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise UsageError("--search: needs Optuna; pip install 'lenscope[optuna]'") from None
+
+
+def asked(sweep: Sweep, runs: Runs) -> list[Trial]:
+    """All runs that a search has asked for so far, given those that are done."""
+    found: dict[str, Trial] = {}
+    study = _study()
+    options = {name: _distribution(values) for name, values in sweep.grid.items()}
+    for begin in range(0, sweep.search, sweep.at_once):
+        group = [study.ask(options) for _ in range(min(sweep.at_once, sweep.search - begin))]
+        complete = _climb(sweep, study, group, runs, found)
+        if not complete:
+            break
+    return list(found.values())
+
+
+def _climb(sweep: Sweep, study: Any, group: list[Any], runs: Runs, found: dict[str, Trial]) -> bool:
+    """Take a group from rung to rung, keeping the best third on each; whether all runs that it asks for are done."""
+    import optuna
+
+    names = [name for name, values in sweep.grid.items() if len(values) > 1 or range_of(values)]
+    *lower, highest = rungs(sweep)
+    for epochs in (*lower, highest):
+        trials = [sweep.over_seeds(_shortened(sweep.configure(one.params), epochs), names) for one in group]
+        found |= {trial.name: trial for own in trials for trial in own}
+        if any(trial.name not in runs for own in trials for trial in own):
+            return False
+        scores = [_score(own, runs) for own in trials]
+        for one, score in zip(group, scores, strict=True):
+            one.report(score, epochs)
+        if epochs == highest:
+            for one, score in zip(group, scores, strict=True):
+                study.tell(one, score)
+            return True
+        order = np.argsort(np.negative(scores), kind="stable")
+        kept = sorted(order[: max(1, len(group) // FACTOR)].tolist())
+        for place, one in enumerate(group):
+            if place not in kept:
+                study.tell(one, state=optuna.trial.TrialState.PRUNED)
+        group = [group[place] for place in kept]
+    return True
+
+
+def rungs(sweep: Sweep) -> list[int]:
+    """The epochs of each rung, the most last; without halving there is one.
+
+    >>> from lenscope.lab.sweep import Sweep
+    >>> rungs(Sweep(grid=["epochs=27", "lr=1e-4,1e-3"], search=9, halving=True))
+    [1, 3, 9, 27]
+    """
+    most = sweep.configure({name: values[0] for name, values in sweep.grid.items() if not range_of(values)}).epochs
+    shares = [FACTOR**power for power in range(MOST_RUNGS)] if sweep.halving else [1]
+    return sorted({max(1, round(most / share)) for share in shares})
+
+
+def _shortened(config: TrainConfig, epochs: int) -> TrainConfig:
+    return config.with_settings(epochs=epochs)
+
+
+def _score(trials: Sequence[Trial], runs: Runs) -> float:
+    """The mean validation accuracy over the seeds; where a run failed, none right."""
+    return float(np.mean([_accuracy(runs[trial.name]) for trial in trials]))
+
+
+def _accuracy(run: Any) -> float:
+    return float(run.metrics.validation_accuracy[-1]) if run.status.state == "finished" else 0.0
+
+
+def _study() -> Any:
+    """A study in memory whose questions depend on nothing but what it is told."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True))
+
+
+def _distribution(values: Sequence[Any]) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    between = range_of(values)
+    if between is None:
+        return CategoricalDistribution([str(one) if isinstance(one, dict) else one for one in values])
+    kind: Any = IntDistribution if between.whole else FloatDistribution
+    return kind(between.low, between.high, log=between.logarithmic)

@@ -1,0 +1,99 @@
+"""A data set that several processes see at once: its arrays in one unlinked file, which each of them maps."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass, replace
+from multiprocessing import reduction
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenscope.data.dataset import Splits
+from lenscope.errors import StorageError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
+
+    from lenscope.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an array lies in the file."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part without its arrays, and where they are."""
+
+    about: Dataset
+    images: _Place
+    labels: _Place
+
+
+class SharedSplits:
+    """The parts of a data set in a file without a name, which is gone with the last process that has it open.
+
+    Args:
+        splits: what is shared; copied once.
+
+    Raises:
+        StorageError: the file could not be written.
+    """
+
+    def __init__(self, splits: Splits) -> None:
+        self._file: IO[bytes] = TemporaryFile(prefix="lenscope-")  # noqa: SIM115 - closed by `close`
+        try:
+            parts = (splits.train, splits.validation, splits.test)
+            self._parts = tuple(part and self._written(part) for part in parts)
+            self._file.flush()
+        except OSError as error:
+            self._file.close()
+            raise StorageError(
+                f"the data could not be shared between processes: {error.strerror}; free some disk"
+            ) from None
+
+    def send(self, pipe: Connection[Any, Any], process: int | None) -> None:
+        """Give them to a process at the other end of a pipe."""
+        pipe.send(self._parts)
+        reduction.send_handle(pipe, self._file.fileno(), process)
+
+    def close(self) -> None:
+        """Let go of the file; those who have it keep it."""
+        self._file.close()
+
+    def _written(self, part: Dataset) -> _Part:
+        nothing = np.empty(0, np.uint8)
+        about = replace(part, images=nothing, labels=nothing, _resized={})
+        return _Part(about, self._append(part.images), self._append(part.labels))
+
+    def _append(self, array: NDArray[Any]) -> _Place:
+        place = _Place(self._file.tell(), array.shape, array.dtype.str)
+        self._file.write(np.ascontiguousarray(array).data)
+        self._file.write(bytes(-self._file.tell() % 64))  # so that the next one is aligned
+        return place
+
+
+def receive_splits(pipe: Connection[Any, Any]) -> Splits:
+    """The parts that `SharedSplits.send` gave, read-only; raises EOFError where the other process is gone."""
+    parts = pipe.recv()
+    with open(reduction.recv_handle(pipe), "rb") as file:  # noqa: PTH123 - no path
+        memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return Splits(*(part and _read(part, memory) for part in parts))
+
+
+def _read(part: _Part, memory: mmap.mmap) -> Dataset:
+    return replace(part.about, images=_array(part.images, memory), labels=_array(part.labels, memory))
+
+
+def _array(place: _Place, memory: mmap.mmap) -> NDArray[Any]:
+    count = int(np.prod(place.shape))
+    return np.frombuffer(memory, np.dtype(place.dtype), count, place.offset).reshape(place.shape)

@@ -1,0 +1,220 @@
+"""Runs on a Ray cluster: the same results, on loopback alone, whatever is killed.
+
+Every test starts a cluster of its own, which takes five to ten seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+import lenscope
+from fixtures_lab import Heard, Raises, wait_for
+from lenscope.errors import Interrupted, RunError, UsageError
+from lenscope.lab import Sweep, conduct, ray_pool
+from lenscope.lab.ray_pool import store
+from lenscope.lab.rows import read_rows
+from sweep_kills import workers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def sweep(digits: str, **settings: object) -> Sweep:
+    grid = {"batch_size": 20, "epochs": 2, "optimizer": ["adam", "sgd"]}
+    return Sweep(**{"data": digits, "seeds": "3", "grid": grid} | settings)
+
+
+def results(path: Path) -> list[dict[str, str]]:
+    rows = read_rows(path / "results.csv")
+    return [{name: cell for name, cell in row.items() if not name.endswith("_seconds")} for row in rows.cells]
+
+
+@pytest.fixture(scope="module")
+def expected(digits, tmp_path_factory) -> list[dict[str, str]]:
+    path = tmp_path_factory.mktemp("local") / "x"
+    conduct(sweep(digits), path)
+    return results(path)
+
+
+class Listens(Heard):
+    """Looks at the sockets of all processes that this one has started, while they train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sockets: set[tuple[str, str]] = set()
+
+    def advance(self, run, epoch) -> None:
+        super().advance(run, epoch)
+        for process in psutil.Process().children(recursive=True):
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    self.sockets.add((process.name(), connection.laddr.ip))
+
+
+def test_a_cluster_of_our_own_gives_the_same_results_and_listens_on_loopback_alone(digits, tmp_path, expected):
+    heard = Listens()
+    conduct(sweep(digits), tmp_path / "x", processes=2, teller=heard, ray="local")
+    assert results(tmp_path / "x") == expected
+    assert len(heard.sockets) > 3
+    assert {address for _, address in heard.sockets} <= LOOPBACK
+    assert {run for run, _ in heard.advanced} == {row["trial"] for row in expected}
+    assert not (tmp_path / "x" / "runs" / ray_pool.MARKER).exists()
+    assert "RAY_AUTH_MODE" not in os.environ
+
+
+def test_where_actors_do_not_see_the_directory_runs_come_as_bytes(digits, tmp_path, expected, monkeypatch):
+    @contextmanager
+    def unseen(_runs):
+        yield "what nobody finds"
+
+    monkeypatch.setattr(ray_pool, "_marked", unseen)
+    conduct(sweep(digits), tmp_path / "x", processes=2, ray="local")
+    assert results(tmp_path / "x") == expected
+    for path in (tmp_path / "x" / "runs").iterdir():
+        assert all(finding.sound for finding in lenscope.verify(path))
+
+
+class KillsAnActor(Heard):
+    """Kills an actor at the first run that is done."""
+
+    def advance(self, run, epoch) -> None:
+        if not self.advanced:
+            workers(os.getpid())[0].kill()
+        super().advance(run, epoch)
+
+
+def test_an_actor_that_is_killed_is_replaced_and_loses_nothing(digits, tmp_path, expected):
+    heard = KillsAnActor()
+    conduct(sweep(digits), tmp_path / "x", processes=2, teller=heard, ray="local")
+    assert results(tmp_path / "x") == expected
+    assert sorted(run for run, _ in heard.advanced) == sorted({row["trial"] for row in expected})
+
+
+def test_a_sweep_that_is_asked_to_stop_goes_on(digits, tmp_path, expected):
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        conduct(sweep(digits), tmp_path / "x", processes=2, teller=Raises(signal.SIGTERM), ray="local")
+    conduct(sweep(digits), tmp_path / "x")
+    assert results(tmp_path / "x") == expected
+
+
+def test_what_is_wrong_with_a_run_is_told_in_its_words(digits, tmp_path):
+    with pytest.raises(RunError, match="batch_size: got 2000"):
+        conduct(sweep(digits, grid={"batch_size": 2000}), tmp_path / "x", processes=2, ray="local")
+
+
+def test_no_cluster_is_told_in_one_line(digits, tmp_path):
+    with pytest.raises(UsageError, match=r"--ray-address auto: .*; start a cluster with 'ray start --head'"):
+        conduct(sweep(digits), tmp_path / "x", ray="auto")
+
+
+def test_without_ray_it_says_how_to_get_it(digits, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'lenscope\[ray\]'"):
+        conduct(sweep(digits), tmp_path / "x", ray="local")
+
+
+def test_a_file_that_would_leave_the_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="it is none of a run's"):
+        store({"../elsewhere": b""}, tmp_path / "runs" / "a")
+    assert not (tmp_path / "runs" / "elsewhere").exists()
+
+
+# Two nodes on one machine.
+
+NODES = """
+import json, os, sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+other = cluster.add_node(num_cpus=1)
+raylets = [node.all_processes["raylet"][0].process.pid for node in (cluster.head_node, other)]
+print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@contextmanager
+def two_nodes():
+    """A cluster of two raylets with a processor each, on loopback, and the raylets' process numbers."""
+    environment = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    nodes = subprocess.Popen(
+        [sys.executable, "-c", NODES],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        told = next(line for line in nodes.stdout if line.startswith(b"{"))
+        yield json.loads(told), environment
+    finally:
+        nodes.stdin.close()
+        nodes.wait(60)
+        nodes.stdout.close()
+
+
+def test_a_node_that_is_killed_takes_nothing_with_it(digits, tmp_path):
+    """Twenty runs on two nodes; the second one goes in their midst."""
+    texts = ["batch_size=20", "epochs=30", "optimizer=adam,sgd"]
+    conduct(sweep(digits, seeds="10", grid=texts), tmp_path / "whole")
+    with two_nodes() as (nodes, environment):
+        options = [
+            *(f"--set={text}" for text in texts),
+            "--quiet",
+            "--data",
+            digits,
+            "--seeds",
+            "10",
+            "--out",
+            str(tmp_path / "x"),
+            "--backend",
+            "ray",
+        ]
+        driver = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "lenscope",
+                "sweep",
+                *(f"--set={text}" for text in texts),
+                *options,
+                "--ray-address",
+                nodes["address"],
+                "--quiet",
+            ],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
+        runs = tmp_path / "x" / "runs"
+        seen: set[int] = set()
+
+        def half_done() -> bool:
+            seen.update(_parents_of_trainers())
+            return sum((path / "weights" / "final.safetensors").exists() for path in runs.glob("*")) > 5
+
+        wait_for(half_done, 120)
+        assert set(nodes["raylets"]) <= seen
+        os.kill(nodes["raylets"][1], signal.SIGKILL)
+        assert driver.wait(180) == 0
+    assert results(tmp_path / "x") == results(tmp_path / "whole")
+
+
+def _parents_of_trainers() -> set[int]:
+    """The raylets whose workers train."""
+    found = set()
+    for process in psutil.process_iter(["cmdline", "ppid"]):
+        if "ray::Trainer" in " ".join(process.info["cmdline"] or []):
+            found.add(process.info["ppid"])
+    return found
