@@ -80,9 +80,14 @@ def line_of(name: str, spreads: Sequence[Spread], change: Callable[[float], floa
     return Line(name, xs, ys, tuple(low for low, _ in bounds), tuple(high for _, high in bounds))
 
 
+def share(accuracy: float) -> float:
+    """Between none and all, also where an interval of an accuracy goes beyond."""
+    return min(1.0, max(0.0, accuracy))
+
+
 def errors(accuracy: float) -> float:
-    """The share that is wrong, between none and all, also where an interval of the accuracy goes beyond."""
-    return min(1.0, max(0.0, 1 - accuracy))
+    """The share that is wrong, between none and all."""
+    return share(1 - accuracy)
 
 
 def seeds(n: int) -> str:
@@ -109,7 +114,7 @@ def percent_range(interval: Interval, digits: int = 2) -> str:
     >>> percent_range(Interval(0.9716, 0.97779)), percent_range(Interval(0.991, 1.004), 1)
     ('97.16 to 97.78 %', '99.1 to 100.0 %')
     """
-    low, high = max(0.0, interval.low), min(1.0, interval.high)
+    low, high = share(interval.low), share(interval.high)
     return f"{100 * low:.{digits}f} to {percent(high, digits)}" if np.isfinite(interval.low) else ""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from lenscope.insight.findings import Chart, Findings, Line, Section, Table
 from lenscope.insight.intervals import mean_interval, prediction_interval
 from lenscope.lab.rows import Rows
-from lenscope.lab.summary import MEAN_BAND, line_of, paired, percent, percent_range, seeds, spread_over, told_gap
+from lenscope.lab.summary import MEAN_BAND, line_of, paired, percent, percent_range, seeds, share, spread_over, told_gap
 from lenscope.lab.sweep import COLUMN
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def _shown(entry: Entry, columns: Iterable[str]) -> Iterable[str]:
 
 
 def _curves(entries: Sequence[Entry], by: str) -> Chart:
-    wrong = tuple(line_of(entry.name, spread_over(entry.rows, by)) for entry in entries)
+    right = tuple(line_of(entry.name, spread_over(entry.rows, by), share) for entry in entries)
     title = f"{_part(by).capitalize()} images right"
-    return Chart("curves", title, "epoch", title.lower(), wrong, MEAN_BAND, "percent")
+    return Chart("curves", title, "epoch", title.lower(), right, MEAN_BAND, "percent")
 
 
 def _distribution(entries: Sequence[Entry], by: str) -> Chart:
@@ -142,7 +142,8 @@ def _distribution(entries: Sequence[Entry], by: str) -> Chart:
 def _steps(name: str, values: Iterable[float]) -> Line:
     """The empirical distribution function, in percent."""
     ordered = sorted(100 * value for value in values)
-    return Line(name, tuple(ordered), tuple((place + 1) / len(ordered) for place in range(len(ordered))))
+    xs = tuple(value for value in ordered for _ in range(2))
+    return Line(name, xs, tuple((place + step) / len(ordered) for place in range(len(ordered)) for step in range(2)))
 
 
 def _against_values(entries: Sequence[Entry], by: str, *, searched: bool) -> tuple[Chart, ...]:
@@ -175,7 +176,7 @@ def _lines(entries: Sequence[Entry], name: str, by: str) -> tuple[Line, ...]:
         if _number(own[name]) is not None:
             groups.setdefault(alike, []).extend(entry.ends.cells)
     spreads = ((alike, spread_over(Rows(tuple(cells)), by, name)) for alike, cells in groups.items())
-    return tuple(line_of(alike, found) for alike, found in spreads if len(found) >= FEWEST)[:DRAWN]
+    return tuple(line_of(alike, found, share) for alike, found in spreads if len(found) >= FEWEST)[:DRAWN]
 
 
 def _rings(entries: Sequence[Entry], name: str, by: str) -> tuple[Line, ...]:

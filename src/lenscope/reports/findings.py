@@ -23,7 +23,26 @@ def render_findings(findings: Findings, settings: Mapping[str, object]) -> str:
     sections = tuple((section.anchor, section.title) for section in findings.sections)
     data = {"findings": {section.anchor: _section_data(section) for section in findings.sections}}
     page = Page("findings", findings.title, findings.question, (*sections, ("made", "How it was made")), data)
-    return page.render(conclusions=findings.conclusions, parts=findings.sections, settings=settings)
+    shown = {name: _shown(value) for name, value in settings.items()}
+    return page.render(conclusions=findings.conclusions, parts=findings.sections, settings=shown)
+
+
+def _shown(value: object) -> str:
+    """A setting on one line: lists by commas, tables as the command line takes them.
+
+    >>> _shown({"epochs": [5], "augment": ["none", "shift=1,rotation=5"]})
+    'epochs=5; augment=none | shift=1,rotation=5'
+    """
+    if isinstance(value, dict):
+        return "; ".join(f"{name}={_listed(one)}" for name, one in value.items()) or "none"
+    return _listed(value)
+
+
+def _listed(value: object) -> str:
+    if not isinstance(value, (list, tuple)):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    words = [_shown(one) for one in value]
+    return (" | " if any("," in word for word in words) else ", ").join(words) or "none"
 
 
 def _section_data(section: Section) -> dict[str, Any]:
