@@ -271,6 +271,14 @@ def test_a_file_is_read_and_options_go_over_it(tmp_path):
     assert command.asked()["seeds"] == "100..101"
 
 
+def test_a_file_that_cannot_be_is_told_by_its_name(tmp_path):
+    file = tmp_path / "sweep.toml"
+    for text, told in (("[grid", "not TOML"), ("search = -1", "search: got -1"), ('seeds = "x"', "seeds: got 'x'")):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=rf"^{file}: {told}"):
+            SweepCommand.parse("lenscope sweep", ["--config", str(file)])
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

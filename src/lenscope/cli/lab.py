@@ -106,8 +106,9 @@ class Sweep(SweepExperiment, Conduct):
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         first.add_argument("--config", nargs="?", type=Path)
         file = first.parse_known_args(arguments)[0].config
+        settings = read_settings(file) if file else {}
         try:
-            default = cls(**read_settings(file)) if file else cls()
+            default = cls(**settings)
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
         return parse(cls, program, arguments, default)
