@@ -26,43 +26,63 @@ if TYPE_CHECKING:
 RANK = Path(__file__).parent / "rank.py"
 
 
+class Meeting:
+    """Where threads put what they have to give, and take what all gave; one that is gone ends it for the others."""
+
+    def __init__(self, count: int) -> None:
+        self.given: list[list[Any]] = [[] for _ in range(count)]
+        self.gone = False
+        self.changed = threading.Condition()
+
+    def exchange(self, rank: int, value: Any) -> list[Any]:
+        """What all ranks give in the same turn, by rank."""
+        with self.changed:
+            own = self.given[rank]
+            own.append(value)
+            turn = len(own)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.gone or self.is_full(turn))
+            if not self.is_full(turn):
+                raise RuntimeError("Connection closed by peer")
+            if turn > 2:  # all have what was given two turns ago
+                own[turn - 3] = None
+            return [values[turn - 1] for values in self.given]
+
+    def is_full(self, turn: int) -> bool:
+        return all(len(values) >= turn for values in self.given)
+
+    def leave(self) -> None:
+        with self.changed:
+            self.gone = True
+            self.changed.notify_all()
+
+
 class ThreadRanks(Ranks):
-    """Ranks that are threads, which meet at a barrier; one that leaves it breaks it for the others."""
+    """Ranks that are threads of this process."""
 
-    def __init__(self, place: Place, barrier: threading.Barrier, table: list[Any]) -> None:
+    def __init__(self, place: Place, meeting: Meeting) -> None:
         super().__init__(place)
-        self.barrier, self.table = barrier, table
-
-    def die(self) -> None:
-        self.barrier.abort()
+        self.meeting = meeting
 
     def _sum(self, values: torch.Tensor) -> None:
-        self.table[self.place.rank] = values.clone()
-        self.barrier.wait(20)
-        total = sum(self.table[1:], self.table[0])
-        self.barrier.wait(20)
-        values.copy_(total)
+        first, *others = self.meeting.exchange(self.place.rank, values.clone())
+        values.copy_(sum(others, first))
 
     def _from_first(self, values: torch.Tensor) -> None:
-        if not self.place.rank:
-            self.table[0] = values.clone()
-        self.barrier.wait(20)
-        given = self.table[0]
-        self.barrier.wait(20)
-        values.copy_(given)
+        values.copy_(self.meeting.exchange(self.place.rank, values.clone())[0])
 
 
 def in_ranks(count: int, work: Callable[[ThreadRanks], Any]) -> list[Any]:
-    """What each of so many ranks comes to, the exception where it raises one; a rank that ends so is gone."""
-    barrier, table = threading.Barrier(count), [None] * count
+    """What each of so many ranks comes to, the exception where it raises one; a rank that has ended is gone."""
+    meeting = Meeting(count)
 
     def one(rank: int) -> Any:
-        ranks = ThreadRanks(Place(rank, count, rank, count, "localhost", 1), barrier, table)
         try:
-            return work(ranks)
+            return work(ThreadRanks(Place(rank, count, rank, count, "localhost", 1), meeting))
         except BaseException as error:  # noqa: BLE001 - told, as a process tells it by its end
-            ranks.die()
             return error
+        finally:
+            meeting.leave()
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(one, range(count)))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
 import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +16,15 @@ import torch
 from conftest import plant_gradient
 from fixtures_ranks import in_ranks
 from fixtures_runs import QUICK, Act, contents, die
+from lenscope import cli
+from lenscope.cli.train import Train
 from lenscope.config import TrainConfig
 from lenscope.errors import (
     DataError,
     Interrupted,
     NonFiniteError,
     RankLostError,
+    RunError,
     StorageError,
     UsageError,
 )
@@ -31,7 +37,7 @@ from lenscope.runs.run import open_run
 from lenscope.runs.verify import verify_run
 from lenscope.training import torch_engine
 from lenscope.training.choice import choose_engine
-from lenscope.training.events import Checkpoint, EpochDone, RunStopped, StepsDone
+from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStopped, StepsDone
 from lenscope.training.fit import fit
 from lenscope.training.ranks import TOLD, Place, Ranks, find_place
 from lenscope.training.torch_engine import TorchEngine, choose_rank_device
@@ -176,12 +182,14 @@ def test_where_one_is_asked_to_stop_all_end_after_the_same_step(tiny, asked):
         config = CONFIG.with_settings(epochs=50)
         engine = TorchEngine(build("lenet", 1, 10, 0), sized.train, config, ranks=ranks)
         *events, last = fit(config, sized, engine, ranks.hearing(stop))
+        assert not ranks.lost
         return last, [event.step for event in events if isinstance(event, Checkpoint)], engine.weights()
 
     (first, kept, weights), (second, also, others) = in_ranks(2, work)
     assert isinstance(first, RunStopped)
     assert (first.step, first.why, kept) == (second.step, second.why, also)
     assert first.step == kept[-1]
+    assert 0 < first.step < 9  # within the epoch
     assert all(np.array_equal(weights[name], others[name]) for name in weights)
 
 
@@ -195,10 +203,10 @@ def test_where_one_is_asked_to_stop_in_an_evaluation_all_end_it(tiny):
             return asked[0]
 
         engine = TorchEngine(build("lenet", 1, 10, 0), tiny.resized(32).train, CONFIG, ranks=ranks)
-        return list(fit(CONFIG, tiny.resized(32), engine, ranks.hearing(stop)))[-1]
+        last = list(fit(CONFIG, tiny.resized(32), engine, ranks.hearing(stop)))[-1]
+        return last.step, last.why, ranks.lost
 
-    for last in in_ranks(2, work):
-        assert (last.step, last.why) == (0, "interrupted")
+    assert in_ranks(2, work) == [(0, "interrupted", False)] * 2
 
 
 def test_what_an_evaluation_raises_on_one_rank_comes_through_there(tiny):
@@ -206,10 +214,10 @@ def test_what_an_evaluation_raises_on_one_rank_comes_through_there(tiny):
         engine = TorchEngine(build("lenet", 1, 10, 0), tiny.resized(32).train, CONFIG, ranks=ranks)
         look = iter([]).__next__ if ranks.place.rank else lambda: None
         engine.evaluate(tiny.resized(32).test, look)
-        return ranks.stopped
+        return ranks.stopped, ranks.lost
 
     stopped, error = in_ranks(2, work)
-    assert stopped
+    assert stopped == (True, False)
     assert isinstance(error, StopIteration)
 
 
@@ -322,6 +330,22 @@ def test_the_first_keeps_the_run_and_the_others_write_nothing(tiny, tmp_path):
     alone = record_run(SHARED, tiny, tmp_path / "alone")
     assert alone.environment["ranks"] == 1
     np.testing.assert_allclose(run.losses, alone.losses, rtol=1e-4)
+
+
+def test_no_rank_ends_before_all_is_kept(tiny, tmp_path):
+    done = []
+
+    def keep():
+        time.sleep(0.2)
+        done.append("kept")
+
+    def work(ranks):
+        if ranks.place.rank:
+            follow_run(ranks, lambda _: tiny)
+            return list(done)
+        return record_run(SHARED, tiny, tmp_path / "run", Act(0, keep, RunFinished), ranks)
+
+    assert in_ranks(2, work)[1] == ["kept"]
 
 
 def test_a_replay_in_one_process_says_what_is_other(tiny, tmp_path):
@@ -445,3 +469,54 @@ def test_where_the_first_is_asked_to_stop_the_others_are_interrupted_too(tiny, t
     run = open_run(tmp_path / "run")
     assert run.status.state == "interrupted"
     assert 0 < len(run.losses) < 90 * 5
+
+
+@pytest.fixture
+def second_rank(monkeypatch):
+    """This process is the second of two; it does not wait for the first."""
+    for name, value in (TORCHRUN | {"WORLD_SIZE": "2"}).items():
+        monkeypatch.setenv(name, value)
+    waited = []
+    monkeypatch.setattr(cli, "_wait_for_the_first", waited.append)
+    return waited
+
+
+def test_a_later_rank_tells_what_is_wrong_only_if_the_first_does_not(second_rank, capsys):
+    assert cli.main(["train", "--epochs", "0"]) == 2
+    assert second_rank == [cli.FIRST_TELLS]
+    said = capsys.readouterr().err
+    assert said.startswith("lenscope train: rank 1: ")
+    assert said.count("\n") == 1
+
+
+def test_a_later_rank_is_interrupted_without_a_word(second_rank, capsys, monkeypatch):
+    def interrupt(_):
+        raise Interrupted(Path(), signal.SIGTERM, "it goes on")
+
+    monkeypatch.setattr(Train, "execute", interrupt)
+    assert cli.main(["train"]) == 143
+    assert second_rank == [cli.FIRST_ENDS]
+    assert capsys.readouterr().err == ""
+
+
+def test_other_commands_know_nothing_of_ranks(second_rank, capsys):
+    assert cli.main(["verify", "no-such-run"]) == 1
+    assert second_rank == []
+    assert "rank" not in capsys.readouterr().err
+
+
+def test_a_rank_that_cannot_be_is_one_line(second_rank, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "7")
+    assert cli.main(["train", "--out", "x"]) == 2
+    assert capsys.readouterr().err == (
+        "lenscope train: RANK=7 of WORLD_SIZE=2: cannot be; start the processes with torchrun\n"
+    )
+
+
+def test_a_later_rank_goes_on_without_the_directory(second_rank, monkeypatch):
+    command = Train.parse("lenscope train", ["--resume", "elsewhere"])
+    assert command.resume == Path("elsewhere")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(RunError, match="elsewhere: no such run directory"):
+        Train.parse("lenscope train", ["--resume", "elsewhere"])

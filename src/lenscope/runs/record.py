@@ -133,7 +133,7 @@ def _first_lock(path: Path) -> Iterator[locks.Lock]:
 
 
 def _drive(
-    events: Iterable[Event], recorder: Recorder, watcher: Watcher | None, flag: StopFlag, ranks: Ranks | None
+    events: Iterable[Event], recorder: Recorder, watcher: Watcher | None, flag: StopFlag, ranks: Ranks | None = None
 ) -> None:
     """Hand each event to whoever keeps it and whoever shows it; raise what ended the run before its end."""
     try:
