@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lenscope.plots.reconstructions import ReconstructionsDisplay
     from lenscope.runs.record import Watcher
     from lenscope.runs.verify import Finding
+    from lenscope.training.ranks import Ranks
 
 
 def load(data: str | Path = "mnist", *, data_dir: str | Path | None = None) -> Splits:
@@ -49,13 +50,14 @@ def load(data: str | Path = "mnist", *, data_dir: str | Path | None = None) -> S
     return load_data(data, data_dir=data_dir)
 
 
-def train(
+def train(  # noqa: PLR0913 - all but the data by name
     data: str | Path | Splits | None = None,
     *,
     out: str | Path | None = None,
     progress: bool | Watcher = True,
     data_dir: str | Path | None = None,
     config: TrainConfig | None = None,
+    ranks: Ranks | None = None,
     **settings: Any,
 ) -> Run:
     """Train a network and keep everything about it in a run directory.
@@ -67,6 +69,7 @@ def train(
             that takes events and can be closed.
         data_dir: as for `load`.
         config: every setting at once; by default the lecture's recipe.
+        ranks: processes that train it together, where this is the first of them (docs/scale.md).
         settings: fields of `TrainConfig`, over the config: `epochs=10, lr=1e-3`.
 
     Returns:
@@ -77,14 +80,15 @@ def train(
         DataError: data that cannot be used.
         NonFiniteError: the loss became NaN or infinite; the run directory keeps the last good weights.
         StorageError: a file could not be written.
-        Interrupted: Ctrl-C or SIGTERM; the run directory opens with all that was done.
+        RankLostError: another rank is gone; the run directory opens with all that was done.
+        Interrupted: Ctrl-C or SIGTERM; likewise.
     """
     from lenscope.runs.record import record_run
 
     config = (config or resolve()).with_settings(**settings)
     splits = data if isinstance(data, Splits) else load(data or config.data, data_dir=data_dir)
     return record_run(
-        config.with_settings(data=_spelled(splits)), splits, Path(out) if out else None, _watcher(progress)
+        config.with_settings(data=_spelled(splits)), splits, Path(out) if out else None, _watcher(progress), ranks
     )
 
 
@@ -94,6 +98,7 @@ def resume(
     epochs: int | None = None,
     progress: bool | Watcher = True,
     data_dir: str | Path | None = None,
+    ranks: Ranks | None = None,
 ) -> Run:
     """Go on with a run that was interrupted, killed or failed, or with a finished one to more epochs.
 
@@ -106,6 +111,7 @@ def resume(
         epochs: how many in all, where more are wanted; only with a constant learning rate.
         progress: as for `train`.
         data_dir: as for `load`.
+        ranks: as for `train`; as many as before, or others.
 
     Returns:
         The finished run.
@@ -114,14 +120,14 @@ def resume(
         UsageError: a run that is finished, or epochs that cannot be.
         RunError: no run, one that another process writes, other data than it was trained on, or one that is broken
             beyond its checkpoints.
-        DataError, NonFiniteError, StorageError, Interrupted: as for `train`.
+        DataError, NonFiniteError, StorageError, RankLostError, Interrupted: as for `train`.
     """
     from lenscope.runs.record import resume_run
     from lenscope.runs.resume import settings_to_resume
 
     path = _path_of(run)
     config = settings_to_resume(path, epochs)
-    return resume_run(path, load(config.data, data_dir=data_dir), config, _watcher(progress))
+    return resume_run(path, load(config.data, data_dir=data_dir), config, _watcher(progress), ranks)
 
 
 def verify(

@@ -8,7 +8,8 @@
     ├── SizeMismatchError       a layer that got another size than it expects
     ├── NonFiniteError          training met a NaN or an infinity
     ├── RunError                a run directory that lacks a part or holds a broken one
-    └── StorageError            a file that could not be written
+    ├── StorageError            a file that could not be written
+    └── RankLostError           one of the processes that train a network together is gone
 
 Interrupted stands apart: it is a KeyboardInterrupt, so that a loop over seeds stops, too.
 
@@ -76,6 +77,10 @@ class RunError(LenscopeError):
 
 class StorageError(LenscopeError):
     """A file that could not be written."""
+
+
+class RankLostError(LenscopeError):
+    """One of the processes that train a network together is gone, or never came."""
 
 
 class Interrupted(KeyboardInterrupt):

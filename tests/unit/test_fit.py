@@ -32,7 +32,7 @@ from lenscope.training.torch_engine import TorchEngine
 class Spy:
     """An engine that trains nothing: a step's loss is the mean of its indices, and it keeps what it was asked."""
 
-    name, device, threads, isa, failed_layer = "spy", "cpu", 3, None, ""
+    name, device, threads, ranks, isa, failed_layer = "spy", "cpu", 3, 1, None, ""
 
     def __init__(self, validation_losses=()):
         self.batches, self.rates, self.calls, self.epochs, self.scored = [], [], [], [], []

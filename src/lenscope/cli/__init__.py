@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ VERBS = {
     "bench": ("bench", "Bench", "time our engines and other ways to train the same network, side by side"),
     "doctor": ("look", "Doctor", "print versions, processor, engines and the data found"),
 }
+FIRST_TELLS = 5.0  # seconds in which the first of several ranks tells what is wrong, and torchrun ends the others
+FIRST_ENDS = 0.5  # seconds in which it ends, where all were asked to
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,16 +83,39 @@ def _run(arguments: list[str]) -> int:
         code = _dispatch(verb, arguments[1:])
         sys.stdout.flush()  # here, where a reader that has gone can still be told from a failure
     except LenscopeError as error:
-        print(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {error}", file=sys.stderr)  # noqa: T201
+        rank = _later_rank(verb)
+        if rank:
+            _wait_for_the_first(FIRST_TELLS)
+        who = f"rank {rank}: " if rank else ""
+        print(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {who}{error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt as error:
         _stop_listening()
-        print(f"lenscope {verb}: {str(error) or 'interrupted'}", file=sys.stderr)  # noqa: T201
+        if _later_rank(verb):
+            _wait_for_the_first(FIRST_ENDS)
+        else:
+            print(f"lenscope {verb}: {str(error) or 'interrupted'}", file=sys.stderr)  # noqa: T201
         return 128 + int(getattr(error, "signal", None) or signal.SIGINT)
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
+
+
+def _later_rank(verb: str) -> int:
+    """The rank of a process that trains with others and is not the first of them, which speaks for all; else 0."""
+    from lenscope.training.ranks import find_place
+
+    with suppress(LenscopeError):
+        place = find_place() if verb == "train" else None
+        return place.rank if place else 0
+    return 0
+
+
+def _wait_for_the_first(seconds: float) -> None:
+    """Let the first rank tell what there is to tell, and torchrun end this one."""
+    _stop_listening()
+    time.sleep(seconds)
 
 
 def _dispatch(verb: str, arguments: list[str]) -> int:

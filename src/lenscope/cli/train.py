@@ -6,6 +6,7 @@ import argparse
 import atexit
 import gc
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -27,10 +28,12 @@ from lenscope.cli.command import (
 )
 from lenscope.config import Augmentation, Autoencoding, TrainConfig, parse_augmentation, parse_autoencoding, resolve
 from lenscope.errors import UsageError
+from lenscope.training.ranks import find_place
 
 if TYPE_CHECKING:
     from lenscope.data.dataset import Dataset
     from lenscope.runs.run import Run
+    from lenscope.training.ranks import Place, Ranks
 
 _FIELDS: dict[str, Any] = {**TrainConfig.model_fields}
 IN_THE_PAGE = ("lenet", "lenet1998")  # networks that the report's page runs
@@ -104,31 +107,54 @@ class Train(TrainConfig):
         command = parse(cls, program, arguments, cls())
         if command.resume is None:
             raise UsageError("--resume: got nothing, expected a run directory")
+        place = find_place()
+        if place and place.rank:  # the first rank tells it, whose machine may be the only one that has the directory
+            return command
         config = settings_to_resume(command.resume, command.epochs if "--epochs" in given else None)
         return command.model_copy(update=dict(config))
 
     def execute(self) -> None:
-        """Train, draw the pictures, write the report, and say where they are."""
-        run, part = self._resume(self.resume) if self.resume else self._train()
+        """Train, draw the pictures, write the report, and say where they are; of some ranks the first does."""
+        place = find_place()
+        if place is None:
+            self._lead(None)
+        else:
+            self._execute_as_rank(place)
+
+    def _execute_as_rank(self, place: Place) -> None:
+        from lenscope import api
+        from lenscope.runs.follow import follow_run
+        from lenscope.training.ranks import join
+
+        _import_torch()
+        ranks = join(place)
+        if place.rank:
+            follow_run(ranks, partial(api.load, data_dir=self.data_dir))
+        else:
+            self._lead(ranks)
+        ranks.leave()
+
+    def _lead(self, ranks: Ranks | None) -> None:
+        run, part = self._resume(self.resume, ranks) if self.resume else self._train(ranks)
         try:
             self._draw(run, part)
         finally:  # the run is there even if a picture fails
             self._tell(run)
 
-    def _train(self) -> tuple[Run, Dataset]:
+    def _train(self, ranks: Ranks | None) -> tuple[Run, Dataset]:
         from lenscope import api
 
         settings = TrainConfig(**self.model_dump(exclude=set(OWN)))
         data = api.load(settings.data, data_dir=self.data_dir)
         _import_torch()
-        run = api.train(data, out=self.out, progress=not self.quiet, config=settings)
+        run = api.train(data, out=self.out, progress=not self.quiet, config=settings, ranks=ranks)
         return run, data.to_measure(settings.validation, settings.seed, settings.train_images)
 
-    def _resume(self, path: Path) -> tuple[Run, Dataset]:
+    def _resume(self, path: Path, ranks: Ranks | None) -> tuple[Run, Dataset]:
         from lenscope import api
 
         _import_torch()
-        run = api.resume(path, epochs=self.epochs, progress=not self.quiet, data_dir=self.data_dir)
+        run = api.resume(path, epochs=self.epochs, progress=not self.quiet, data_dir=self.data_dir, ranks=ranks)
         return run, api.part_to_measure(run, data_dir=self.data_dir)
 
     def _draw(self, run: Run, part: Dataset) -> None:

@@ -56,6 +56,7 @@ def prepare(config: TrainConfig, splits: Splits) -> Prepared:
 def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:
     """What `environment.json` says of an experiment: the machine, the engine and the data."""
     facts = {"engine": engine.name, "device": engine.device, "isa": engine.isa, "threads": engine.threads}
+    facts["ranks"] = engine.ranks
     return describe_environment() | facts | {"data": asdict(_facts(prepared.whole, prepared.held))}
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lenscope.errors import Interrupted, StorageError
 from lenscope.runs import lock as locks
+from lenscope.runs.follow import tell_settings, tell_start
 from lenscope.runs.prepare import environment_of, prepare, start_from, threads_kept
 from lenscope.runs.recorder import Recorder, claim_directory
 from lenscope.runs.resume import find_start, require_no_links
@@ -19,14 +21,12 @@ from lenscope.training.fit import fit
 from lenscope.training.interrupt import StopFlag, listen_for_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Splits
-    from lenscope.runs.prepare import Prepared
-    from lenscope.training.engine import Engine
     from lenscope.training.events import Event
-    from lenscope.training.fit import Start
+    from lenscope.training.ranks import Ranks
 
 
 class Watcher(Protocol):
@@ -39,7 +39,9 @@ class Watcher(Protocol):
         """Leave the screen in order; called once, also after an error."""
 
 
-def record_run(config: TrainConfig, splits: Splits, out: Path | None, watcher: Watcher | None = None) -> Run:
+def record_run(
+    config: TrainConfig, splits: Splits, out: Path | None, watcher: Watcher | None = None, ranks: Ranks | None = None
+) -> Run:
     """Train with these settings on these data, and keep everything in a run directory.
 
     Nothing is written before settings, data, network and device have been found to fit.
@@ -49,25 +51,32 @@ def record_run(config: TrainConfig, splits: Splits, out: Path | None, watcher: W
         splits: the data at their own size.
         out: the run's directory, which must not exist; None for the next free one under `runs/`.
         watcher: who shows the events.
+        ranks: the processes that train it together, of which this is the first; the others call `follow_run`.
 
     Raises:
         UsageError: settings that do not fit the data or the machine, or an `out` that exists.
         NonFiniteError: see there; the directory keeps the last good weights.
         StorageError: a file could not be written.
+        RankLostError: another rank is gone; as for Interrupted.
         Interrupted: asked to stop; the directory opens with all that was done.
     """
+    tell_settings(ranks, config, splits)
     prepared = prepare(config, splits)
     start_from(config.init_from, prepared.network)
     with threads_kept():
-        engine = choose_engine(prepared.network, prepared.sized.train, config)
+        engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
         path = claim_directory(out, f"{Path(splits.name).name}-{config.network}")
         with _first_lock(path) as lock:
             environment = environment_of(engine, prepared)
-            _train(prepared, engine, Recorder(path, environment, lock), watcher)
+            tell_start(ranks, engine, None)
+            begin = partial(fit, config, prepared.sized, engine)
+            _train(begin, Recorder(path, environment, lock), watcher, ranks)
     return open_run(path)
 
 
-def resume_run(path: Path, splits: Splits, config: TrainConfig, watcher: Watcher | None = None) -> Run:
+def resume_run(
+    path: Path, splits: Splits, config: TrainConfig, watcher: Watcher | None = None, ranks: Ranks | None = None
+) -> Run:
     """Go on with a run from its newest sound checkpoint, or from its beginning where it has none.
 
     Args:
@@ -75,34 +84,38 @@ def resume_run(path: Path, splits: Splits, config: TrainConfig, watcher: Watcher
         splits: its data at their own size.
         config: its settings, from `settings_to_resume`.
         watcher: who shows the events.
+        ranks: as for `record_run`; as many as before, or others.
 
     Raises:
         RunError: data other than the run's, a run that another process writes, or one that is broken beyond its
             checkpoints.
-        NonFiniteError, StorageError, Interrupted: as for `record_run`.
+        NonFiniteError, StorageError, RankLostError, Interrupted: as for `record_run`.
     """
+    tell_settings(ranks, config, splits)
     prepared = prepare(config, splits)
     with threads_kept(), locks.hold(path) as lock:
         require_no_links(path)
-        engine = choose_engine(prepared.network, prepared.sized.train, config)
+        engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
         environment = environment_of(engine, prepared)
         resumption = find_start(path, environment)
         if resumption.kept is None:
             start_from(config.init_from, prepared.network)
         facts, before, kept = environment | resumption.facts, resumption.manifest, resumption.kept
-        _train(prepared, engine, Recorder(path, facts, lock, before, kept), watcher, resumption.start)
+        tell_start(ranks, engine, resumption.start)
+        begin = partial(fit, config, prepared.sized, engine, start=resumption.start)
+        _train(begin, Recorder(path, facts, lock, before, kept), watcher, ranks)
     return open_run(path)
 
 
 def _train(
-    prepared: Prepared,
-    engine: Engine,
+    begin: Callable[[Callable[[], bool]], Iterable[Event]],
     recorder: Recorder,
     watcher: Watcher | None,
-    start: Start | None = None,
+    ranks: Ranks | None,
 ) -> None:
+    """Drive the events of a training loop, which is begun with what it asks whether to stop."""
     with listen_for_stop() as flag, closing(watcher) if watcher else nullcontext():
-        _drive(fit(prepared.config, prepared.sized, engine, flag, start), recorder, watcher, flag)
+        _drive(begin(ranks.hearing(flag) if ranks else flag), recorder, watcher, flag, ranks)
 
 
 @contextmanager
@@ -119,7 +132,9 @@ def _first_lock(path: Path) -> Iterator[locks.Lock]:
         raise
 
 
-def _drive(events: Iterable[Event], recorder: Recorder, watcher: Watcher | None, flag: StopFlag) -> None:
+def _drive(
+    events: Iterable[Event], recorder: Recorder, watcher: Watcher | None, flag: StopFlag, ranks: Ranks | None = None
+) -> None:
     """Hand each event to whoever keeps it and whoever shows it; raise what ended the run before its end."""
     try:
         for event in events:
@@ -131,12 +146,16 @@ def _drive(events: Iterable[Event], recorder: Recorder, watcher: Watcher | None,
         if isinstance(error, StorageError) and (recorder.path / "config.toml").exists():
             raise StorageError(f"{error}; then 'lenscope train --resume {recorder.path}' goes on") from error
         raise
+    lost = ranks.lost if ranks else False
+    if ranks:  # what was done is kept: now the others may end
+        ranks.wait_for_all()
     if isinstance(event, RunStopped) and event.error:
         raise event.error
+    follows = _what_follows(recorder.path, finished=not isinstance(event, RunStopped))
+    if ranks and lost:
+        raise ranks.loss(follows)
     if isinstance(event, RunStopped) or flag():  # the flag alone: it was raised when all was done
-        raise Interrupted(
-            recorder.path, flag.signal, _what_follows(recorder.path, finished=not isinstance(event, RunStopped))
-        )
+        raise Interrupted(recorder.path, flag.signal, follows)
 
 
 def _what_follows(path: Path, *, finished: bool) -> str:

@@ -148,4 +148,6 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
     if now["engine"] == "torch" and before.get("threads") != now["threads"]:
         found.append(f"threads are {now['threads']}, were {before.get('threads')}")
+    if before.get("ranks", 1) != now["ranks"]:
+        found.append(f"ranks are {now['ranks']}, were {before.get('ranks', 1)}")
     return found

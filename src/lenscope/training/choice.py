@@ -18,21 +18,25 @@ if TYPE_CHECKING:
     from lenscope.data.dataset import Dataset
     from lenscope.nets.lenet import LeNet
     from lenscope.training.engine import Engine
+    from lenscope.training.ranks import Ranks
 
 
-def choose_engine(network: nn.Module, train: Dataset, config: TrainConfig) -> Engine:
+def choose_engine(network: nn.Module, train: Dataset, config: TrainConfig, ranks: Ranks | None = None) -> Engine:
     """The engine that a config names; for `auto`, fused for a LeNet on the CPU where it is built, else torch.
 
     Args:
         network: its parameters are trained in place.
         train: images at the network's size.
         config: names engine and device; `fused` takes the CPU where the device is left open.
+        ranks: processes that are to share each step, which torch alone can.
 
     Raises:
         UsageError: `fused` where it cannot be, a device that this machine lacks, or a wrong LENSCOPE_ISA.
     """
-    if config.engine == "torch":
-        return TorchEngine(network, train, config)
+    if ranks and config.engine == "fused":
+        raise UsageError(f"--engine fused: trains in one process, got {ranks.count} ranks; choose --engine torch")
+    if config.engine == "torch" or ranks:
+        return TorchEngine(network, train, config, ranks=ranks)
     why_not = _obstacle(network, config)
     if why_not is None:
         return FusedEngine(cast("LeNet", network), train, config)

@@ -8,8 +8,8 @@ import torch
 
 from lenscope.nets.lenet import LeNet
 from lenscope.nets.lenet_pass import LeNetPass
-from lenscope.training.device_steps import PART, add_gradients, scaled
-from lenscope.training.engine import Score
+from lenscope.training.device_steps import PART, add_gradients, dtype_of, scaled
+from lenscope.training.objective import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,8 +36,10 @@ class Classification:
         quick.log_probabilities(batch.images)
         return quick.add_gradients(batch.labels, share)
 
-    def score(self, images: torch.Tensor, labels: torch.Tensor, look: Callable[[], object]) -> Score:
-        """The mean negative log-likelihood in nats, and the fraction that is right."""
+    def tally(self, images: torch.Tensor, labels: torch.Tensor, look: Callable[[], object]) -> Tally:
+        """The summed negative log-likelihood in nats, and how many are right."""
+        if not len(images):
+            return Tally(0.0, 0)
         losses, right, done = [], [], 0
         for log_probabilities in self.log_probabilities(images):
             look()
@@ -45,8 +47,8 @@ class Classification:
             losses.append(-log_probabilities.gather(1, own[:, None]))
             right.append(log_probabilities.argmax(1) == own)
             done += len(own)
-        loss = torch.cat(losses).cpu().double().mean()  # not every GPU has float64
-        return Score(float(loss), int(torch.cat(right).sum()) / len(images))
+        loss = torch.cat(losses).cpu().double().sum()  # not every GPU has float64
+        return Tally(float(loss), int(torch.cat(right).sum()))
 
     def fixed(self, _epoch: int) -> tuple[torch.nn.Parameter, ...]:
         """None."""
@@ -61,7 +63,7 @@ class Classification:
             if quick:
                 yield self._kept_pass(len(part), gradients=False).log_probabilities(part)
             else:
-                yield self._network(scaled(part))
+                yield self._network(scaled(part, dtype_of(self._network)))
 
     def _has_pass(self) -> bool:
         """Whether there is a quicker way than autograd: for a LeNet on a CPU."""

@@ -24,14 +24,14 @@ def corrupted(values: torch.Tensor, how: Autoencoding, seed: int, epoch: int, fi
     1.8 ms from one for each image (cloud CPU, 2026-11).
 
     Args:
-        values: float32, shape (n, …).
+        values: floats, shape (n, …).
         how: the settings.
         seed: of the run.
         epoch: counted from 1.
         first: the index in the training set of the first image.
 
     Returns:
-        float32, of the values' shape, on their device.
+        Of the values' type and shape, on their device.
     """
     if not how.corrupts:
         return values
@@ -47,7 +47,7 @@ def corrupted(values: torch.Tensor, how: Autoencoding, seed: int, epoch: int, fi
 
 
 def _like(numbers: NDArray[np.float32], values: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(numbers).to(values.device).view(values.shape)
+    return torch.from_numpy(numbers).to(values).view(values.shape)
 
 
 def _normals(words: NDArray[np.uint64]) -> NDArray[np.float32]:

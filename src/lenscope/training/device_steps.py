@@ -203,14 +203,19 @@ def _next_size(batches: Sequence[NDArray[np.int64]], start: int, most: int) -> i
 
 def add_gradients(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, share: float) -> torch.Tensor:
     """Add the gradients of `share` of the images' summed loss; returns that share of the loss, shape ()."""
-    loss = share * F.nll_loss(network(scaled(images)), labels, reduction="sum")
+    loss = share * F.nll_loss(network(scaled(images, dtype_of(network))), labels, reduction="sum")
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
 
-def scaled(images: torch.Tensor) -> torch.Tensor:
-    """Bytes as float32 in [0, 1]."""
-    return images.float().mul_(1 / 255)
+def scaled(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Bytes as floats in [0, 1]."""
+    return images.to(dtype).mul_(1 / 255)
+
+
+def dtype_of(network: torch.nn.Module) -> torch.dtype:
+    """What a network computes in; float32, unless somebody made it another."""
+    return next(network.parameters()).dtype
 
 
 def uncaptured(step: Step) -> Step:

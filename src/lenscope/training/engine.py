@@ -31,6 +31,7 @@ class Engine(Protocol):
         name: such as `torch`.
         device: where it runs, such as `cpu`.
         threads: how many threads of the processor it uses.
+        ranks: how many processes share each of its steps.
         isa: the instruction set of its native code, such as `avx512`; None where it has none of its own.
         failed_layer: after a step that was refused, the first layer, output or gradient that was not finite in it.
     """
@@ -38,6 +39,7 @@ class Engine(Protocol):
     name: str
     device: str
     threads: int
+    ranks: int
     isa: str | None
     failed_layer: str
 

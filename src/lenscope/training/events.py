@@ -109,6 +109,7 @@ class RunStarted:
         step: how many of the steps are done already, where a run goes on.
         notes: what there is to say of a run that goes on, a line each.
         rows: its epochs so far.
+        ranks: how many processes share each step, each with so many threads.
     """
 
     config: TrainConfig
@@ -126,6 +127,7 @@ class RunStarted:
     step: int = 0
     notes: tuple[str, ...] = ()
     rows: tuple[EpochMetrics, ...] = ()
+    ranks: int = 1
 
 
 @dataclass(frozen=True, eq=False)

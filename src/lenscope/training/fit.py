@@ -196,6 +196,7 @@ def _started(course: _Course, engine: Engine, start: Start | None) -> RunStarted
         step=0 if start is None else course.step(start.position),
         notes=() if start is None else start.notes,
         rows=() if start is None else start.rows,
+        ranks=engine.ranks,
     )
 
 

@@ -47,6 +47,7 @@ class FusedEngine:
 
     name = "fused"
     device = "cpu"
+    ranks = 1
     failed_layer = ""
 
     def __init__(self, network: LeNet, train: Dataset, config: TrainConfig) -> None:

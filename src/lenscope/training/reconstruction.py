@@ -24,8 +24,8 @@ from lenscope.nets.autoencoder import Autoencoder
 from lenscope.nets.autoencoder_pass import AutoencoderPass
 from lenscope.training.classification import EVALUATED
 from lenscope.training.corruption import corrupted
-from lenscope.training.device_steps import PART, scaled
-from lenscope.training.engine import Score
+from lenscope.training.device_steps import PART, dtype_of, scaled
+from lenscope.training.objective import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ class Reconstruction:
         if _has_pass(self._network):
             how, given = self._config.autoencode, None
             if how.corrupts:
-                given = corrupted(scaled(batch.images), how, self._config.seed, batch.epoch, batch.first)
+                given = self._corrupted(scaled(batch.images, dtype_of(self._network)), batch)
             quick = self._kept_pass(len(batch.images))
             return quick.add_gradients(batch.images, given, partial(penalty, how=how), share)
         loss = share * self.losses(batch).sum()
@@ -63,18 +63,31 @@ class Reconstruction:
         """The loss of each image, (n,)."""
         stage, config = stage_of(self._network, self._config, batch.epoch), self._config
         with torch.no_grad():
-            given = self._network.given(scaled(batch.images), stage)
-        code = self._network.encode(corrupted(given, config.autoencode, config.seed, batch.epoch, batch.first), stage)
+            given = self._network.given(scaled(batch.images, dtype_of(self._network)), stage)
+        code = self._network.encode(self._corrupted(given, batch), stage)
         errors = (self._network.decode(code, stage) - given).square().flatten(1).mean(1)
         return errors + penalty(code, config.autoencode)
 
-    def score(self, images: torch.Tensor, _labels: torch.Tensor, look: Callable[[], object]) -> Score:
-        """The mean squared error of a pixel of clean images; no accuracy."""
+    def tally(self, images: torch.Tensor, _labels: torch.Tensor, look: Callable[[], object]) -> Tally:
+        """The mean squared error of a pixel, summed over clean images; no hits."""
+        if not len(images):
+            return Tally(0.0, None)
         errors = []
         for part in squared_errors(self._network, images):
             look()
             errors.append(part)
-        return Score(float(torch.cat(errors).cpu().double().mean()), None)
+        return Tally(float(torch.cat(errors).cpu().double().sum()), None)
+
+    def _corrupted(self, values: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Values with the noise that the settings ask for, which does not depend on how many ranks share a batch."""
+        config = self._config
+        others = (batch.whole or len(values)) - len(values)
+        if not others or not config.autoencode.corrupts:
+            return corrupted(values, config.autoencode, config.seed, batch.epoch, batch.first)
+        rows = slice(batch.before, batch.before + len(values))
+        everything = values.new_zeros(len(values) + others, *values.shape[1:])
+        everything[rows] = values
+        return corrupted(everything, config.autoencode, config.seed, batch.epoch, batch.first)[rows]
 
     def _kept_pass(self, count: int) -> AutoencoderPass:
         """The pass for so many images, made where it is not there yet."""
@@ -124,5 +137,5 @@ def squared_errors(network: torch.nn.Module, images: torch.Tensor) -> Iterator[t
             yield quick[len(part)].errors(part)
         return
     for part in torch.split(images, PART):
-        given = scaled(part)
+        given = scaled(part, dtype_of(network))
         yield (network(given) - given).square().flatten(1).mean(1)

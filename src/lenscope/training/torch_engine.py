@@ -14,11 +14,12 @@ from lenscope.errors import RunError, UsageError
 from lenscope.nets.autoencoder import Reconstructs
 from lenscope.nets.catalogue import convolutions, load_weights
 from lenscope.training.classification import Classification
-from lenscope.training.device_steps import PART, Learner, capture_graph, scaled
+from lenscope.training.device_steps import PART, Learner, capture_graph, dtype_of, scaled
 from lenscope.training.events import State
 from lenscope.training.nonfinite import UNKNOWN, first_broken_weight, first_non_finite
-from lenscope.training.objective import Batch
+from lenscope.training.objective import Batch, Tally
 from lenscope.training.optimizers import build_optimizer
+from lenscope.training.ranks import TOLD
 from lenscope.training.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lenscope.training.engine import Score
     from lenscope.training.events import Weights
     from lenscope.training.objective import Objective
+    from lenscope.training.ranks import Ranks
 
 
 class TorchEngine:
@@ -49,6 +51,8 @@ class TorchEngine:
         config: optimiser, rates, augmentation, device and threads.
         capture: how steps that stay on the device are repeated; by default as graphs with CUDA, and elsewhere each step
             is driven, and looked at, from the host.
+        ranks: processes that share each step: each does its part of the batch, then all gradients are added up. All
+            have to start from the same weights; their steps are driven from the host.
 
     Raises:
         UsageError: a device that this machine lacks.
@@ -59,25 +63,32 @@ class TorchEngine:
     failed_layer = ""
 
     def __init__(
-        self, network: torch.nn.Module, train: Dataset, config: TrainConfig, capture: Capture | None = None
+        self,
+        network: torch.nn.Module,
+        train: Dataset,
+        config: TrainConfig,
+        capture: Capture | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        self._device = choose_device(config.device)
+        threads = config.threads or (ranks.threads if ranks else None)
+        if threads:
+            torch.set_num_threads(threads)
+        self._device = choose_rank_device(config.device, ranks) if ranks else choose_device(config.device)
         self.device = self._device.type
         self.threads = torch.get_num_threads()
+        self._ranks, self.ranks = ranks, ranks.count if ranks else 1
         self.network = network.to(self._device)
         self._config = config
         self._kept = WeakKeyDictionary({train: _tensors(train, self._device)})
         self._images, self._labels = self._kept[train]
-        self._weights = _flattened(self.network)
+        self._weights, self._total = _flattened(self.network)
         self._gradient = cast("torch.Tensor", self._weights.grad)
         self._before_update = self._weights.detach().clone()
         self._good = self._weights.detach().clone()
         self._optimizer = build_optimizer(config, [self._weights])
         self._objective = _objective(self.network, config)
         self._epoch = 0
-        capture = (capture or choose_capture(self._device)) if self._objective.captured else None
+        capture = (capture or choose_capture(self._device)) if self._objective.captured and not ranks else None
         learner = (self.network, self._weights, self._before_update, self._optimizer)
         self._learner = Learner(*learner, capture) if capture else None
 
@@ -107,8 +118,8 @@ class TorchEngine:
         """Loss and accuracy over all images, each counted once; see `Engine.evaluate`."""
         if dataset not in self._kept:
             self._kept[dataset] = _tensors(dataset, self._device)
-        images, labels = self._kept[dataset]
-        return self._objective.score(images, labels, look)
+        tally = self._tally_together if self._ranks else self._objective.tally
+        return tally(*self._kept[dataset], look).score(len(dataset))
 
     def weights(self) -> Weights:
         """A copy of the weights, named as in the network's state_dict."""
@@ -137,7 +148,7 @@ class TorchEngine:
         if not kept:
             return
         memory = {
-            name: torch.from_numpy(values.copy()).to(self._device)
+            name: torch.from_numpy(values.copy()).to(self._weights.detach())
             for name, values in zip(self._memory, kept, strict=True)
         }
         if "exp_avg" in memory:
@@ -185,12 +196,38 @@ class TorchEngine:
     def _find_gradients(self, batch: torch.Tensor, stop: Callable[[], bool], examples: Examples) -> float | None:
         """The mean loss of a batch, its gradient left in the parameters'; None where it was interrupted."""
         self._gradient.zero_()
-        loss = 0.0
+        loss, stopped = 0.0, False
         for part in torch.split(batch, PART):
-            if stop():
-                return None
-            loss += self._objective.add_gradients(Batch(*examples(part), int(part[0]), self._epoch), 1 / len(batch))
-        return loss
+            stopped = stop()
+            if stopped:
+                break
+            loss += self._add_gradients(part, 1 / len(batch), examples)
+        if self._ranks:
+            loss, stopped = self._ranks.sum_step(self._total, loss, stop=stopped)
+        return None if stopped else loss
+
+    def _add_gradients(self, part: torch.Tensor, share: float, examples: Examples) -> float:
+        """Add the gradients of a part of a batch, or of what this rank has of it; returns its share of the loss."""
+        rows = self._ranks.part(len(part)) if self._ranks else slice(0, len(part))
+        own = part[rows]
+        if not len(own):
+            return 0.0
+        batch = Batch(*examples(own), int(part[0]), self._epoch, rows.start, len(part))
+        return self._objective.add_gradients(batch, share)
+
+    def _tally_together(self, images: torch.Tensor, labels: torch.Tensor, look: Callable[[], object]) -> Tally:
+        """The tally of all ranks, each over its part; one that `look` ends ends that of the others, too."""
+        ranks, tally, raised = cast("Ranks", self._ranks), Tally(0.0, None), None
+        rows = ranks.part(len(images))
+        try:
+            tally = self._objective.tally(images[rows], labels[rows], look)
+        except Exception as error:  # noqa: BLE001 - raised again, once the others know
+            raised = error
+        loss, right = ranks.sum_numbers([tally.loss, tally.right or 0], stop=raised is not None)
+        if raised:
+            raise raised
+        look()
+        return Tally(loss, None if tally.right is None else int(right))
 
     def _examples(self, epoch: int, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The images of some indices, distorted where the config asks, and their labels."""
@@ -240,7 +277,8 @@ class TorchEngine:
     @torch.no_grad()
     def _refuse(self, batch: torch.Tensor, examples: Examples, *, keep: bool) -> float:
         """Go back to the last weights that gave a finite loss; the present ones where `keep`."""
-        self.failed_layer = first_non_finite(self.network, scaled(examples(batch[:PART])[0]))
+        images, _ = examples(batch[:PART])
+        self.failed_layer = first_non_finite(self.network, scaled(images, dtype_of(self.network)))
         if not keep:
             self._weights.copy_(self._before_update)
         return math.nan
@@ -262,6 +300,20 @@ def choose_device(name: DeviceName) -> torch.device:
         there = ", ".join(device for device in found if found[device])
         raise UsageError(f"--device {name}: not available to PyTorch {torch.__version__} here; there is: {there}")
     return torch.device(name)
+
+
+def choose_rank_device(name: DeviceName, ranks: Ranks) -> torch.device:
+    """The device of that name for one of some ranks, each with a GPU of its own; raises UsageError."""
+    if name == "mps":
+        raise UsageError(f"--device mps: trains in one process, got {ranks.count} ranks; choose --device cpu")
+    device = choose_device("cpu" if name == "auto" and not torch.cuda.is_available() else name)
+    if device.type == "cpu":
+        return device
+    there, needed = torch.cuda.device_count(), ranks.place.local_count
+    if there < needed:
+        raise UsageError(f"{needed} ranks on this machine, but {there} GPUs; start no more, or add --device cpu")
+    torch.cuda.set_device(ranks.place.local_rank)
+    return torch.device("cuda", ranks.place.local_rank)
 
 
 def choose_capture(device: torch.device) -> Capture | None:
@@ -290,17 +342,19 @@ def _finite(values: torch.Tensor) -> bool:
     return bool(torch.dot(values.detach(), values.detach()).isfinite())
 
 
-def _flattened(network: torch.nn.Module) -> torch.nn.Parameter:
+def _flattened(network: torch.nn.Module) -> tuple[torch.nn.Parameter, torch.Tensor]:
     """All parameters in one flat tensor with one flat gradient, of which the network's own become views.
 
-    An update, a check and a copy are then one call each, and not one a tensor.
+    An update, a check and a copy are then one call each, and not one a tensor. Returned as well is the tensor of which
+    the gradient is a view: it has room for what ranks sum with it.
     """
     parameters = list(network.parameters())
     flat = torch.nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in parameters]))
-    flat.grad = torch.zeros_like(flat)
+    total = flat.new_zeros(flat.numel() + TOLD)
+    flat.grad = total[: flat.numel()]
     sizes = [parameter.numel() for parameter in parameters]
     views = zip(parameters, torch.split(flat.data, sizes), torch.split(flat.grad, sizes), strict=True)
     for parameter, values, gradient in views:
         parameter.data = values.view_as(parameter)
         parameter.grad = gradient.view_as(parameter)
-    return flat
+    return flat, total

@@ -20,8 +20,12 @@ def describe_start(event: RunStarted) -> Iterator[str]:
     if event.validation_images:
         images += f", {event.validation_images:,} held out for validation"
     yield f"data      {config.data}: {images}, {event.test_images:,} test images, {len(event.classes)} classes"
-    where = f"on the CPU, {event.threads} thread{'s' if event.threads > 1 else ''}"
-    yield f"engine    {event.engine}, {where if event.device == 'cpu' else 'on the GPU'}"
+    threads = f"{event.threads} thread{'s' if event.threads > 1 else ''}"
+    ranks = f"{event.ranks} processes" if event.ranks > 1 else ""
+    if event.device == "cpu":
+        yield f"engine    {event.engine}, on the CPU, {f'{ranks} of {threads} each' if ranks else threads}"
+    else:
+        yield f"engine    {event.engine}, on {f'GPUs, {ranks}' if ranks else 'the GPU'}"
     size = event.train_images if config.optimizer == "gd" else config.batch_size
     distorted = f", distorted by {config.augment}" if config.augment.distorts else ""
     yield (

@@ -1,0 +1,240 @@
+"""`torchrun … lenscope train`: several processes train as one does; what ends one ends all, and nothing is lost."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lenscope
+from fixtures_ranks import RANK, Torchrun, write_folder
+from fixtures_runs import contents
+from lenscope.config import TrainConfig
+from lenscope.runs import checkpoint
+from lenscope.runs.run import open_run
+from lenscope.runs.verify import verify_run
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells who the processes are")
+
+# 232 images in batches of 7 are 33 whole ones and one of a single image, of which all ranks but one have none.
+SETTINGS = ("--engine=torch", "--batch-size=7", "--quiet", "--threads=1")
+STEPS_PER_EPOCH = 34
+LISTENS = "0A"
+
+
+@pytest.fixture(scope="module")
+def folder(mnist, tmp_path_factory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("data") / "digits", mnist, 232, 41)
+
+
+@pytest.fixture(scope="module")
+def lived(folder, tmp_path_factory) -> Path:
+    """A run of two ranks that was let alone."""
+    path = tmp_path_factory.mktemp("runs") / "lived"
+    assert begin(folder, path, 2).end()[0] == 0
+    return path
+
+
+def options(folder: Path, out: Path, epochs: int = 12) -> list[str]:
+    return [f"--data={folder}", f"--out={out}", f"--epochs={epochs}", *SETTINGS]
+
+
+def begin(folder: Path, out: Path, ranks: int, *more: str, **environment: str) -> Torchrun:
+    return Torchrun(ranks, *options(folder, out), "--checkpoint-every=20steps", *more, **environment)
+
+
+def alone(arguments: list[str], **environment: str) -> None:
+    subprocess.run([sys.executable, str(RANK), "train", *arguments], env=os.environ | environment, check=True)
+
+
+def await_checkpoint(command: Torchrun, path: Path) -> None:
+    command.await_(lambda: len([*path.glob("checkpoint/0*.safetensors")]) == checkpoint.KEPT)
+
+
+def is_sound(path: Path) -> bool:
+    return all(finding.sound for finding in verify_run(open_run(path)))
+
+
+def test_two_processes_train_as_one_does(folder, tmp_path) -> None:
+    command = Torchrun(2, *options(folder, tmp_path / "two", 6))
+    code, out, said = command.end()
+    assert (code, said) == (0, [])
+    assert out.count(f"{tmp_path / 'two'}: ") == 1
+    config = TrainConfig(data=str(folder), epochs=6, engine="torch", batch_size=7, threads=1)
+    one, two = lenscope.train(config=config, out=tmp_path / "one", progress=False), open_run(tmp_path / "two")
+    assert len(one.losses) == 6 * STEPS_PER_EPOCH
+    np.testing.assert_allclose(two.losses, one.losses, rtol=1e-4)
+    np.testing.assert_allclose(two.metrics.test_loss, one.metrics.test_loss, rtol=1e-4)
+    assert (one.environment["ranks"], two.environment["ranks"]) == (1, 2)
+    assert is_sound(two.path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_in_float64_they_do_so_within_a_billionth(folder, tmp_path, ranks) -> None:
+    files = [str(tmp_path / name) for name in ("one.f64", "many.f64")]
+    alone(options(folder, tmp_path / "one", 6), FLOAT64=files[0])
+    assert Torchrun(ranks, *options(folder, tmp_path / "many", 6), FLOAT64=files[1]).end()[0] == 0
+    one, many = (np.fromfile(file) for file in files)
+    assert len(one) == 6 * STEPS_PER_EPOCH
+    np.testing.assert_allclose(many, one, rtol=1e-9)
+    assert not np.array_equal(many, one)  # they were summed in another order
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_where_a_later_rank_is_killed_the_first_saves_all_and_the_run_goes_on(folder, lived, tmp_path, ranks) -> None:
+    path = tmp_path / "run"
+    command = begin(folder, path, ranks)
+    await_checkpoint(command, path)
+    os.kill(command.pids()[1], signal.SIGKILL)
+    code, _, said = command.end()
+    assert code
+    assert said == [
+        f"lenscope train: another of the {ranks} ranks has ended; 'lenscope train --resume {path}' goes on"
+    ], command.said
+    assert no_trace(command)
+    run = open_run(path)
+    assert run.status.state == "interrupted"
+    newest, *_ = checkpoint.names(run.committed)
+    assert int(Path(newest).stem) == len(run.losses)
+    code, _, said = Torchrun(ranks, f"--resume={path}", "--quiet").end()
+    assert (code, said) == (0, [])
+    assert is_sound(path)
+    if ranks == 2:
+        assert contents(path) == contents(lived)
+    assert open_run(path).resumed[0].differs == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", [1, 2])
+def test_where_the_first_is_killed_all_end_and_the_run_goes_on_from_its_checkpoint(folder, lived, tmp_path, then):
+    path = tmp_path / "run"
+    command = begin(folder, path, 2)
+    await_checkpoint(command, path)
+    pids = command.pids()
+    os.kill(pids[0], signal.SIGKILL)
+    assert command.end()[0]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
+    assert no_trace(command)
+    assert open_run(path).status.state == "abandoned"
+    if then == 2:
+        assert Torchrun(2, f"--resume={path}", "--quiet").end()[0] == 0
+        assert contents(path) == contents(lived)
+    else:
+        alone([f"--resume={path}", "--quiet"])
+        assert open_run(path).resumed[0].differs == ("ranks are 1, were 2",)
+        np.testing.assert_allclose(open_run(path).losses[:200], open_run(lived).losses[:200], rtol=1e-4)
+    assert is_sound(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_torchrun_asked_to_stop_ends_with_all_saved(folder, lived, tmp_path, number) -> None:
+    path = tmp_path / "run"
+    command = begin(folder, path, 2)
+    await_checkpoint(command, path)
+    command.process.send_signal(number)
+    _, _, said = command.end()
+    assert said == [f"lenscope train: interrupted; 'lenscope train --resume {path}' goes on"], command.said
+    assert no_trace(command)
+    run = open_run(path)
+    assert run.status.state == "interrupted"
+    assert int(Path(checkpoint.names(run.committed)[0]).stem) == len(run.losses)
+    assert Torchrun(2, f"--resume={path}", "--quiet").end()[0] == 0
+    assert contents(path) == contents(lived)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--optimizer=adm", "lenscope train: unknown "),
+        ("--engine=fused", "lenscope train: --engine fused: trains in one process, got 2 ranks; choose --engine torch"),
+        ("--data=nothing-of-that-name", "lenscope train: unknown data set"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(folder, tmp_path, option, line) -> None:
+    command = Torchrun(2, f"--data={folder}", f"--out={tmp_path / 'run'}", "--quiet", option)
+    code, out, said = command.end()
+    assert code
+    assert not out
+    assert len(said) == 1, command.said
+    assert said[0].startswith(line)
+    assert "exitcode  : 2" in command.said
+    assert no_trace(command)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_ranks_on_one_machine_listen_on_its_loopback_alone(folder, tmp_path) -> None:
+    command = begin(folder, tmp_path / "run", 2)
+    await_checkpoint(command, tmp_path / "run")
+    listened = {rank: addresses_listened_on(pid) for rank, pid in command.pids().items()}
+    command.process.terminate()
+    command.end()
+    assert listened.keys() == {0, 1}
+    assert all(listened.values())  # else it was looked at the wrong time
+    assert all(address.is_loopback for addresses in listened.values() for address in addresses)
+
+
+@pytest.mark.slow
+def test_torchrun_itself_can_be_kept_from_listening(folder, tmp_path) -> None:
+    where = ("--rdzv-backend=c10d", f"--rdzv-endpoint={tmp_path / 'store'}", "--rdzv-conf=store_type=file")
+    command = Torchrun(
+        2,
+        *options(folder, tmp_path / "run"),
+        "--checkpoint-every=20steps",
+        options=(*where, "--local-addr=127.0.0.1"),
+        TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1",
+    )
+    await_checkpoint(command, tmp_path / "run")
+    pids = command.pids()
+    listened = [addresses_listened_on(pid) for pid in (command.process.pid, *pids.values())]
+    command.process.terminate()
+    command.end()
+    assert len(pids) == 2
+    assert listened[0] == []
+    assert all(listened[1:])
+    assert all(address.is_loopback for addresses in listened for address in addresses)
+
+
+def no_trace(command: Torchrun) -> bool:
+    """Whether no rank's traceback was printed; torchrun prints one of its own where a rank failed."""
+    return "[rank" not in command.said and "lenscope/cli" not in command.said
+
+
+def addresses_listened_on(pid: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The addresses on which a process has a TCP socket that listens."""
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one through which they are listed
+            links.append(str(link.readlink()))
+    own = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
+    return [address_of(row[1]) for row in rows if row[3] == LISTENS and row[9] in own]
+
+
+def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as /proc has it: words of 32 bits in the machine's order, in hexadecimal."""
+    words = bytes.fromhex(text.partition(":")[0])
+    order = 1 if sys.byteorder == "big" else -1
+    octets = b"".join(words[start : start + 4][::order] for start in range(0, len(words), 4))
+    address = ipaddress.ip_address(octets)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address
+
+
+def test_an_address_is_read_as_the_system_means_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        assert ipaddress.ip_address("127.0.0.1") in addresses_listened_on(os.getpid())
+    with socket.create_server(("", 0)):
+        assert any(address.is_unspecified for address in addresses_listened_on(os.getpid()))

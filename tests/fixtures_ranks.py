@@ -1,0 +1,135 @@
+"""Ranks that train together: as threads of this process, and as processes that torchrun starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenscope.data.idx import write_idx
+from lenscope.training.ranks import Place, Ranks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from lenscope.data.dataset import Splits
+
+RANK = Path(__file__).parent / "rank.py"
+
+
+class Meeting:
+    """Where threads put what they have to give, and take what all gave; one that is gone ends it for the others."""
+
+    def __init__(self, count: int) -> None:
+        self.given: list[list[Any]] = [[] for _ in range(count)]
+        self.gone = False
+        self.changed = threading.Condition()
+
+    def exchange(self, rank: int, value: Any) -> list[Any]:
+        """What all ranks give in the same turn, by rank."""
+        with self.changed:
+            own = self.given[rank]
+            own.append(value)
+            turn = len(own)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.gone or self.is_full(turn))
+            if not self.is_full(turn):
+                raise RuntimeError("Connection closed by peer")
+            if turn > 2:  # all have what was given two turns ago
+                own[turn - 3] = None
+            return [values[turn - 1] for values in self.given]
+
+    def is_full(self, turn: int) -> bool:
+        return all(len(values) >= turn for values in self.given)
+
+    def leave(self) -> None:
+        with self.changed:
+            self.gone = True
+            self.changed.notify_all()
+
+
+class ThreadRanks(Ranks):
+    """Ranks that are threads of this process."""
+
+    def __init__(self, place: Place, meeting: Meeting) -> None:
+        super().__init__(place)
+        self.meeting = meeting
+
+    def _sum(self, values: torch.Tensor) -> None:
+        first, *others = self.meeting.exchange(self.place.rank, values.clone())
+        values.copy_(sum(others, first))
+
+    def _from_first(self, values: torch.Tensor) -> None:
+        values.copy_(self.meeting.exchange(self.place.rank, values.clone())[0])
+
+
+def in_ranks(count: int, work: Callable[[ThreadRanks], Any]) -> list[Any]:
+    """What each of so many ranks comes to, the exception where it raises one; a rank that has ended is gone."""
+    meeting = Meeting(count)
+
+    def one(rank: int) -> Any:
+        try:
+            return work(ThreadRanks(Place(rank, count, rank, count, "localhost", 1), meeting))
+        except BaseException as error:  # noqa: BLE001 - told, as a process tells it by its end
+            return error
+        finally:
+            meeting.leave()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def write_folder(folder: Path, whole: Splits, train: int, test: int) -> Path:
+    """The first images of a grey data set as a folder of IDX files."""
+    folder.mkdir(parents=True)
+    for part, dataset, count in (("train", whole.train, train), ("t10k", whole.test, test)):
+        taken = dataset.take(np.arange(count))
+        write_idx(folder / f"{part}-images-idx3-ubyte", taken.images[:, 0])
+        write_idx(folder / f"{part}-labels-idx1-ubyte", taken.labels)
+    return folder
+
+
+class Torchrun:
+    """`torchrun … lenscope train …`, without the pictures."""
+
+    def __init__(self, ranks: int, *arguments: str, options: tuple[str, ...] = (), **environment: str) -> None:
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), *options, str(RANK)]
+        self.process = subprocess.Popen(
+            [*command, "train", *arguments],
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self) -> tuple[int, str, list[str]]:
+        """Wait for it: its exit code, what it printed, and the lines in which Lenscope said what is wrong."""
+        out, said = self.process.communicate(timeout=120)
+        self.said = said
+        return self.process.returncode, out, [line for line in said.splitlines() if line.startswith("lenscope train:")]
+
+    def pids(self) -> dict[int, int]:
+        """The processes of its ranks, by rank, so far as they have begun."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                words = (folder / "environ").read_text().split("\0") if parent == self.process.pid else []
+            except OSError:  # it has ended meanwhile
+                continue
+            found |= {int(word.removeprefix("RANK=")): int(folder.name) for word in words if word.startswith("RANK=")}
+        return found
+
+    def await_(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is there, or for the end."""
+        while self.process.poll() is None and not condition():
+            time.sleep(0.005)
