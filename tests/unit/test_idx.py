@@ -60,7 +60,7 @@ def test_numbers_of_several_bytes_are_big_endian_in_the_file_and_native_in_memor
         (b"\0\0\x08\1\0\0\0\0", "empty"),
         (b"\0\0\x08\1\0\0\0\2\0", "cut: 9 bytes, its header states 10"),
         (b"\0\0\x08\1\0\0\0\1\0\0", "bytes left over: 10 bytes, its header states 9"),
-        (b"\0\0\x08\2" + b"\xff" * 8, "expected at most 1073741824"),
+        (b"\0\0\x08\2" + b"\xff" * 8, "expected at most 1099511627776"),
         (b"\0\0\x0c\1\0\0\0\1\0\0\0\0", "elements are int32, expected uint8"),
     ],
 )

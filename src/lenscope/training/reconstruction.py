@@ -123,6 +123,7 @@ def squared_errors(network: torch.nn.Module, images: torch.Tensor) -> Iterator[t
                 quick[len(part)] = AutoencoderPass(cast("Autoencoder", network), len(part), gradients=False)
             yield quick[len(part)].errors(part)
         return
+    device = next(network.parameters()).device
     for part in torch.split(images, PART):
-        given = scaled(part)
+        given = scaled(part.to(device))
         yield (network(given) - given).square().flatten(1).mean(1)
