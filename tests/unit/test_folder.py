@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +11,9 @@ from fixtures_data import picture, random_images, write_image_folder
 from lenscope.data.dataset import resize
 from lenscope.data.folder import load_folder
 from lenscope.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_folder_of_grey_images_of_one_size(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ import pytest
 
 from fixtures_data import picture, random_images, write_image_folder
 from lenscope.data import cache, folder, mapped, packing, packs
-from lenscope.data.dataset import Splits
 from lenscope.data.folder import load_folder
 from lenscope.data.stack import Stack
 from lenscope.errors import DataError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lenscope.data.dataset import Splits
 
 Told = list[tuple[str, int, int]]
 
@@ -158,7 +159,7 @@ def test_unreadable_pictures_are_told_together_or_left_out(pack: bool, tmp_path:
     (root / "train" / "a" / "0.png").write_bytes(picture()[:50])
     (root / "test" / "c" / "6.png").write_text("no picture")
     for _ in range(2):  # made, and found again
-        with pytest.raises(DataError, match="2 defects, expected .*train/a/0.png: broken.*; test/c/6.png: not a pict"):
+        with pytest.raises(DataError, match=r"2 defects, expected .*train/a/0\.png: .*; test/c/6\.png: not a pict"):
             load_folder(root, pack=pack)
         splits = load_folder(root, pack=pack, skip_unreadable=True)
         assert (splits.pack is not None) == pack
@@ -231,7 +232,7 @@ def test_a_folder_that_changes_while_it_is_packed_is_told(tmp_path: Path) -> Non
     assert len(load_folder(root, pack=True).train) == 21
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -239,7 +240,7 @@ def stop_at(number: int, told: Told) -> Any:
     def tell(what: str, done: int, of: int) -> None:
         told.append((what, done, of))
         if done == number:
-            raise Stopped
+            raise StoppedError
 
     return tell
 
@@ -253,7 +254,7 @@ def test_packing_goes_on_where_it_was(kind: str, number: int, tmp_path: Path, mo
     (root / "train" / "a" / "3.png").write_bytes(b"")
     expected = load_folder(root, skip_unreadable=True)
     told: Told = []
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         load_folder(root, pack=True, tell=stop_at(number, told))
     [work] = (tmp_path / "cache" / "packs").glob("*/work")
     for file in work.iterdir():
@@ -272,11 +273,11 @@ def test_what_ends_while_a_pack_is_completed_is_not_read_again(tmp_path: Path, m
     root, told = fill(tmp_path / "shapes", "grey"), []
 
     def stopped(*_: object) -> None:
-        raise Stopped
+        raise StoppedError
 
     with monkeypatch.context() as broken:
         broken.setattr(packs, "complete", stopped)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             load_folder(root, pack=True)
     splits = load_folder(root, pack=True, tell=lambda *what: told.append(what))
     assert told == [("packing shapes", 42, 42)]
@@ -292,7 +293,7 @@ def test_what_ends_while_a_pack_is_completed_is_not_read_again(tmp_path: Path, m
 def test_a_broken_note_begins_anew(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "NOTED_SECONDS", -1.0)
     root, told = fill(tmp_path / "shapes", "grey"), []
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         load_folder(root, pack=True, tell=stop_at(5, []))
     [work] = (tmp_path / "cache" / "packs").glob("*/work")
     (work / "progress.json").write_bytes(content)
@@ -394,9 +395,9 @@ def test_a_full_disk_is_one_line_and_packing_goes_on_later(tmp_path: Path, monke
 def test_where_there_are_no_locks_each_process_works_for_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "_lock", lambda _descriptor, wait: False)
+    monkeypatch.setattr(cache, "_lock", lambda _descriptor, **_: False)
     root, told = fill(tmp_path / "shapes", "grey"), []
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         load_folder(root, pack=True, tell=stop_at(5, []))
     splits = load_folder(root, pack=True, tell=lambda *what: told.append(what))
     assert told[0] == ("waiting for another process that packs the same folder", 0, 0)

@@ -46,7 +46,7 @@ class TorchEngine:
 
     Args:
         network: its parameters are trained in place.
-        train: images at the network's size; kept on the device as bytes (on the host, where it has no room for them) and
+        train: images at the network's size; kept on the device as bytes, on the host where it has no room for them, and
             scaled to [0, 1] a batch at a time.
         config: optimiser, rates, augmentation, device and threads.
         capture: how steps that stay on the device are repeated; by default as graphs with CUDA, and elsewhere each step
