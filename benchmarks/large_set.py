@@ -57,7 +57,8 @@ def synthetic(digits: NDArray[np.uint8], start: int, count: int) -> NDArray[np.u
     for which, (down, right) in enumerate(SHIFTS):
         own = (numbers // len(digits) + numbers) % len(SHIFTS) == which
         shifted[own] = padded[own, 2 - down : 30 - down, 2 - right : 30 - right]
-    return np.maximum(shifted, words >> 3)
+    noisy: NDArray[np.uint8] = np.maximum(shifted, words >> 3)
+    return noisy
 
 
 def make(folder: Path, images: int) -> None:

@@ -124,6 +124,17 @@ def test_a_large_set_of_emnist_is_packed_upright(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("little_memory")
+def test_parts_of_two_sizes_are_used_as_they_were_read(tiny: Splits, tmp_path: Path) -> None:
+    folder = write_digits(tmp_path / "digits", tiny, packed=True)
+    write_idx(folder / "t10k-images-idx3-ubyte.gz", np.zeros((20, 5, 7), np.uint8))
+    splits = lenscope.load(folder)
+    assert splits.pack is None
+    assert splits.test is not None
+    assert splits.test.images.shape == (20, 1, 5, 7)
+    assert splits.train.sha256 == tiny.train.sha256
+
+
+@pytest.mark.usefixtures("little_memory")
 def test_where_the_cache_is_held_a_packed_set_is_used_as_it_was_read(
     tiny: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

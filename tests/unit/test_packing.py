@@ -351,7 +351,16 @@ def forge(pack: Path, **facts: object) -> None:
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    "facts", [{"labels": "object"}, {"images": {"train": "x"}}, {"shape": [1, 6, 7]}, {"classes": ["a"]}, {"other": 1}]
+    "facts",
+    [
+        {"labels": "object"},
+        {"images": {"train": "x"}},
+        {"shape": [1, 6, 7]},
+        {"classes": ["a"]},
+        {"other": 1},
+        {"images": {"train": 0}},
+        {"images": {"test": 42}},
+    ],
 )
 def test_a_forged_pack_is_made_anew(facts: dict[str, object], tmp_path: Path) -> None:
     root = fill(tmp_path / "shapes", "grey")

@@ -107,7 +107,7 @@ def open_pack(key: str, name: str, source: str, licence: str = "") -> Splits | N
         licence: of the data.
     """
     facts = _find_pack(key)
-    with suppress(OSError):  # it may go at any time
+    with suppress(OSError, ValueError, KeyError):  # it may go at any time, or have been forged
         return _splits(key, facts, name, source, licence) if facts else None
     return None
 
@@ -132,22 +132,23 @@ def keep(key: str, splits: Splits, origin: str) -> Splits:
 
     Args:
         key: of its listing.
-        splits: train and test, of images of one size.
+        splits: train and test; of images of two sizes no pack is made.
         origin: the path that they were read from.
 
     Raises:
         StorageError: there is no room for it.
     """
     parts = [part for part in (splits.train, splits.test) if part is not None]
+    shape = splits.train.images.shape[1:]
     with held(folder_of(key)) as own:
-        if not own:
+        if not own or any(part.images.shape[1:] != shape for part in parts):
             return splits
-        each = math.prod(splits.train.images.shape[1:])
+        each = math.prod(shape)
         blocks = (part.images[rows] for part in parts for rows in stretches(len(part), each, _BLOCK_BYTES))
         write_whole(folder_of(key) / "images.u8", blocks)
         labels = np.concatenate([part.labels for part in parts])
         images = dict(zip(PARTS, map(len, parts), strict=False))
-        complete(key, Facts(splits.train.images.shape[1:], images, splits.classes, labels.dtype.name), labels, origin)
+        complete(key, Facts(shape, images, splits.classes, labels.dtype.name), labels, origin)
     train = splits.train
     return open_pack(key, train.name, train.source, train.licence) or splits
 
@@ -194,11 +195,17 @@ def _replace_older(folder: Path, origin: str) -> None:
     """Delete the packs that were made earlier from the same path, and that nobody writes."""
     note_source(folder, origin)
     content = (folder / "source").read_bytes()
-    for source in folder.parent.glob("*/source"):
-        if source.parent != folder and source.read_bytes() == content:
-            with held(source.parent) as own:
-                if own:
-                    rmtree(source.parent, ignore_errors=True)
+    older = [path.parent for path in folder.parent.glob("*/source") if path.parent != folder]
+    for pack in older:
+        with suppress(OSError):  # another process may delete it, too
+            if (pack / "source").read_bytes() == content:
+                _delete(pack)
+
+
+def _delete(pack: Path) -> None:
+    with held(pack) as own:
+        if own:
+            rmtree(pack, ignore_errors=True)
 
 
 def _encode(facts: Facts) -> bytes:
