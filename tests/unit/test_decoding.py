@@ -68,6 +68,7 @@ def test_an_answer_is_cut_where_it_grows_large_and_the_rest_asked_for_again(
 def test_a_batch_ends_with_many_bytes() -> None:
     assert [len(batch) for batch in decoding._batches([("x", 2**19)] * 5)] == [2, 2, 1]
     assert [len(batch) for batch in decoding._batches([("x", 1)] * 130)] == [64, 64, 2]
+    assert [len(batch) for batch in decoding._batches([("x", 1)] * 64)] == [64]
 
 
 KILLER = """

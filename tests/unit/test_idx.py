@@ -87,6 +87,7 @@ def test_what_idx_cannot_hold_is_not_written(array: np.ndarray) -> None:
 def test_a_missing_file_a_folder_and_a_long_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="cannot be read: No such file"):
         read_idx(tmp_path / "none")
+    assert idx.read_head(tmp_path / "none") == b""
     with pytest.raises(DataError, match="not an ordinary file"):
         read_idx(tmp_path)
     monkeypatch.setattr(idx, "MAX_BYTES", 10)

@@ -139,10 +139,12 @@ def test_where_the_cache_is_held_a_packed_set_is_used_as_it_was_read(
     tiny: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lenscope.data.cache._lock", lambda _descriptor, **_: False)
-    splits = lenscope.load(write_digits(tmp_path / "digits", tiny, packed=True))
-    assert splits.pack is None
-    assert is_mapped(splits.train.images)
-    assert splits.train.sha256 == tiny.train.sha256
+    for packed in (True, False):
+        splits = lenscope.load(write_digits(tmp_path / f"digits-{packed}", tiny, packed=packed))
+        assert splits.pack is None
+        assert is_mapped(splits.resized(32).train.images)
+        assert splits.train.sha256 == tiny.train.sha256
+    assert cached(tmp_path) == []
 
 
 @pytest.mark.usefixtures("little_memory")

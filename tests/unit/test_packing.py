@@ -67,13 +67,17 @@ def fill(root: Path, kind: str) -> Path:
         path.write_bytes(picture(random_images(1, 6, 6, seed=number)[0]))
     if kind in {"colour", "both"}:
         paths[9].write_bytes(picture(random_images(1, 6, 6, 3)[0]))
+    if kind == "one other size":
+        paths[-1].write_bytes(picture(random_images(1, 32, 40)[0]))
+        for path in paths[:-1]:
+            path.write_bytes(picture(random_images(1, 32, 32)[0]))
     if kind in {"sizes", "both"}:
         paths[5].write_bytes(picture(random_images(1, 9, 40)[0]))
         paths[13].write_bytes(picture(random_images(1, 32, 32, 3)[0]))
     return root
 
 
-KINDS = ("grey", "without test", "colour", "sizes", "both")
+KINDS = ("grey", "without test", "colour", "sizes", "both", "one other size")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -187,6 +191,10 @@ def test_without_any_readable_training_picture_there_is_no_set(pack: bool, tmp_p
     for path in (root / "train").rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"2 defects, expected .*train/a/0\.png"):
+        load_folder(root, pack=pack, skip_unreadable=True)
+    for path in (root / "test").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"4 defects, expected .*train/a/0\.png"):
         load_folder(root, pack=pack, skip_unreadable=True)
 
 
