@@ -89,9 +89,9 @@ def write_pictures(folder: Path, images: int) -> None:
             Image.fromarray(image).save(path)
 
 
-def memory(folder: Path, threads: int) -> Rows:
+def memory(folder: Path, engines: list[EngineName], threads: int) -> Rows:
     """Peak anonymous memory of a whole `lenscope train`, an epoch by each engine; and the same on MNIST."""
-    return [train_and_watch(data, name, threads) for name in ENGINES for data in ("mnist", str(folder))]
+    return [train_and_watch(data, name, threads) for name in engines for data in ("mnist", str(folder))]
 
 
 def train_and_watch(data: str, engine: str, threads: int) -> dict[str, Any]:
@@ -125,11 +125,11 @@ def anonymous_bytes(process: int) -> int:
     return int(found[0]) * 1024 if found else 0
 
 
-def speed(folder: Path, rounds: int, threads: int) -> Rows:
+def speed(folder: Path, engines: list[EngineName], rounds: int, threads: int) -> Rows:
     """Images a second of both engines, on the large set and on MNIST in turns of as many images."""
     rows = []
     sets = {"MNIST": lenscope.load("mnist").resized(32).train, "large": lenscope.load(folder).resized(32).train}
-    for engine in ENGINES:
+    for engine in engines:
         runs = {name: _turns(data, engine, threads) for name, data in sets.items()}
         rates: dict[str, list[float]] = {name: [] for name in sets}
         for turn in range(rounds + 1):
@@ -232,6 +232,7 @@ def main() -> None:
     parser.add_argument("what", choices=["make", "pictures", "memory", "speed", "packing"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--threads", type=int, default=usable_processors())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--save", action="store_true", help=f"append the rows to {RESULTS.name}")
@@ -244,9 +245,9 @@ def main() -> None:
             write_pictures(options.folder, options.images or 20_000)
             return
         case "memory":
-            rows = memory(options.folder, options.threads)
+            rows = memory(options.folder, options.engines, options.threads)
         case "speed":
-            rows = speed(options.folder, options.rounds, options.threads)
+            rows = speed(options.folder, options.engines, options.rounds, options.threads)
         case _:
             rows = packing(options.folder, options.rounds)
     if options.save:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,10 @@ def test_the_lock_is_one_processs_and_does_without_where_there_is_none(
             assert not second
     with cache.held(tmp_path, wait=True) as again:
         assert again
-    monkeypatch.setitem(__import__("sys").modules, "fcntl", None)
+    (tmp_path / "file").write_text("in the way")
+    with cache.held(tmp_path / "file" / "pack") as unwritable:
+        assert not unwritable
+    monkeypatch.setitem(sys.modules, "fcntl", None)
     with cache.held(tmp_path) as nowhere:
         assert not nowhere
 

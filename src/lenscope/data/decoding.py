@@ -1,8 +1,8 @@
 """Pictures decoded by as many processes as there are processors, in the order in which they are asked for.
 
-Threads would take turns: most of what a small picture takes is Python (measured: docs/data.md). The processes are
-plain ones that read requests from their input and answer with bytes: `multiprocessing` would import the user's script
-again in each of them, and pickle. A picture that ends the process that reads it is a picture that cannot be read.
+Threads would take turns: most of what a small picture takes is Python. The processes are plain ones that read requests
+from their input and answer with bytes: `multiprocessing` would import the user's script again in each of them, and
+pickle. A picture that ends the process that reads it is a picture that cannot be read.
 """
 
 from __future__ import annotations
