@@ -31,12 +31,25 @@ if TYPE_CHECKING:
     from lenscope.training.ranks import Ranks
 
 
-def load(data: str | Path = "mnist", *, data_dir: str | Path | None = None) -> Splits:
+def load(
+    data: str | Path = "mnist",
+    *,
+    data_dir: str | Path | None = None,
+    skip_unreadable: bool = False,
+    pack: bool = False,
+    progress: bool = False,
+) -> Splits:
     """A data set by its name, or by the path of a folder; what is not here yet is downloaded and checked.
+
+    A large set is not read into memory: its images are mapped from its files, or from a pack that is made in the cache
+    the first time.
 
     Args:
         data: a name such as `mnist`, or a folder of IDX files or of `train/<class>/*.png`.
         data_dir: where else to look for the files of a named set.
+        skip_unreadable: leave out pictures of a folder that cannot be read; the result's `skipped` names them.
+        pack: make a pack in any case.
+        progress: show on stderr how far packing is, and what was left out.
 
     Returns:
         The parts, uint8 images of shape (N, C, H, W) each.
@@ -44,10 +57,18 @@ def load(data: str | Path = "mnist", *, data_dir: str | Path | None = None) -> S
     Raises:
         UsageError: nobody knows the name.
         DataError: files that are broken or could not be fetched.
+        StorageError: a large set needs room in the cache, and there is none.
     """
     from lenscope.data.load import load as load_data
 
-    return load_data(data, data_dir=data_dir)
+    if not progress:
+        return load_data(data, data_dir=data_dir, skip_unreadable=skip_unreadable, pack=pack)
+    from lenscope.watch.packing import PackingBar
+
+    with PackingBar() as bar:
+        splits = load_data(data, data_dir=data_dir, skip_unreadable=skip_unreadable, pack=pack, tell=bar)
+    bar.note(splits)
+    return splits
 
 
 def train(  # noqa: PLR0913 - all but the data by name
@@ -86,10 +107,13 @@ def train(  # noqa: PLR0913 - all but the data by name
     from lenscope.runs.record import record_run
 
     config = (config or resolve()).with_settings(**settings)
-    splits = data if isinstance(data, Splits) else load(data or config.data, data_dir=data_dir)
-    return record_run(
-        config.with_settings(data=_spelled(splits)), splits, Path(out) if out else None, _watcher(progress), ranks
-    )
+    if not isinstance(data, Splits):
+        skip = config.skip_unreadable
+        data = load(data or config.data, data_dir=data_dir, skip_unreadable=skip, progress=progress is True)
+    if data.skipped:  # so that whoever opens the run finds the same images
+        config = config.with_settings(skip_unreadable=True)
+    config = config.with_settings(data=_spelled(data))
+    return record_run(config, data, Path(out) if out else None, _watcher(progress), ranks)
 
 
 def resume(
@@ -127,7 +151,8 @@ def resume(
 
     path = _path_of(run)
     config = settings_to_resume(path, epochs)
-    return resume_run(path, load(config.data, data_dir=data_dir), config, _watcher(progress), ranks)
+    splits = _own_data(config, data_dir, progress=progress is True)
+    return resume_run(path, splits, config, _watcher(progress), ranks)
 
 
 def verify(
@@ -161,7 +186,7 @@ def verify(
     found = verify_run(run)
     if not (replay or from_checkpoint) or not all(finding.sound for finding in found):
         return found
-    splits = load(run.config.data, data_dir=data_dir)
+    splits = _own_data(run.config, data_dir, progress=progress is True)
     return found + replay_run(run, splits, _watcher(progress), from_checkpoint=from_checkpoint)
 
 
@@ -477,6 +502,11 @@ def _watcher(progress: Watcher | bool) -> Watcher | None:  # noqa: FBT001 - as `
     return TerminalWatcher(Console(file=sys.stderr))
 
 
+def _own_data(config: TrainConfig, data_dir: str | Path | None, *, progress: bool = False) -> Splits:
+    """The data of a run, without what was left out when it was made."""
+    return load(config.data, data_dir=data_dir, skip_unreadable=config.skip_unreadable, progress=progress)
+
+
 def _spelled(splits: Splits) -> str:
     """How `load` finds these data again: by a known name, else by the path that they came from."""
     from lenscope.data.catalogue import CATALOGUE
@@ -504,7 +534,7 @@ def part_to_measure(
         return data
     if data is not None:
         return (data if isinstance(data, Splits) else load(data, data_dir=data_dir)).to_measure()
-    own = load(run.config.data, data_dir=data_dir)
+    own = _own_data(run.config, data_dir)
     found = (own.train.sha256, own.test and own.test.sha256)
     expected = (run.data.train_sha256, run.data.test_sha256)
     if found != expected:

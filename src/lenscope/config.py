@@ -155,6 +155,9 @@ class TrainConfig(Settings):
     model_config = ConfigDict(strict=True)  # epochs = true is no number
 
     data: str = Field("mnist", min_length=1, description="data set: a name from `lenscope data list`, or a folder")
+    skip_unreadable: bool = Field(
+        default=False, description="leave out pictures of a folder that cannot be read, instead of refusing it"
+    )
     network: NetworkName = Field(
         "lenet",
         description="the lecture's LeNet, the 1998 paper's, one without convolutions, or an autoencoder",

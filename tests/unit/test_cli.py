@@ -8,12 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import lenscope
+from fixtures_data import write_image_folder
 from lenscope.cli import VERBS, main
 from lenscope.cli.look import sparkline
 from lenscope.data.idx import write_idx
@@ -277,6 +279,43 @@ def test_data_lists_locates_and_verifies(capsys):
     assert len(json.loads(run_cli(capsys, "data", "verify", "mnist", "--json")[1])) == 4
     assert run_cli(capsys, "data", "locate", "mnist")[1].count("ubyte") == 4
     assert run_cli(capsys, "data", "fetch", "mnist")[0] == 0  # here already: nothing to download
+
+
+def test_data_packs_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LENSCOPE_CACHE", str(tmp_path / "cache"))
+    root = write_image_folder(tmp_path / "shapes", each=3)
+    (root / "test" / "b" / "1.png").write_bytes(b"")
+    code, out, err = run_cli(capsys, "data", "pack", root)
+    assert (code, out) == (1, "")
+    assert "packing shapes (12 pictures) …" in err
+    assert "1 defect, expected" in err
+    code, out, err = run_cli(capsys, "data", "pack", root, "--skip-unreadable", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert Path(found["pack"]).parent == tmp_path / "cache" / "packs"
+    assert (found["train"], found["test"], found["shape"], found["bytes"]) == (6, 5, [1, 6, 6], 396)
+    assert list(found["skipped"]) == ["test/b/1.png"]
+    code, out, err = run_cli(capsys, "data", "pack", root, "--skip-unreadable")
+    assert re.search(r"packs/\w+: 6 training and 5 test images of 1×6×6, 396 bytes, in [\d.]+ s", out)
+    assert "left out 1 unreadable picture: test/b/1.png: " in err
+    code, _, err = run_cli(capsys, "data", "pack", tmp_path / "nowhere")
+    assert code == 2
+    assert "unknown data set" in err
+
+
+def test_train_can_leave_out_what_cannot_be_read(here, monkeypatch, capsys):
+    root = write_image_folder(here / "shapes", each=12)
+    (root / "train" / "b" / "1.png").write_bytes(b"")
+    arguments = ("train", "--data", root, "--epochs", 1, "--batch-size", 5)
+    code, _, err = run_cli(capsys, *arguments)
+    assert code == 1
+    assert "1 defect, expected" in err
+    code, out, err = run_cli(capsys, *arguments, "--skip-unreadable", "--json")
+    assert code == 0, err
+    assert "left out 1 unreadable picture: train/b/1.png: " in err
+    assert lenscope.open_run(json.loads(out)["run"]).data.train_images == 23
+    code, _, err = run_cli(capsys, *arguments, "--skip-unreadable", "--quiet")
+    assert (code, err) == (0, "")
 
 
 def test_data_says_what_is_missing_or_wrong(tmp_path, monkeypatch, capsys):

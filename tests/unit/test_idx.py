@@ -60,7 +60,7 @@ def test_numbers_of_several_bytes_are_big_endian_in_the_file_and_native_in_memor
         (b"\0\0\x08\1\0\0\0\0", "empty"),
         (b"\0\0\x08\1\0\0\0\2\0", "cut: 9 bytes, its header states 10"),
         (b"\0\0\x08\1\0\0\0\1\0\0", "bytes left over: 10 bytes, its header states 9"),
-        (b"\0\0\x08\2" + b"\xff" * 8, "expected at most 1073741824"),
+        (b"\0\0\x08\2" + b"\xff" * 8, "expected at most 1099511627776"),
         (b"\0\0\x0c\1\0\0\0\1\0\0\0\0", "elements are int32, expected uint8"),
     ],
 )
@@ -87,6 +87,7 @@ def test_what_idx_cannot_hold_is_not_written(array: np.ndarray) -> None:
 def test_a_missing_file_a_folder_and_a_long_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="cannot be read: No such file"):
         read_idx(tmp_path / "none")
+    assert idx.read_head(tmp_path / "none") == b""
     with pytest.raises(DataError, match="not an ordinary file"):
         read_idx(tmp_path)
     monkeypatch.setattr(idx, "MAX_BYTES", 10)

@@ -145,5 +145,5 @@ def test_a_temporary_directory_that_is_full_is_told(tiny, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(SharedSplits, "_append", full)
-    with pytest.raises(StorageError, match="could not be shared between processes: No space left"):
+    with pytest.raises(StorageError, match="cannot be written: No space left"):
         SharedSplits(tiny)

@@ -145,7 +145,8 @@ class Train(TrainConfig):
         from lenscope import api
 
         settings = TrainConfig(**self.model_dump(exclude=set(OWN)))
-        data = api.load(settings.data, data_dir=self.data_dir)
+        skip, progress = settings.skip_unreadable, not self.quiet
+        data = api.load(settings.data, data_dir=self.data_dir, skip_unreadable=skip, progress=progress)
         _import_torch()
         run = api.train(data, out=self.out, progress=not self.quiet, config=settings, ranks=ranks)
         return run, data.to_measure(settings.validation, settings.seed, settings.train_images)

@@ -61,7 +61,7 @@ class CifarReader:
 class _Bounded:
     """Gzip, unpacked as it is read; an error as soon as more comes than CIFAR-10 has."""
 
-    def __init__(self, packed: bytes) -> None:
+    def __init__(self, packed: bytes | memoryview) -> None:
         self._unpacked = gzip.GzipFile(fileobj=io.BytesIO(packed))
         self._left = len(BATCHES) * BATCH * RECORD_BYTES + MAX_OTHER_BYTES
 
@@ -73,7 +73,7 @@ class _Bounded:
         return content
 
 
-def _unpack(content: bytes) -> dict[str, bytes]:
+def _unpack(content: bytes | memoryview) -> dict[str, bytes]:
     """The content of every batch by its name; what else the archive holds is passed over."""
     stream, batches = _Bounded(content), {}
     with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]  # it needs `read` alone

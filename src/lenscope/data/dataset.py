@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lenscope.data import mapped
+from lenscope.data.mapped import collect, stretches
 from lenscope.errors import ConfigError
 from lenscope.randomness import Purpose, random_order
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+_BLOCK_BYTES = 2**24  # of images that are hashed or taken at a time
+
+
+class Kept(NamedTuple):
+    """What the cache keeps of a part.
+
+    Attributes:
+        path: what the names of files begin with in which arrays that are made of it are kept.
+        sha256: its own, or an empty string where it has to be computed.
+    """
+
+    path: Path
+    sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +41,8 @@ class Dataset:
     """Labelled images of one part (training, validation or test) of a data set.
 
     Attributes:
-        images: uint8, shape (N, C, H, W); engines scale them to [0, 1].
+        images: uint8, shape (N, C, H, W); engines scale them to [0, 1]. Many are a file that is mapped: read-only, and
+            in memory only as far as they are looked at (see `mapped.py`).
         labels: uint8 or int64, shape (N,), each below len(classes).
         classes: the name of each class, in the order of the labels.
         name: what the set is called, such as `mnist`.
@@ -38,6 +59,7 @@ class Dataset:
     licence: str = ""
     part: str = ""
     _resized: dict[int, Dataset] = field(default_factory=dict, repr=False)
+    _kept: Kept | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,11 +69,18 @@ class Dataset:
         """1 for grey images, 3 for colour."""
         return int(self.images.shape[1])
 
+    @property
+    def _image_bytes(self) -> int:
+        return math.prod(self.images.shape[1:])
+
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the shape, the images and the labels as little-endian int64, in hexadecimal."""
+        if self._kept and self._kept.sha256:
+            return self._kept.sha256
         digest = hashlib.sha256(repr(self.images.shape).encode())
-        digest.update(np.ascontiguousarray(self.images).data)
+        for rows in stretches(len(self), self._image_bytes, _BLOCK_BYTES):
+            digest.update(np.ascontiguousarray(self.images[rows]).data)
         digest.update(self.labels.astype("<i8").data)
         return digest.hexdigest()
 
@@ -60,12 +89,15 @@ class Dataset:
         if self.images.shape[2:] == (size, size):
             return self
         if size not in self._resized:
-            self._resized[size] = replace(self, images=resize(self.images, size), _resized={})
+            kept = self._kept and self._kept.path.with_name(f"{self._kept.path.name}-{size}.u8")
+            self._resized[size] = replace(self, images=resize(self.images, size, kept), _resized={}, _kept=None)
         return self._resized[size]
 
     def take(self, indices: NDArray[np.int64]) -> Dataset:
         """The images of these indices, int64 of shape (n,), in their order, as a data set of its own."""
-        return replace(self, images=self.images[indices], labels=self.labels[indices], _resized={})
+        blocks = (self.images[indices[rows]] for rows in stretches(len(indices), self._image_bytes, _BLOCK_BYTES))
+        images = collect(blocks, (len(indices), *self.images.shape[1:]))
+        return replace(self, images=images, labels=self.labels[indices], _resized={}, _kept=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +108,13 @@ class Splits:
         train: what the network learns from.
         validation: held out of the training images; may steer training.
         test: steers nothing, ever.
+        skipped: the files of a folder that could not be read and were left out, each with its reason.
     """
 
     train: Dataset
     validation: Dataset | None = None
     test: Dataset | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in (("train", "training"), ("validation", "validation"), ("test", "test")):
@@ -98,10 +132,21 @@ class Splits:
         """The name of each class."""
         return self.train.classes
 
+    @property
+    def is_large(self) -> bool:
+        """Whether its images are too many to be kept in memory."""
+        return sum(part.images.nbytes for part in (self.train, self.validation, self.test) if part) > mapped.LARGE_BYTES
+
+    @property
+    def pack(self) -> Path | None:
+        """The folder of the cache that it is read from; None where it is read from its own files."""
+        kept = self.train._kept  # noqa: SLF001 - of the same module
+        return kept.path.parent if kept and kept.sha256 else None
+
     def resized(self, size: int) -> Splits:
         """Every part at size×size pixels."""
-        parts = (part and part.resized(size) for part in (self.train, self.validation, self.test))
-        return Splits(*parts)  # type: ignore[arg-type]
+        validation, test = (part and part.resized(size) for part in (self.validation, self.test))
+        return replace(self, train=self.train.resized(size), validation=validation, test=test)
 
     def hold_out(self, validation: float, seed: int) -> Splits:
         """Move a random part of the training images to validation.
@@ -115,12 +160,7 @@ class Splits:
         """
         if not validation:
             return self
-        total = len(self.train)
-        count = round(validation * total) if validation < 1 else int(validation)
-        if not 0 < count < total:
-            raise ConfigError(f"validation: got {validation} of {total} images, expected at least 1 on either side")
-        order = random_order(seed, Purpose.SPLIT, 0, total)
-        held_out, rest = np.sort(order[:count]), np.sort(order[count:])
+        held_out, rest = _divide(len(self.train), validation, seed)
         return replace(self, train=self.train.take(rest), validation=self.train.take(held_out))
 
     def keep(self, train_images: int | None, seed: int) -> Splits:
@@ -149,8 +189,19 @@ class Splits:
         """The images to measure a network on: test, else what `hold_out` keeps apart, else what is trained on."""
         if self.test is not None:
             return self.test
-        parts = self.hold_out(validation, seed).keep(train_images, seed)
-        return parts.validation or parts.train
+        if validation:
+            held_out, _ = _divide(len(self.train), validation, seed)
+            return replace(self.train.take(held_out), part="validation")
+        return self.keep(train_images, seed).train
+
+
+def _divide(total: int, validation: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of so many images are held out, and which are left; raises ConfigError."""
+    count = round(validation * total) if validation < 1 else int(validation)
+    if not 0 < count < total:
+        raise ConfigError(f"validation: got {validation} of {total} images, expected at least 1 on either side")
+    order = random_order(seed, Purpose.SPLIT, 0, total)
+    return np.sort(order[:count]), np.sort(order[count:])
 
 
 def _turns(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
@@ -162,7 +213,7 @@ def _turns(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     return turns
 
 
-def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def resize(images: NDArray[np.uint8], size: int, kept: Path | None = None) -> NDArray[np.uint8]:
     """Images resized to size×size pixels, bilinear and antialiased: bit-identical to Pillow's `BILINEAR`.
 
     Pillow's own arithmetic: along the rows, then along the columns, weights of 22 bits, each pass rounded to bytes. All
@@ -174,19 +225,22 @@ def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     Args:
         images: uint8, shape (N, C, H, W).
         size: pixels of a side.
+        kept: the file in which they stay if they are many, as `collect` has it.
 
     Returns:
         uint8, shape (N, C, size, size).
     """
+    return collect(_resized_blocks(images, size), (*images.shape[:2], size, size), kept)
+
+
+def _resized_blocks(images: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
     rows, columns = (_pillow_weights(before, size) for before in images.shape[2:])
     if not np.any(rows * 2**16 % 1) and not np.any(columns * 2**16 % 1):
         rows, columns = rows.astype(np.float32), columns.astype(np.float32)
-    resized = np.empty((*images.shape[:2], size, size), dtype=np.uint8)
-    block = max(1, 2**19 // int(np.prod(images.shape[1:])))  # so that the copies as numbers stay near the cache
-    for start in range(0, len(images), block):
-        narrowed = _rounded(images[start : start + block] @ columns.T)
-        resized[start : start + block] = _rounded(rows @ narrowed)
-    return resized
+    image_bytes = math.prod(images.shape[1:])
+    for block in stretches(len(images), image_bytes, 2**19):  # so that the copies as numbers stay near the cache
+        narrowed = _rounded(images[block] @ columns.T)
+        yield _rounded(rows @ narrowed)
 
 
 def _pillow_weights(before: int, after: int) -> NDArray[np.floating[Any]]:

@@ -37,9 +37,9 @@ class DataFile:
 
 
 class Opened(NamedTuple):
-    """A file's verified content, and what to call it in an error."""
+    """A file's verified content, mapped where it is large, and what to call it in an error."""
 
-    content: bytes
+    content: bytes | memoryview
     source: str
 
 

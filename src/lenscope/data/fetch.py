@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 import tempfile
 import zipfile
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-import platformdirs
-
+from lenscope.data.cache import cache_folder
 from lenscope.data.catalogue import BUNDLED, find_entry
-from lenscope.data.idx import MAX_BYTES, is_gzip, read_bytes, unpack
+from lenscope.data.idx import is_gzip, read_bytes, unpack
 from lenscope.errors import DataError, IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
 SHA256 = "sha256"
 # For connecting, and between two blocks of an answer.
 TIMEOUT_SECONDS = (10, 60)
+# Of a download, or of a file in an archive; the largest, EMNIST's archive, has 560 MB.
+MAX_BYTES = 2**30
 _BLOCK_BYTES = 2**20
 
 
@@ -48,11 +48,6 @@ class FileCheck:
     path: Path | None
     state: Literal["genuine", "wrong", "unknown", "missing"]
     detail: str = ""
-
-
-def cache_folder() -> Path:
-    """Where fetched files are kept: LENSCOPE_CACHE if it is set, else the user's cache folder."""
-    return Path(os.environ.get("LENSCOPE_CACHE") or platformdirs.user_cache_dir("lenscope"))
 
 
 def locate(name: str, data_dir: Path | None = None) -> dict[str, Path] | None:
@@ -135,7 +130,7 @@ def verify(name: str, data_dir: Path | None = None) -> tuple[FileCheck, ...]:
     return tuple(_check(file, found.get(file.name), entry.name) for file in entry.files)
 
 
-def open_verified(path: Path, file: DataFile, name: str) -> bytes:
+def open_verified(path: Path, file: DataFile, name: str) -> bytes | memoryview:
     """The content of a file, unpacked where it is gzip, checked against the hashes that are known of it.
 
     A packing that nobody knows is welcome if the content's hash is known and right.
@@ -163,7 +158,7 @@ def open_verified(path: Path, file: DataFile, name: str) -> bytes:
     )
 
 
-def _unpacked(raw: bytes, path: Path, file: DataFile) -> bytes:
+def _unpacked(raw: bytes | memoryview, path: Path, file: DataFile) -> bytes | memoryview:
     return unpack(raw, str(path)) if file.gzipped else raw
 
 
@@ -223,7 +218,7 @@ def _check(file: DataFile, path: Path | None, name: str) -> FileCheck:
     return FileCheck(file.name, path, "genuine" if known else "unknown")
 
 
-def _expected(raw: bytes, file: DataFile) -> tuple[str, ...]:
+def _expected(raw: bytes | memoryview, file: DataFile) -> tuple[str, ...]:
     return file.packed if file.gzipped and is_gzip(raw) else file.content
 
 
@@ -283,7 +278,7 @@ def _reason(error: requests.RequestException) -> str:
     return next((text for kind, text in reasons.items() if isinstance(error, kind)), "broke off")
 
 
-def _digest(data: bytes, like: str) -> str:
+def _digest(data: bytes | memoryview, like: str) -> str:
     """The hash of some bytes as `algorithm:hexadecimal`, by the algorithm of `like`."""
     algorithm = like.partition(":")[0]
     return f"{algorithm}:{hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()}"

@@ -1,5 +1,6 @@
 """IDX, the file format of MNIST, read strictly: plain or gzip, nothing missing and nothing left over.
 
+A large one is read in place, or, if it is packed, unpacked into a file of the cache that has no name (`mapped.py`).
 The format (Y. LeCun, C. Cortes and C. Burges, the MNIST pages, "The IDX file format"): two zero bytes, a code of the
 element type, the number of dimensions, each dimension as a big-endian 32-bit number, and the elements in C order.
 """
@@ -16,20 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenscope.data import mapped
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 4
-# The largest known file, the images of emnist-byclass, has 547 MB.
-MAX_BYTES = 2**30
+MAX_BYTES = 2**40
 # gzip reaches 1030:1, real IDX files 2:1 to 20:1. A small file may reach more: it costs no memory.
 MAX_RATIO, SMALL_BYTES = 100, 2**24
 _HEADER_BYTES = 4 + 4 * MAX_DIMENSIONS
+_PACKED_BLOCK = 2**16  # of gzip, unpacked at a time to at most 67 MB
+
+Content = bytes | memoryview  # of a file: in memory, or mapped where it is large
 
 
 def read_idx(path: Path, *, dtypes: Collection[str] = ("uint8",), ndim: int | None = None) -> NDArray[Any]:
@@ -41,7 +45,7 @@ def read_idx(path: Path, *, dtypes: Collection[str] = ("uint8",), ndim: int | No
         ndim: the number of dimensions that is expected; None for any up to MAX_DIMENSIONS.
 
     Returns:
-        A writable array in the machine's byte order.
+        An array in the machine's byte order, writable unless it is so large that it is read in place.
 
     Raises:
         DataError: the file cannot be read, is cut, has bytes left over or is not what was expected.
@@ -49,30 +53,41 @@ def read_idx(path: Path, *, dtypes: Collection[str] = ("uint8",), ndim: int | No
     return decode_idx(unpack(read_bytes(path), str(path)), str(path), dtypes=dtypes, ndim=ndim)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of an ordinary file of at most MAX_BYTES and a header; raises DataError."""
+def read_bytes(path: Path) -> Content:
+    """The bytes of an ordinary file of at most MAX_BYTES and a header, mapped where they are many; raises DataError."""
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: not an ordinary file; expected a file in IDX format")
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            raw = file.read(min(size, MAX_BYTES + _HEADER_BYTES + 1))  # memory for what is there, not for what may be
+            if size > MAX_BYTES + _HEADER_BYTES:
+                raise DataError(f"{path}: more than {MAX_BYTES} bytes; expected a smaller file")
+            if size > mapped.LARGE_BYTES:
+                return mapped.map_bytes(path)
+            return file.read(size)  # memory for what is there, not for what may be
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check that it is there and readable") from None
-    if len(raw) > MAX_BYTES + _HEADER_BYTES:
-        raise DataError(f"{path}: more than {MAX_BYTES} bytes; expected a smaller file")
-    return raw
 
 
-def is_gzip(raw: bytes) -> bool:
+def read_head(path: Path) -> bytes:
+    """The first bytes of a file, of which its kind is told; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEADER_BYTES)
+    except OSError:
+        return b""
+
+
+def is_gzip(raw: Content) -> bool:
     """Whether the bytes begin as gzip does."""
     return raw[:2] == b"\x1f\x8b"
 
 
-def unpack(raw: bytes, source: str) -> bytes:
+def unpack(raw: Content, source: str) -> Content:
     """The content of a file, unpacked if it is gzip, in no more memory than the IDX header inside states.
 
-    Checksum and length at the end are checked; trailing bytes and a second gzip member are refused.
+    Checksum and length at the end are checked; trailing bytes and a second gzip member are refused. A large content is
+    written to a file of the cache without a name.
 
     Args:
         raw: the file's bytes.
@@ -80,28 +95,57 @@ def unpack(raw: bytes, source: str) -> bytes:
 
     Raises:
         DataError: a broken or cut gzip, or one that states an implausible size.
+        StorageError: no room for a large content.
     """
     if not is_gzip(raw):
         return raw
     try:
-        head = zlib.decompressobj(wbits=31).decompress(raw, _HEADER_BYTES)
+        head = zlib.decompressobj(wbits=31).decompress(raw[:_PACKED_BLOCK], _HEADER_BYTES)
         size = _stated_bytes(head, source)
         if size > max(SMALL_BYTES, MAX_RATIO * len(raw)):
             raise DataError(f"{source}: {len(raw)} bytes of gzip state {size} bytes of content; refused as a bomb")
-        stream = zlib.decompressobj(wbits=31)
-        content = stream.decompress(raw, size + 1)
+        stream = _Unpacking(raw, size)
+        content: Content = mapped.unnamed(stream) if size > mapped.LARGE_BYTES else b"".join(stream)
     except zlib.error as error:
         reason = str(error).partition(": ")[2] or str(error)
         raise DataError(f"{source}: broken gzip: {reason}; get the file anew") from None
-    if len(content) <= size and not stream.eof:
+    if len(content) <= size and not stream.ended:
         raise DataError(f"{source}: cut gzip: its end is missing; get the file anew")
-    if stream.unused_data:
-        raise DataError(f"{source}: {len(stream.unused_data)} bytes after the end of the gzip; get the file anew")
+    if stream.left_over:
+        raise DataError(f"{source}: {stream.left_over} bytes after the end of the gzip; get the file anew")
     return content
 
 
+class _Unpacking:
+    """The content of a gzip, block by block, up to the first byte beyond a size.
+
+    Attributes:
+        ended: whether its end was found, with the right checksum and length.
+        left_over: how many bytes came after it.
+    """
+
+    ended = False
+    left_over = 0
+
+    def __init__(self, raw: Content, size: int) -> None:
+        self._raw, self._size = raw, size
+
+    def __iter__(self) -> Iterator[bytes]:
+        stream, left = zlib.decompressobj(wbits=31), self._size + 1
+        for start in range(0, len(self._raw), _PACKED_BLOCK):
+            until = start + _PACKED_BLOCK
+            block = stream.decompress(self._raw[start:until], left)
+            left -= len(block)
+            yield block
+            if stream.eof:
+                self.ended = True
+                self.left_over = len(stream.unused_data) + max(0, len(self._raw) - until)
+            if stream.eof or not left:
+                return
+
+
 def decode_idx(
-    content: bytes, source: str, *, dtypes: Collection[str] = ("uint8",), ndim: int | None = None
+    content: Content, source: str, *, dtypes: Collection[str] = ("uint8",), ndim: int | None = None
 ) -> NDArray[Any]:
     """The array in the bytes of an unpacked IDX file; `source` names it in an error. See `read_idx`."""
     dtype, shape = _parse_header(content, source)
@@ -114,7 +158,7 @@ def decode_idx(
         fault = "cut" if len(content) < expected else "bytes left over"
         raise DataError(f"{source}: {fault}: {len(content)} bytes, its header states {expected}; get the file anew")
     elements = np.frombuffer(content, dtype, offset=4 + 4 * len(shape)).reshape(shape)
-    return elements.astype(dtype.newbyteorder("="))
+    return elements.astype(dtype.newbyteorder("="), copy=isinstance(content, bytes))
 
 
 def encode_idx(array: NDArray[Any]) -> bytes:
@@ -150,7 +194,7 @@ def check_labels(labels: NDArray[Any], images: NDArray[Any], classes: int, sourc
         raise DataError(f"{source}: label {labels[first]} of image {first} is outside 0 to {classes - 1}")
 
 
-def _parse_header(content: bytes, source: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def _parse_header(content: Content, source: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
     if len(content) < 4:
         raise DataError(f"{source}: {len(content)} bytes, too short for IDX; get the file anew")
     zero, code, ndim = struct.unpack_from(">HBB", content)
@@ -166,7 +210,7 @@ def _parse_header(content: bytes, source: str) -> tuple[np.dtype[Any], tuple[int
     return np.dtype(DTYPES[code]), shape
 
 
-def _stated_bytes(content: bytes, source: str) -> int:
+def _stated_bytes(content: Content, source: str) -> int:
     """The size of the whole file that its header states."""
     dtype, shape = _parse_header(content, source)
     size = math.prod(shape) * dtype.itemsize

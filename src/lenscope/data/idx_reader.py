@@ -9,9 +9,14 @@ import numpy as np
 
 from lenscope.data.entry import Labelled
 from lenscope.data.idx import check_images, check_labels, decode_idx
+from lenscope.data.mapped import collect, stretches
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from lenscope.data.entry import DataFile, OpenFile
+
+_BLOCK_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -56,5 +61,11 @@ class IdxReader:
         first_column = labels[:, 0] if labels.ndim == 2 else labels
         numbers = first_column.astype(np.int64) - self.first_label
         check_labels(numbers, images, classes, source)
-        upright = np.ascontiguousarray(images.transpose(0, 2, 1)) if self.transposed else images
+        upright = _upright(images) if self.transposed else images
         return Labelled(upright[:, None], numbers.astype(np.uint8))
+
+
+def _upright(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    count, width, height = images.shape
+    blocks = (images[rows].transpose(0, 2, 1) for rows in stretches(count, width * height, _BLOCK_BYTES))
+    return collect(blocks, (count, height, width))

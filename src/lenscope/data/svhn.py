@@ -60,7 +60,7 @@ class SvhnReader:
         return _read_part(*open_file(self.train), classes), _read_part(*open_file(self.test), classes)
 
 
-def _read_part(content: bytes, source: str, classes: int) -> Labelled:
+def _read_part(content: bytes | memoryview, source: str, classes: int) -> Labelled:
     try:
         images, numbers = read_matlab(content)
     except (DataError, struct.error, zlib.error) as error:
@@ -71,7 +71,7 @@ def _read_part(content: bytes, source: str, classes: int) -> Labelled:
     return Labelled(upright, (from_1 % 10).astype(np.uint8))
 
 
-def read_matlab(content: bytes) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def read_matlab(content: bytes | memoryview) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """X, uint8 (32, 32, 3, N), and y, finite numbers (N,), of a MATLAB 5 file.
 
     Raises:

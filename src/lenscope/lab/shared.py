@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import mmap
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing import reduction
-from tempfile import TemporaryFile
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenscope.data.cache import cache_folder, explained
 from lenscope.data.dataset import Splits
-from lenscope.errors import StorageError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -50,16 +52,13 @@ class SharedSplits:
     """
 
     def __init__(self, splits: Splits) -> None:
-        self._file: IO[bytes] = TemporaryFile(prefix="lenscope-")  # noqa: SIM115 - closed by `close`
-        try:
-            parts = (splits.train, splits.validation, splits.test)
+        folder = cache_folder() if splits.is_large else Path(gettempdir())  # which may be memory
+        parts = (splits.train, splits.validation, splits.test)
+        with explained(folder), ExitStack() as failed:
+            self._file: IO[bytes] = failed.enter_context(TemporaryFile(prefix="lenscope-", dir=folder))
             self._parts = tuple(part and self._written(part) for part in parts)
             self._file.flush()
-        except OSError as error:
-            self._file.close()
-            raise StorageError(
-                f"the data could not be shared between processes: {error.strerror}; free some disk"
-            ) from None
+            failed.pop_all()
 
     def send(self, pipe: Connection[Any, Any], process: int | None) -> None:
         """Give them to a process at the other end of a pipe."""
@@ -87,7 +86,8 @@ def receive_splits(pipe: Connection[Any, Any]) -> Splits:
     parts = pipe.recv()
     with open(reduction.recv_handle(pipe), "rb") as file:  # noqa: PTH123 - no path
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return Splits(*(part and _read(part, memory) for part in parts))
+    train, validation, test = (part and _read(part, memory) for part in parts)
+    return Splits(train, validation, test)
 
 
 def _read(part: _Part, memory: mmap.mmap) -> Dataset:

@@ -33,31 +33,40 @@ class Prepared:
     Attributes:
         config: its settings.
         whole: the data at their own size, as loaded.
-        held: the same with the validation part held out, and what is trained on of the rest.
-        sized: the same at the network's size.
+        sized: the same at the network's size, with the validation part held out, and what is trained on of the rest.
         network: with its initial weights.
     """
 
     config: TrainConfig
     whole: Splits
-    held: Splits
     sized: Splits
     network: Network
 
 
 def prepare(config: TrainConfig, splits: Splits) -> Prepared:
     """All that an experiment begins with; raises UsageError for settings that do not fit the data."""
-    held = splits.hold_out(config.validation, config.seed).keep(config.train_images, config.seed)
-    check_batch_size(config, len(held.train))
-    network = build(config.network, held.train.channels, len(held.classes), config.seed, config.init)
-    return Prepared(config, splits, held, held.resized(network.image_size), network)
+    network = build(config.network, splits.train.channels, len(splits.classes), config.seed, config.init)
+    sized = _sized(config, splits, network.image_size)
+    check_batch_size(config, len(sized.train))
+    return Prepared(config, splits, sized, network)
+
+
+def _sized(config: TrainConfig, splits: Splits, size: int) -> Splits:
+    """The parts at the network's size.
+
+    All images are resized first, since the data keep them so: the next run on the same data, and one that is held out
+    otherwise, begin at once. Only where a few are trained on, these alone are resized.
+    """
+    if config.train_images is None:
+        return splits.resized(size).hold_out(config.validation, config.seed)
+    return splits.hold_out(config.validation, config.seed).keep(config.train_images, config.seed).resized(size)
 
 
 def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:
     """What `environment.json` says of an experiment: the machine, the engine and the data."""
     facts = {"engine": engine.name, "device": engine.device, "isa": engine.isa, "threads": engine.threads}
     facts["ranks"] = engine.ranks
-    return describe_environment() | facts | {"data": asdict(_facts(prepared.whole, prepared.held))}
+    return describe_environment() | facts | {"data": asdict(_facts(prepared.whole, prepared.sized))}
 
 
 def start_from(source: str | None, network: Network) -> None:

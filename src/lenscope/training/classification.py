@@ -58,12 +58,12 @@ class Classification:
     def log_probabilities(self, images: torch.Tensor) -> Iterator[torch.Tensor]:
         """Log-probabilities of images, a part at a time; each part may be overwritten by the next."""
         self._network.eval()
-        quick = self._has_pass()
+        quick, device = self._has_pass(), next(self._network.parameters()).device
         for part in torch.split(images, EVALUATED if quick else PART):
             if quick:
                 yield self._kept_pass(len(part), gradients=False).log_probabilities(part)
             else:
-                yield self._network(scaled(part, dtype_of(self._network)))
+                yield self._network(scaled(part.to(device), dtype_of(self._network)))
 
     def _has_pass(self) -> bool:
         """Whether there is a quicker way than autograd: for a LeNet on a CPU."""

@@ -136,6 +136,7 @@ def squared_errors(network: torch.nn.Module, images: torch.Tensor) -> Iterator[t
                 quick[len(part)] = AutoencoderPass(cast("Autoencoder", network), len(part), gradients=False)
             yield quick[len(part)].errors(part)
         return
+    device = next(network.parameters()).device
     for part in torch.split(images, PART):
-        given = scaled(part, dtype_of(network))
+        given = scaled(part.to(device), dtype_of(network))
         yield (network(given) - given).square().flatten(1).mean(1)

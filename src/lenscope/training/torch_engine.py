@@ -1,8 +1,9 @@
-"""The general engine: any network, on any device that PyTorch has, the whole set in memory as bytes."""
+"""The general engine: any network, on any device that PyTorch has, the whole set on it as bytes."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
@@ -47,7 +48,8 @@ class TorchEngine:
 
     Args:
         network: its parameters are trained in place.
-        train: images at the network's size; kept on the device as bytes and scaled to [0, 1] a batch at a time.
+        train: images at the network's size; kept on the device as bytes, on the host where it has no room for them, and
+            scaled to [0, 1] a batch at a time.
         config: optimiser, rates, augmentation, device and threads.
         capture: how steps that stay on the device are repeated; by default as graphs with CUDA, and elsewhere each step
             is driven, and looked at, from the host.
@@ -231,7 +233,8 @@ class TorchEngine:
 
     def _examples(self, epoch: int, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The images of some indices, distorted where the config asks, and their labels."""
-        images, how = self._images.index_select(0, indices), self._config.augment
+        wanted = indices.to(self._images.device)
+        images, how = self._images.index_select(0, wanted).to(self._device), self._config.augment
         if how.distorts:
             from lenscope.training.torch_augment import augmented
 
@@ -316,6 +319,11 @@ def choose_rank_device(name: DeviceName, ranks: Ranks) -> torch.device:
     return torch.device("cuda", ranks.place.local_rank)
 
 
+def has_room(device: torch.device, size: int) -> bool:
+    """Whether so many bytes leave a device half of its free memory; where images stay on the host, batches are sent."""
+    return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // 2
+
+
 def choose_capture(device: torch.device) -> Capture | None:
     """How steps are repeated that stay on the device; None where the host drives each."""
     return capture_graph if device.type == "cuda" else None
@@ -329,7 +337,11 @@ def predict_log_probabilities(network: torch.nn.Module, dataset: Dataset) -> NDA
 
 
 def _tensors(dataset: Dataset, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    images = torch.from_numpy(np.require(dataset.images, requirements=["C", "W"])).to(device)
+    """The images, on the device if it has room for them, and the labels, on the device."""
+    with warnings.catch_warnings():  # a mapped file is read-only, and so are all who use it
+        warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)
+        images = torch.from_numpy(np.require(dataset.images, requirements=["C"]))
+    images = images.to(device) if has_room(device, images.nbytes) else images
     return images, torch.from_numpy(dataset.labels.astype(np.int64)).to(device)
 
 
