@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from lenscope.data.dataset import Splits
 
 RANK = Path(__file__).parent / "rank.py"
+LISTENS = "0A"  # of a TCP socket, as /proc has it
 
 
 class Meeting:
@@ -133,3 +136,24 @@ class Torchrun:
         """Wait until something is there, or for the end."""
         while self.process.poll() is None and not condition():
             time.sleep(0.005)
+
+
+def addresses_listened_on(pid: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The addresses on which a process has a TCP socket that listens."""
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one through which they are listed
+            links.append(str(link.readlink()))
+    own = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
+    return [address_of(row[1]) for row in rows if row[3] == LISTENS and row[9] in own]
+
+
+def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as /proc has it: words of 32 bits in the machine's order, in hexadecimal."""
+    words = bytes.fromhex(text.partition(":")[0])
+    order = 1 if sys.byteorder == "big" else -1
+    octets = b"".join(words[start : start + 4][::order] for start in range(0, len(words), 4))
+    address = ipaddress.ip_address(octets)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lenscope
-from fixtures_ranks import RANK, Torchrun, write_folder
+from fixtures_ranks import RANK, Torchrun, addresses_listened_on, write_folder
 from fixtures_runs import contents
 from lenscope.config import TrainConfig
 from lenscope.runs import checkpoint
@@ -27,7 +24,6 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/p
 # 232 images in batches of 7 are 33 whole ones and one of a single image, of which all ranks but one have none.
 SETTINGS = ("--engine=torch", "--batch-size=7", "--quiet", "--threads=1")
 STEPS_PER_EPOCH = 34
-LISTENS = "0A"
 
 
 @pytest.fixture(scope="module")
@@ -210,31 +206,3 @@ def test_torchrun_itself_can_be_kept_from_listening(folder, tmp_path) -> None:
 def no_trace(command: Torchrun) -> bool:
     """Whether no rank's traceback was printed; torchrun prints one of its own where a rank failed."""
     return "[rank" not in command.said and "lenscope/cli" not in command.said
-
-
-def addresses_listened_on(pid: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """The addresses on which a process has a TCP socket that listens."""
-    links = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # the one through which they are listed
-            links.append(str(link.readlink()))
-    own = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
-    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
-    return [address_of(row[1]) for row in rows if row[3] == LISTENS and row[9] in own]
-
-
-def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address as /proc has it: words of 32 bits in the machine's order, in hexadecimal."""
-    words = bytes.fromhex(text.partition(":")[0])
-    order = 1 if sys.byteorder == "big" else -1
-    octets = b"".join(words[start : start + 4][::order] for start in range(0, len(words), 4))
-    address = ipaddress.ip_address(octets)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address
-
-
-def test_an_address_is_read_as_the_system_means_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)):
-        assert ipaddress.ip_address("127.0.0.1") in addresses_listened_on(os.getpid())
-    with socket.create_server(("", 0)):
-        assert any(address.is_unspecified for address in addresses_listened_on(os.getpid()))

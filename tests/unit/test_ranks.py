@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
+import os
 import signal
+import socket
+import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +19,7 @@ import pytest
 import torch
 
 from conftest import plant_gradient
-from fixtures_ranks import in_ranks
+from fixtures_ranks import addresses_listened_on, in_ranks
 from fixtures_runs import QUICK, Act, contents, die
 from lenscope import cli
 from lenscope.cli.train import Train
@@ -39,7 +44,7 @@ from lenscope.training import torch_engine
 from lenscope.training.choice import choose_engine
 from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStopped, StepsDone
 from lenscope.training.fit import fit
-from lenscope.training.ranks import TOLD, Place, Ranks, find_place
+from lenscope.training.ranks import TOLD, Place, Ranks, find_place, join
 from lenscope.training.torch_engine import TorchEngine, choose_rank_device
 from lenscope.watch.start import describe_start
 
@@ -520,3 +525,61 @@ def test_a_later_rank_goes_on_without_the_directory(second_rank, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(RunError, match="elsewhere: no such run directory"):
         Train.parse("lenscope train", ["--resume", "elsewhere"])
+
+
+PROC = pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="/proc tells who listens where")
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """An environment for this process that says nothing of ranks or networks."""
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    return os.environ
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@PROC
+def test_an_address_is_read_as_the_system_means_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        assert ipaddress.ip_address("127.0.0.1") in addresses_listened_on(os.getpid())
+    with socket.create_server(("", 0)):
+        assert any(address.is_unspecified for address in addresses_listened_on(os.getpid()))
+
+
+@PROC
+def test_a_process_joins_and_listens_on_the_loopback_alone(environment, port):
+    before = Counter(addresses_listened_on(os.getpid()))
+    ranks = join(Place(0, 1, 0, 1, "localhost", port))
+    try:
+        opened = Counter(addresses_listened_on(os.getpid())) - before
+        assert ranks.sum_numbers([2.5], stop=False) == [2.5]
+        assert ranks.spread(b"some") == b"some"
+    finally:
+        ranks.leave()
+    assert opened
+    assert all(address.is_loopback for address in opened)
+    assert environment["GLOO_SOCKET_IFNAME"].startswith("lo")
+    assert environment["NCCL_SOCKET_IFNAME"] == environment["GLOO_SOCKET_IFNAME"]
+
+
+@pytest.mark.parametrize(("local_count", "chosen"), [(2, "eth7"), (1, None)])
+def test_a_network_that_is_named_and_that_of_several_machines_are_left(environment, monkeypatch, local_count, chosen):
+    monkeypatch.setattr("lenscope.training.ranks._meet", lambda _: None)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
+    if chosen:
+        environment["GLOO_SOCKET_IFNAME"] = chosen
+    join(Place(0, 2, 0, local_count, "a.b", 1))
+    assert environment.get("GLOO_SOCKET_IFNAME") == chosen
+
+
+def test_processes_that_do_not_find_one_another_say_so_in_one_line(environment):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(RankLostError) as caught:
+        join(Place(0, 2, 0, 2, "localhost", taken.getsockname()[1]))
+    assert str(caught.value).startswith("the 2 ranks did not find one another: ")
+    assert str(caught.value).isprintable()
