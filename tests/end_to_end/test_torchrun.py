@@ -60,6 +60,7 @@ def is_sound(path: Path) -> bool:
     return all(finding.sound for finding in verify_run(open_run(path)))
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(folder, tmp_path) -> None:
     command = Torchrun(2, *options(folder, tmp_path / "two", 6))
     code, out, said = command.end()
