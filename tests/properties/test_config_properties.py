@@ -51,6 +51,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "train_images": st.none() | COUNT,
     "patience": st.none() | COUNT,
     "train_accuracy": st.booleans(),
+    "skip_unreadable": st.booleans(),
     "seed": st.integers(0, 2**63 - 1),
     "engine": st.sampled_from(get_args(EngineName)),
     "threads": st.none() | st.integers(1, 1024),

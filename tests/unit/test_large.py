@@ -282,7 +282,7 @@ print(base, watched(large, sys.argv[2] + "/large"))
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_anonymous_memory_does_not_grow_with_the_number_of_images(engine: str, tmp_path: Path) -> None:
-    """400,000 images, 314 MB and 410 MB resized, beside a thousand: some 60 bytes an image, and no copy."""
+    """400,000 images, 314 MB and 410 MB resized, beside a thousand: labels and orders, and no copy."""
     rng = np.random.default_rng(0)
     for name, count in (("small", 1_000), ("large", 400_000)):
         (tmp_path / name).mkdir()
