@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_lab_findings import WOBBLE, written
@@ -17,7 +18,7 @@ from fixtures_lab import Raises
 from lenscope.cli import main
 from lenscope.cli.lab import Sweep as SweepCommand
 from lenscope.errors import ConfigError, Interrupted, UsageError
-from lenscope.lab import Sweep, conduct, rebuild
+from lenscope.lab import Sweep, conduct, rebuild, search
 from lenscope.lab.rows import Rows, collect, read_rows
 from lenscope.lab.search import rungs
 from lenscope.lab.sweep import mark
@@ -84,6 +85,8 @@ def test_validation_may_be_given(digits):
         ({"search": 3, "grid": {"lr": [1.0]}, "each": [{"epochs": 1}]}, "leave the list out"),
         ({"halving": True}, "halving: is a way to search"),
         ({"search": 3, "halving": True, "grid": {"epochs": [1, 3]}}, "epochs: got several"),
+        ({"search": 3, "halving": True, "grid": {"epochs": "1..3"}}, "epochs: got several"),
+        ({"search": 3, "halving": True, "grid": {"recipe": ["lecture", "best"]}}, "recipes differ in them"),
     ],
 )
 def test_settings_that_cannot_be(settings, told):
@@ -247,6 +250,55 @@ def test_without_optuna_a_search_says_how_to_get_it(digits, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(UsageError, match=r"pip install 'lenscope\[optuna\]'"):
         searched(digits).check(lenscope.load(digits))
+
+
+def test_a_search_and_its_range_are_given_on_the_command_line_or_one_of_them_in_a_file(digits, tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text('[grid]\nlr = "1e-4..1e-1"\nepochs = 1\nbatch_size = 20\n')
+    options = ["--data", digits, "--seeds", "1", "--processes", "1", "--search", "2", "--json"]
+    by_file = ["--config", str(file), "--out", str(tmp_path / "a")]
+    by_hand = ["--set=lr=1e-4..1e-1", "--set=epochs=1", "--set=batch_size=20", "--out", str(tmp_path / "b")]
+    assert main(["sweep", *options, *by_file]) == 0
+    assert main(["sweep", *options, *by_hand]) == 0
+    first, second = (read_rows(tmp_path / name / "results.csv") for name in ("a", "b"))
+    assert without_times(first) == without_times(second)
+
+
+def test_a_search_among_epochs_trains_so_many(digits):
+    trials = searched(digits, grid={**SMALL, "epochs": "2..50"}).trials({})
+    assert len({trial.config.epochs for trial in trials}) == len({trial.tags["config.epochs"] for trial in trials}) > 1
+
+
+def test_a_search_takes_fractions_of_what_is_one_and_tables(digits):
+    sweep = searched(digits, grid={"weight_decay": "0..1", "augment": [{"shift": 1.0}, "none"]})
+    trials = sweep.trials({})
+    assert any(trial.config.weight_decay % 1 for trial in trials)
+    assert {str(trial.config.augment) for trial in trials} <= {"shift=1", "none"}
+
+
+def test_a_search_asks_each_setting_once_however_often_it_is_looked_at(digits, monkeypatch):
+    study, asks = search._study(), []
+    ask = study.ask
+    monkeypatch.setattr(search, "_study", lambda: study)
+    monkeypatch.setattr(study, "ask", lambda options: asks.append(1) or ask(options))
+    sweep, runs = searched(digits, search=30), {}
+    while missing := [trial for trial in sweep.trials(runs) if trial.name not in runs]:
+        runs |= {trial.name: ended(int(trial.name, 16) % 100 / 100) for trial in missing}
+    assert len(runs) == len(asks) == 30
+
+
+def test_a_search_that_is_asked_anew_begins_anew(digits):
+    sweep = searched(digits)
+    first = [trial.name for trial in sweep.trials({})]
+    later = sweep.trials(dict.fromkeys(first, ended(0.5)))
+    assert len(later) == 6
+    assert [trial.name for trial in sweep.trials({})] == first
+
+
+def ended(accuracy: float) -> SimpleNamespace:
+    """As much of a run as a search looks at."""
+    metrics = SimpleNamespace(validation_accuracy=[accuracy])
+    return SimpleNamespace(status=SimpleNamespace(state="finished"), metrics=metrics)
 
 
 # The command.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lenscope.data.dataset import Splits
     from lenscope.insight.findings import Findings
     from lenscope.lab.experiment import Runs, Tables
+    from lenscope.lab.search import Search
     from lenscope.runs.run import Run
 
 COLUMN = "config."  # what the column of a setting begins with, since metrics have a learning rate, too
@@ -75,8 +76,11 @@ class Sweep(Experiment):
             raise ValueError("search: got no settings to search among; add --set lr=1e-4..1e-2")
         if self.halving and not self.search:
             raise ValueError("halving: is a way to search; add --search 30")
-        if self.halving and len(self.grid.get("epochs", [])) > 1:
+        epochs = self.grid.get("epochs", [])
+        if self.halving and (len(epochs) > 1 or range_of(epochs)):
             raise ValueError("epochs: got several, but with halving each setting begins with few; give the most")
+        if self.halving and not epochs and len(self.grid.get("recipe", [])) > 1:
+            raise ValueError("epochs: got none, but recipes differ in them; with halving give the most, as epochs=27")
         return self
 
     def check(self, splits: Splits) -> None:  # noqa: ARG002
@@ -107,12 +111,16 @@ class Sweep(Experiment):
         """Every combination; none of a search."""
         return [] if self.search else combine(self.grid, self.each)
 
+    @cached_property
+    def _searched(self) -> Search:
+        from lenscope.lab.search import Search
+
+        return Search(self)
+
     def trials(self, runs: Runs) -> list[Trial]:
         """A run for each setting and seed; of a search those that are asked for by what is known."""
         if self.search:
-            from lenscope.lab.search import asked
-
-            return asked(self, runs)
+            return self._searched.asked(runs)
         configs = [self.configure(setting) for setting in self.settings]
         names = varied(self.settings, configs)
         return [trial for config in configs for trial in self.over_seeds(config, names)]
