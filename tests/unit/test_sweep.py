@@ -100,6 +100,27 @@ def test_a_setting_outside_its_range_is_told_before_anything_is_written(digits, 
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        ({"lr": [1, 1.0]}, "got the same settings 2 times"),
+        ({"network": ["lenet", "autoencoder"]}, "got autoencoder, which has no accuracy"),
+        ({"lr": [number / 1e6 for number in range(1, 1000)]}, "its settings take .* characters, expected 10,000"),
+    ],
+)
+def test_what_could_not_be_told_in_the_end_is_refused_before_anything_is_written(grid, told, digits, tmp_path):
+    with pytest.raises(UsageError, match=told):
+        conduct(small(digits, grid=grid), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_search_looks_at_combinations_before_it_begins(digits):
+    with pytest.raises(ConfigError, match="lenet1998 has initial weights of its own"):
+        searched(digits, grid={"network": ["lenet", "lenet1998"], "init": ["pytorch", "he"]}).check(
+            lenscope.load(digits)
+        )
+
+
 # Results.
 
 
@@ -197,6 +218,25 @@ def test_a_setting_of_which_a_run_failed_is_not_the_best():
 
 def test_no_run_came_to_its_end():
     assert Sweep().conclude({"results": Rows(())}).question == "No run came to its end."
+
+
+def test_settings_that_differ_in_the_fifth_digit_stay_two():
+    results = collect(
+        {**row, "setting": "learning_rate=0.001"} if row["config.learning_rate"] != "0.0001" else row
+        for row in results_of(RATES).cells
+    )
+    findings = Sweep(grid={"lr": [1e-4, 1e-3, 1e-2]}).conclude({"results": results})
+    names = [(row[0], row[1]) for row in findings.sections[0].tables[0].rows]
+    assert names == [("learning_rate=0.001", "5"), ("learning_rate=0.01", "5"), ("learning_rate=0.0001", "5")]
+
+
+def test_where_runs_of_all_settings_failed_those_that_failed_count_as_none_right():
+    lost = {f"learning_rate=0.001-{seed}-1" for seed in range(1, 5)} | {
+        f"learning_rate={rate}-0-1" for rate in ("0.01", "0.0001")
+    }
+    left = tuple(row for row in results_of(RATES).cells if row["trial"] not in lost)
+    findings = Sweep(grid={"lr": [1e-4, 1e-3, 1e-2]}).conclude({"results": Rows(left)})
+    assert findings.conclusions[0].startswith("Best on the held-out images: learning_rate=0.01:")
 
 
 # The search.

@@ -203,6 +203,12 @@ def each_once(name: str, value: Any) -> Any:
 
 def _declare(experiment: Experiment, directory: Path) -> None:
     """Write what is asked before anything is trained; what a directory holds must be the same, or of fewer seeds."""
+    text = tomli_w.dumps(settings_of(experiment))
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError(
+            f"{directory / FILE}: its settings take {len(text):,} characters, expected {MOST_CHARACTERS:,} at most; "
+            "give fewer values, or ranges to a search"
+        )
     make_directory(directory / RUNS, exist_ok=True)
     if (directory / FILE).exists():
         held = read_experiment(directory)
@@ -216,7 +222,7 @@ def _declare(experiment: Experiment, directory: Path) -> None:
                 f"{directory}: holds an experiment with {name} = {before.get(name)}, got {now.get(name)}; "
                 "choose another --out"
             )
-    write_file(directory / FILE, tomli_w.dumps(settings_of(experiment)).encode())
+    write_file(directory / FILE, text.encode())
 
 
 def _range_of(text: str) -> range | None:

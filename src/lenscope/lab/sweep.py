@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from functools import cached_property
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,7 +19,7 @@ from lenscope.lab.rows import collect
 from lenscope.lab.trials import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lenscope.data.dataset import Splits
     from lenscope.insight.findings import Findings
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 COLUMN = "config."  # what the column of a setting begins with, since metrics have a learning rate, too
 HELD_OUT = 0.1  # of the training images, where settings are compared and nothing else is said
+LOOKED_AT = 1000  # combinations of a search that are looked at before it begins
 MARK = 12  # hexadecimal digits of a trial's name: of a million trials two meet with a chance of 0.2 %, which is noticed
 
 
@@ -87,14 +90,22 @@ class Sweep(Experiment):
         """Raise UsageError for settings that cannot be, before anything is written."""
         from lenscope.lab.search import require_optuna
 
-        if not self.search:
+        if self.search:
+            require_optuna()
+        else:
             self.trials({})
-            return
-        require_optuna()
-        for name, values in self.grid.items():
-            for value in range_of(values) or values:
-                if not self.configure({name: value}).validation:
-                    raise UsageError("validation: got 0, but a search chooses by it; leave it out, or hold images out")
+        for config in map(self.configure, self._looked_at()):
+            if config.reconstructs:
+                raise UsageError(f"network: got {config.network}, which has no accuracy; a sweep compares accuracies")
+            if self.search and not config.validation:
+                raise UsageError("validation: got 0, but a search chooses by it; leave it out, or hold images out")
+
+    def _looked_at(self) -> Iterable[Setting]:
+        """Every combination; of a search those of its values and the ends of its ranges, the first of very many."""
+        if not self.search:
+            return self.settings
+        columns = [[(name, value) for value in range_of(values) or values] for name, values in self.grid.items()]
+        return (dict(chosen) for chosen in islice(product(*columns), LOOKED_AT))
 
     def configure(self, setting: Setting) -> TrainConfig:
         """What a setting is trained with; raises ConfigError."""
@@ -123,6 +134,11 @@ class Sweep(Experiment):
             return self._searched.asked(runs)
         configs = [self.configure(setting) for setting in self.settings]
         names = varied(self.settings, configs)
+        marks = [mark(config) for config in configs]
+        (most, times), *_ = Counter(marks).most_common(1)
+        if times > 1:
+            twice = label(configs[marks.index(most)], names)
+            raise UsageError(f"{twice}: got the same settings {times} times; give each once")
         return [trial for config in configs for trial in self.over_seeds(config, names)]
 
     def over_seeds(self, config: TrainConfig, names: Sequence[str]) -> list[Trial]:
