@@ -239,6 +239,40 @@ def test_where_runs_of_all_settings_failed_those_that_failed_count_as_none_right
     assert findings.conclusions[0].startswith("Best on the held-out images: learning_rate=0.01:")
 
 
+def test_where_best_and_next_have_no_seed_in_common_nothing_is_said_of_both():
+    kept = {"learning_rate=0.001-0-1", "learning_rate=0.01-1-1"}
+    left = tuple(row for row in results_of(RATES).cells if row["trial"] in kept)
+    told = Sweep(grid={"lr": [1e-3, 1e-2]}).conclude({"results": Rows(left)}).conclusions
+    assert [one.split(":")[0] for one in told] == [
+        "Best on the held-out images",
+        "On the test images, which had no part in the choice",
+    ]
+
+
+def test_runs_that_failed_are_told_by_their_settings(digits, tmp_path):
+    grid = {**SMALL, "optimizer": ["sgd"], "lr": [1e30, 1e31]}
+    told = conduct(small(digits, seeds="6", grid=grid), tmp_path / "x").conclusions
+    assert "(learning_rate=1e+30, seed 0)" in told[-1]
+    assert told[-1].endswith("and others (failed.csv).")
+    assert len(read_rows(tmp_path / "x" / "failed.csv")) == 12
+
+
+def test_pictures_that_cannot_be_read_are_left_out_by_all_runs(tmp_path, monkeypatch):
+    asked = []
+
+    def load(*_names, **options):
+        asked.append(options["skip_unreadable"])
+        raise UsageError("enough")
+
+    monkeypatch.setattr("lenscope.api.load", load)
+    for grid in ({"lr": [1e-3]}, {"skip_unreadable": [True]}):
+        with pytest.raises(UsageError, match="enough"):
+            conduct(Sweep(grid=grid), tmp_path / "x")
+    assert asked == [False, True]
+    with pytest.raises(ConfigError, match="the same for all runs"):
+        Sweep(grid={"skip_unreadable": [True, False]})
+
+
 # The search.
 
 

@@ -70,6 +70,8 @@ class Sweep(Experiment):
         both = self.grid.keys() & {name for one in self.each for name in one}
         if both:
             raise ValueError(f"{min(both)}: got it in the grid and in the list; give it in one of them")
+        if len(self.grid.get("skip_unreadable", [])) > 1 or any("skip_unreadable" in one for one in self.each):
+            raise ValueError("skip_unreadable: is the same for all runs; give it in the grid, with one value")
         ranges = [name for name, values in self.grid.items() if range_of(values)]
         if ranges and not self.search:
             raise ValueError(f"{ranges[0]}: got a range, which a search takes; add --search 30, or give values")
@@ -85,6 +87,11 @@ class Sweep(Experiment):
         if self.halving and not epochs and len(self.grid.get("recipe", [])) > 1:
             raise ValueError("epochs: got none, but recipes differ in them; with halving give the most, as epochs=27")
         return self
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pictures that cannot be read are left out, by all runs alike."""
+        return self.grid.get("skip_unreadable") == [True]
 
     def check(self, splits: Splits) -> None:  # noqa: ARG002
         """Raise UsageError for settings that cannot be, before anything is written."""

@@ -222,8 +222,9 @@ def _told_best(entries: Sequence[Entry]) -> tuple[str, ...]:
     """Which is the best, whether it is better than the next, and what it does on images that had no part in it."""
     best, following = entries[:2]
     told = [f"Best on the held-out images: {best.name}: {_told(best, CHOSEN_BY)}."]
-    gap = paired(best.ends, following.ends, CHOSEN_BY)
-    told.append(f"Beside the next, {following.name}: {told_gap(gap)}.")
+    if set(best.ends.names("seed")) & set(following.ends.names("seed")):
+        gap = paired(best.ends, following.ends, CHOSEN_BY)
+        told.append(f"Beside the next, {following.name}: {told_gap(gap)}.")
     if np.isfinite(best.ends.numbers(MEASURED)).all():
         told.append(f"On the test images, which had no part in the choice: {_told(best, MEASURED)}.")
     return tuple(told)
