@@ -84,6 +84,7 @@ def test_validation_may_be_given(digits):
         ({"search": 3}, "got no settings to search among"),
         ({"search": 3, "grid": {"lr": [1.0]}, "each": [{"epochs": 1}]}, "leave the list out"),
         ({"halving": True}, "halving: is a way to search"),
+        ({"grid": {"lr": list(range(1, 2000)), "epochs": list(range(1, 2000))}}, "expected 1,000,000 runs at most"),
         ({"search": 3, "halving": True, "grid": {"epochs": [1, 3]}}, "epochs: got several"),
         ({"search": 3, "halving": True, "grid": {"epochs": "1..3"}}, "epochs: got several"),
         ({"search": 3, "halving": True, "grid": {"recipe": ["lecture", "best"]}}, "recipes differ in them"),

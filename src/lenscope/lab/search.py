@@ -2,7 +2,8 @@
 
 Settings are asked for in groups, and every group is finished before its results are told: what is asked next then
 depends on the settings of the experiment and on results alone, and not on which run ended first. So there is nothing to
-save: a search that was killed asks again from the beginning, in milliseconds, and finds its runs done.
+save: a search that was killed asks again from the beginning, in seconds for hundreds of settings, and finds its runs
+done.
 
 Successive halving: K. Jamieson and A. Talwalkar, "Non-stochastic best arm identification and hyperparameter
 optimization", AISTATS 2016, section 3, with a factor of three. Each rung is trained anew, and not gone on with, so that

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from functools import cached_property
 from itertools import islice, product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 COLUMN = "config."  # what the column of a setting begins with, since metrics have a learning rate, too
 HELD_OUT = 0.1  # of the training images, where settings are compared and nothing else is said
+MOST_RUNS = 1_000_000
 LOOKED_AT = 1000  # combinations of a search that are looked at before it begins
 MARK = 12  # hexadecimal digits of a trial's name: of a million trials two meet with a chance of 0.2 %, which is noticed
 
@@ -72,6 +74,11 @@ class Sweep(Experiment):
             raise ValueError(f"{min(both)}: got it in the grid and in the list; give it in one of them")
         if len(self.grid.get("skip_unreadable", [])) > 1 or any("skip_unreadable" in one for one in self.each):
             raise ValueError("skip_unreadable: is the same for all runs; give it in the grid, with one value")
+        count = self.search or prod(map(len, self.grid.values())) * max(1, len(self.each))
+        if count * len(self.each_seed) > MOST_RUNS:
+            raise ValueError(
+                f"seeds: {count:,} settings of {len(self.each_seed):,} seeds; expected {MOST_RUNS:,} runs at most"
+            )
         ranges = [name for name, values in self.grid.items() if range_of(values)]
         if ranges and not self.search:
             raise ValueError(f"{ranges[0]}: got a range, which a search takes; add --search 30, or give values")
