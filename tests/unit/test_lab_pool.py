@@ -147,3 +147,10 @@ def test_a_temporary_directory_that_is_full_is_told(tiny, monkeypatch):
     monkeypatch.setattr(SharedSplits, "_append", full)
     with pytest.raises(StorageError, match="cannot be written: No space left"):
         SharedSplits(tiny)
+
+
+def test_a_cache_that_is_not_there_yet_is_made_for_large_sets(tiny, monkeypatch, tmp_path):
+    monkeypatch.setenv("LENSCOPE_CACHE", str(tmp_path / "new" / "cache"))
+    monkeypatch.setattr("lenscope.data.mapped.LARGE_BYTES", 0)
+    SharedSplits(tiny).close()
+    assert (tmp_path / "new" / "cache").is_dir()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_lab_findings import WOBBLE, written
@@ -17,7 +18,7 @@ from fixtures_lab import Raises
 from lenscope.cli import main
 from lenscope.cli.lab import Sweep as SweepCommand
 from lenscope.errors import ConfigError, Interrupted, UsageError
-from lenscope.lab import Sweep, conduct, rebuild
+from lenscope.lab import Sweep, conduct, rebuild, search
 from lenscope.lab.rows import Rows, collect, read_rows
 from lenscope.lab.search import rungs
 from lenscope.lab.sweep import mark
@@ -83,7 +84,10 @@ def test_validation_may_be_given(digits):
         ({"search": 3}, "got no settings to search among"),
         ({"search": 3, "grid": {"lr": [1.0]}, "each": [{"epochs": 1}]}, "leave the list out"),
         ({"halving": True}, "halving: is a way to search"),
+        ({"grid": {"lr": list(range(1, 2000)), "epochs": list(range(1, 2000))}}, "expected 1,000,000 runs at most"),
         ({"search": 3, "halving": True, "grid": {"epochs": [1, 3]}}, "epochs: got several"),
+        ({"search": 3, "halving": True, "grid": {"epochs": "1..3"}}, "epochs: got several"),
+        ({"search": 3, "halving": True, "grid": {"recipe": ["lecture", "best"]}}, "recipes differ in them"),
     ],
 )
 def test_settings_that_cannot_be(settings, told):
@@ -95,6 +99,27 @@ def test_a_setting_outside_its_range_is_told_before_anything_is_written(digits, 
     with pytest.raises(ConfigError, match="learning_rate: got -1"):
         conduct(small(digits, grid={"lr": [1e-3, -1.0]}), tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        ({"lr": [1, 1.0]}, "got the same settings 2 times"),
+        ({"network": ["lenet", "autoencoder"]}, "got autoencoder, which has no accuracy"),
+        ({"lr": [number / 1e6 for number in range(1, 1000)]}, "its settings take .* characters, expected 10,000"),
+    ],
+)
+def test_what_could_not_be_told_in_the_end_is_refused_before_anything_is_written(grid, told, digits, tmp_path):
+    with pytest.raises(UsageError, match=told):
+        conduct(small(digits, grid=grid), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_search_looks_at_combinations_before_it_begins(digits):
+    with pytest.raises(ConfigError, match="lenet1998 has initial weights of its own"):
+        searched(digits, grid={"network": ["lenet", "lenet1998"], "init": ["pytorch", "he"]}).check(
+            lenscope.load(digits)
+        )
 
 
 # Results.
@@ -196,6 +221,59 @@ def test_no_run_came_to_its_end():
     assert Sweep().conclude({"results": Rows(())}).question == "No run came to its end."
 
 
+def test_settings_that_differ_in_the_fifth_digit_stay_two():
+    results = collect(
+        {**row, "setting": "learning_rate=0.001"} if row["config.learning_rate"] != "0.0001" else row
+        for row in results_of(RATES).cells
+    )
+    findings = Sweep(grid={"lr": [1e-4, 1e-3, 1e-2]}).conclude({"results": results})
+    names = [(row[0], row[1]) for row in findings.sections[0].tables[0].rows]
+    assert names == [("learning_rate=0.001", "5"), ("learning_rate=0.01", "5"), ("learning_rate=0.0001", "5")]
+
+
+def test_where_runs_of_all_settings_failed_those_that_failed_count_as_none_right():
+    lost = {f"learning_rate=0.001-{seed}-1" for seed in range(1, 5)} | {
+        f"learning_rate={rate}-0-1" for rate in ("0.01", "0.0001")
+    }
+    left = tuple(row for row in results_of(RATES).cells if row["trial"] not in lost)
+    findings = Sweep(grid={"lr": [1e-4, 1e-3, 1e-2]}).conclude({"results": Rows(left)})
+    assert findings.conclusions[0].startswith("Best on the held-out images: learning_rate=0.01:")
+
+
+def test_where_best_and_next_have_no_seed_in_common_nothing_is_said_of_both():
+    kept = {"learning_rate=0.001-0-1", "learning_rate=0.01-1-1"}
+    left = tuple(row for row in results_of(RATES).cells if row["trial"] in kept)
+    told = Sweep(grid={"lr": [1e-3, 1e-2]}).conclude({"results": Rows(left)}).conclusions
+    assert [one.split(":")[0] for one in told] == [
+        "Best on the held-out images",
+        "On the test images, which had no part in the choice",
+    ]
+
+
+def test_runs_that_failed_are_told_by_their_settings(digits, tmp_path):
+    grid = {**SMALL, "optimizer": ["sgd"], "lr": [1e30, 1e31]}
+    told = conduct(small(digits, seeds="6", grid=grid), tmp_path / "x").conclusions
+    assert "(learning_rate=1e+30, seed 0)" in told[-1]
+    assert told[-1].endswith("and others (failed.csv).")
+    assert len(read_rows(tmp_path / "x" / "failed.csv")) == 12
+
+
+def test_pictures_that_cannot_be_read_are_left_out_by_all_runs(tmp_path, monkeypatch):
+    asked = []
+
+    def load(*_names, **options):
+        asked.append(options["skip_unreadable"])
+        raise UsageError("enough")
+
+    monkeypatch.setattr("lenscope.api.load", load)
+    for grid in ({"lr": [1e-3]}, {"skip_unreadable": [True]}):
+        with pytest.raises(UsageError, match="enough"):
+            conduct(Sweep(grid=grid), tmp_path / "x")
+    assert asked == [False, True]
+    with pytest.raises(ConfigError, match="the same for all runs"):
+        Sweep(grid={"skip_unreadable": [True, False]})
+
+
 # The search.
 
 
@@ -247,6 +325,55 @@ def test_without_optuna_a_search_says_how_to_get_it(digits, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(UsageError, match=r"pip install 'lenscope\[optuna\]'"):
         searched(digits).check(lenscope.load(digits))
+
+
+def test_a_search_and_its_range_are_given_on_the_command_line_or_one_of_them_in_a_file(digits, tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text('[grid]\nlr = "1e-4..1e-1"\nepochs = 1\nbatch_size = 20\n')
+    options = ["--data", digits, "--seeds", "1", "--processes", "1", "--search", "2", "--json"]
+    by_file = ["--config", str(file), "--out", str(tmp_path / "a")]
+    by_hand = ["--set=lr=1e-4..1e-1", "--set=epochs=1", "--set=batch_size=20", "--out", str(tmp_path / "b")]
+    assert main(["sweep", *options, *by_file]) == 0
+    assert main(["sweep", *options, *by_hand]) == 0
+    first, second = (read_rows(tmp_path / name / "results.csv") for name in ("a", "b"))
+    assert without_times(first) == without_times(second)
+
+
+def test_a_search_among_epochs_trains_so_many(digits):
+    trials = searched(digits, grid={**SMALL, "epochs": "2..50"}).trials({})
+    assert len({trial.config.epochs for trial in trials}) == len({trial.tags["config.epochs"] for trial in trials}) > 1
+
+
+def test_a_search_takes_fractions_of_what_is_one_and_tables(digits):
+    sweep = searched(digits, grid={"weight_decay": "0..1", "augment": [{"shift": 1.0}, "none"]})
+    trials = sweep.trials({})
+    assert any(trial.config.weight_decay % 1 for trial in trials)
+    assert {str(trial.config.augment) for trial in trials} <= {"shift=1", "none"}
+
+
+def test_a_search_asks_each_setting_once_however_often_it_is_looked_at(digits, monkeypatch):
+    study, asks = search._study(), []
+    ask = study.ask
+    monkeypatch.setattr(search, "_study", lambda: study)
+    monkeypatch.setattr(study, "ask", lambda options: asks.append(1) or ask(options))
+    sweep, runs = searched(digits, search=30), {}
+    while missing := [trial for trial in sweep.trials(runs) if trial.name not in runs]:
+        runs |= {trial.name: ended(int(trial.name, 16) % 100 / 100) for trial in missing}
+    assert len(runs) == len(asks) == 30
+
+
+def test_a_search_that_is_asked_anew_begins_anew(digits):
+    sweep = searched(digits)
+    first = [trial.name for trial in sweep.trials({})]
+    later = sweep.trials(dict.fromkeys(first, ended(0.5)))
+    assert len(later) == 6
+    assert [trial.name for trial in sweep.trials({})] == first
+
+
+def ended(accuracy: float) -> SimpleNamespace:
+    """As much of a run as a search looks at."""
+    metrics = SimpleNamespace(validation_accuracy=[accuracy])
+    return SimpleNamespace(status=SimpleNamespace(state="finished"), metrics=metrics)
 
 
 # The command.

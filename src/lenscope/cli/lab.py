@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lenscope.cli.command import Command, DataDir, JsonFlag, parse, print_json, print_line, print_note
 from lenscope.config import read_settings
@@ -99,6 +99,11 @@ class Sweep(SweepExperiment, Conduct):
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
         None, description="TOML file: data, seeds, settings in a table [grid] or a list [[each]]; options go over it"
     )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """A file alone, or options without --set, need not agree yet: the experiment that is made of all is asked."""
+        return self
 
     @classmethod
     def parse(cls, program: str, arguments: list[str]) -> Self:

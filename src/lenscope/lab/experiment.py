@@ -20,7 +20,7 @@ from lenscope.runs.run import open_run
 from lenscope.runs.storage import make_directory, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from lenscope.data.dataset import Splits
     from lenscope.insight.findings import Findings
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FILE, RUNS, PLOTS, PAGE = "experiment.toml", "runs", "plots", "report.html"
 MOST_CHARACTERS = 10_000
+TOLD = 10  # runs that failed, by their names
 Runs = dict[str, "Run"]
 Tables = dict[str, "Rows"]
 
@@ -60,6 +61,11 @@ class Experiment(Settings):
     def each_seed(self) -> range:
         """The seeds."""
         return _range_of(self.seeds) or range(0)
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pictures of a folder that cannot be read are left out."""
+        return False
 
     def check(self, splits: Splits) -> None:
         """Raise UsageError for settings that do not fit the data, before anything is written."""
@@ -103,7 +109,7 @@ def conduct(  # noqa: PLR0913 - what is asked, where to, and who does it
         DataError, StorageError: as for `api.train`.
         Interrupted: asked to stop; the same call goes on.
     """
-    splits = api.load(experiment.data, data_dir=data_dir)
+    splits = api.load(experiment.data, data_dir=data_dir, skip_unreadable=experiment.leaves_out)
     if splits.test is None:
         raise UsageError(f"{experiment.data}: has no test part, on which an experiment measures; add one")
     experiment.check(splits)
@@ -118,7 +124,9 @@ def conduct(  # noqa: PLR0913 - what is asked, where to, and who does it
     except Interrupted as stop:
         raise Interrupted(directory, stop.signal, "the same command goes on") from None
     pairs = [(trial, runs[trial.name]) for trial in experiment.trials(runs)]
-    failed = {"failed": collect({"trial": trial.name} for trial, run in pairs if run.status.state == "failed")}
+    failed = {
+        "failed": collect({"trial": trial.name, **trial.tags} for trial, run in pairs if run.status.state == "failed")
+    }
     for name, rows in (experiment.measure(pairs, splits) | failed).items():
         write_rows(directory / f"{name}.csv", rows)
     return rebuild(directory)
@@ -168,9 +176,16 @@ def _with_failures(findings: Findings, failed: Rows | None) -> Findings:
     """With a last sentence on the runs that failed, if any did."""
     if not failed:
         return findings
-    names = ", ".join(failed.names("trial"))
+    names = ", ".join(map(_told_failed, failed.cells[:TOLD])) + (
+        " and others (failed.csv)" if len(failed) > TOLD else ""
+    )
     told = f"Failed, since the loss was no number any more, and left out ({len(failed)}): {names}."
     return replace(findings, conclusions=(*findings.conclusions, told))
+
+
+def _told_failed(row: Mapping[str, str]) -> str:
+    """A run by its name; where that is a hash, with what it is one of."""
+    return f"{row['trial']} ({row['setting']}, seed {row['seed']})" if "setting" in row else row["trial"]
 
 
 def read_experiment(directory: Path) -> Experiment:
@@ -203,6 +218,12 @@ def each_once(name: str, value: Any) -> Any:
 
 def _declare(experiment: Experiment, directory: Path) -> None:
     """Write what is asked before anything is trained; what a directory holds must be the same, or of fewer seeds."""
+    text = tomli_w.dumps(settings_of(experiment))
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError(
+            f"{directory / FILE}: its settings take {len(text):,} characters, expected {MOST_CHARACTERS:,} at most; "
+            "give fewer values, or ranges to a search"
+        )
     make_directory(directory / RUNS, exist_ok=True)
     if (directory / FILE).exists():
         held = read_experiment(directory)
@@ -216,7 +237,7 @@ def _declare(experiment: Experiment, directory: Path) -> None:
                 f"{directory}: holds an experiment with {name} = {before.get(name)}, got {now.get(name)}; "
                 "choose another --out"
             )
-    write_file(directory / FILE, tomli_w.dumps(settings_of(experiment)).encode())
+    write_file(directory / FILE, text.encode())
 
 
 def _range_of(text: str) -> range | None:

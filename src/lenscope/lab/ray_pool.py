@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from lenscope.errors import Interrupted, LenscopeError, RunError, UsageError
-from lenscope.lab.pool import LOOK_SECONDS, Pool, require_few
+from lenscope.lab.pool import DEATHS, LOOK_SECONDS, Pool, require_few
 from lenscope.lab.trials import carry_out
 from lenscope.runs import manifest
 from lenscope.runs.storage import make_directory, remove_file, write_file
@@ -88,6 +88,7 @@ class _Crew:
     deaths: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     done: int = 0
+    stillborn: int = 0  # actors, one after another, that died before they could say anything
 
     def work(self) -> None:
         """Until nothing is left, or somebody asks to stop."""
@@ -128,7 +129,7 @@ class _Crew:
     def _take(self, actor: _Actor) -> None:
         """What an actor tells: whether it sees the directory, a run that is done, or that it is free again."""
         if actor.shares is None:
-            actor.shares = self.ray.get(actor.next)
+            actor.shares, self.stillborn = self.ray.get(actor.next), 0
             self._give(actor)
             return
         try:
@@ -163,6 +164,12 @@ class _Crew:
     def _bury(self, actor: _Actor) -> None:
         """Take back what a dead actor had, and count its death against the run that it was at."""
         self.actors.remove(actor)
+        if actor.shares is None:
+            self.stillborn += 1
+            if self.stillborn >= DEATHS * (len(self.actors) + 1):
+                raise RunError(
+                    "the Ray cluster: actors die before they train; is this Lenscope installed on every node?"
+                )
         if actor.given:
             self.deaths[actor.given[0].name] += 1
             require_few(self.deaths, actor.given[0])

@@ -55,6 +55,7 @@ class SharedSplits:
         folder = cache_folder() if splits.is_large else Path(gettempdir())  # which may be memory
         parts = (splits.train, splits.validation, splits.test)
         with explained(folder), ExitStack() as failed:
+            folder.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = failed.enter_context(TemporaryFile(prefix="lenscope-", dir=folder))
             self._parts = tuple(part and self._written(part) for part in parts)
             self._file.flush()

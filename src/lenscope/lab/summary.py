@@ -59,12 +59,9 @@ def spread_over(rows: Rows, value: str, at: str = "epoch", *, next_one: bool = F
 
 def paired(ours: Rows, theirs: Rows, column: str) -> Difference:
     """How far the last values of a column lie above others, seed by seed, over the seeds that both have."""
-    both = [seed for seed in ours.names("seed") if seed in theirs.names("seed")]
-
-    def ends(rows: Rows) -> list[float]:
-        return [float(rows.where(seed=seed).numbers(column)[-1]) for seed in both]
-
-    return paired_difference(ends(ours), ends(theirs))
+    last, others = ({row["seed"]: float(row[column] or "nan") for row in rows.cells} for rows in (ours, theirs))
+    both = [seed for seed in last if seed in others]
+    return paired_difference([last[seed] for seed in both], [others[seed] for seed in both])
 
 
 def trained(spreads: Sequence[Spread]) -> list[Spread]:

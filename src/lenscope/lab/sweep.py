@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from functools import cached_property
+from itertools import islice, product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,15 +20,18 @@ from lenscope.lab.rows import collect
 from lenscope.lab.trials import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lenscope.data.dataset import Splits
     from lenscope.insight.findings import Findings
     from lenscope.lab.experiment import Runs, Tables
+    from lenscope.lab.search import Search
     from lenscope.runs.run import Run
 
 COLUMN = "config."  # what the column of a setting begins with, since metrics have a learning rate, too
 HELD_OUT = 0.1  # of the training images, where settings are compared and nothing else is said
+MOST_RUNS = 1_000_000
+LOOKED_AT = 1000  # combinations of a search that are looked at before it begins
 MARK = 12  # hexadecimal digits of a trial's name: of a million trials two meet with a chance of 0.2 %, which is noticed
 
 
@@ -66,6 +72,13 @@ class Sweep(Experiment):
         both = self.grid.keys() & {name for one in self.each for name in one}
         if both:
             raise ValueError(f"{min(both)}: got it in the grid and in the list; give it in one of them")
+        if len(self.grid.get("skip_unreadable", [])) > 1 or any("skip_unreadable" in one for one in self.each):
+            raise ValueError("skip_unreadable: is the same for all runs; give it in the grid, with one value")
+        count = self.search or prod(map(len, self.grid.values())) * max(1, len(self.each))
+        if count * len(self.each_seed) > MOST_RUNS:
+            raise ValueError(
+                f"seeds: {count:,} settings of {len(self.each_seed):,} seeds; expected {MOST_RUNS:,} runs at most"
+            )
         ranges = [name for name, values in self.grid.items() if range_of(values)]
         if ranges and not self.search:
             raise ValueError(f"{ranges[0]}: got a range, which a search takes; add --search 30, or give values")
@@ -75,22 +88,38 @@ class Sweep(Experiment):
             raise ValueError("search: got no settings to search among; add --set lr=1e-4..1e-2")
         if self.halving and not self.search:
             raise ValueError("halving: is a way to search; add --search 30")
-        if self.halving and len(self.grid.get("epochs", [])) > 1:
+        epochs = self.grid.get("epochs", [])
+        if self.halving and (len(epochs) > 1 or range_of(epochs)):
             raise ValueError("epochs: got several, but with halving each setting begins with few; give the most")
+        if self.halving and not epochs and len(self.grid.get("recipe", [])) > 1:
+            raise ValueError("epochs: got none, but recipes differ in them; with halving give the most, as epochs=27")
         return self
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pictures that cannot be read are left out, by all runs alike."""
+        return self.grid.get("skip_unreadable") == [True]
 
     def check(self, splits: Splits) -> None:  # noqa: ARG002
         """Raise UsageError for settings that cannot be, before anything is written."""
         from lenscope.lab.search import require_optuna
 
-        if not self.search:
+        if self.search:
+            require_optuna()
+        else:
             self.trials({})
-            return
-        require_optuna()
-        for name, values in self.grid.items():
-            for value in range_of(values) or values:
-                if not self.configure({name: value}).validation:
-                    raise UsageError("validation: got 0, but a search chooses by it; leave it out, or hold images out")
+        for config in map(self.configure, self._looked_at()):
+            if config.reconstructs:
+                raise UsageError(f"network: got {config.network}, which has no accuracy; a sweep compares accuracies")
+            if self.search and not config.validation:
+                raise UsageError("validation: got 0, but a search chooses by it; leave it out, or hold images out")
+
+    def _looked_at(self) -> Iterable[Setting]:
+        """Every combination; of a search those of its values and the ends of its ranges, the first of very many."""
+        if not self.search:
+            return self.settings
+        columns = [[(name, value) for value in range_of(values) or values] for name, values in self.grid.items()]
+        return (dict(chosen) for chosen in islice(product(*columns), LOOKED_AT))
 
     def configure(self, setting: Setting) -> TrainConfig:
         """What a setting is trained with; raises ConfigError."""
@@ -107,14 +136,23 @@ class Sweep(Experiment):
         """Every combination; none of a search."""
         return [] if self.search else combine(self.grid, self.each)
 
+    @cached_property
+    def _searched(self) -> Search:
+        from lenscope.lab.search import Search
+
+        return Search(self)
+
     def trials(self, runs: Runs) -> list[Trial]:
         """A run for each setting and seed; of a search those that are asked for by what is known."""
         if self.search:
-            from lenscope.lab.search import asked
-
-            return asked(self, runs)
+            return self._searched.asked(runs)
         configs = [self.configure(setting) for setting in self.settings]
         names = varied(self.settings, configs)
+        marks = [mark(config) for config in configs]
+        (most, times), *_ = Counter(marks).most_common(1)
+        if times > 1:
+            twice = label(configs[marks.index(most)], names)
+            raise UsageError(f"{twice}: got the same settings {times} times; give each once")
         return [trial for config in configs for trial in self.over_seeds(config, names)]
 
     def over_seeds(self, config: TrainConfig, names: Sequence[str]) -> list[Trial]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from lenscope.lab.summary import MEAN_BAND, line_of, paired, percent, percent_ra
 from lenscope.lab.sweep import COLUMN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lenscope.lab.experiment import Tables
     from lenscope.lab.sweep import Sweep
@@ -52,7 +53,9 @@ def sweep_findings(settings: Sweep, tables: Tables) -> Findings:
     entries = _entries(results, by, halving=settings.halving)
     if chosen:
         n = len(settings.each_seed)
-        entries.sort(key=lambda entry: (len(entry.ends) < n, -_mean(entry, by)))  # none is best of which runs failed
+        entries.sort(
+            key=lambda entry: (len(entry.ends) < n, -_sum(entry, by))
+        )  # a run that failed counts as none right
     sections = [Section("settings", "The settings", _lead(entries, chosen=chosen), tables=(_table(entries, by),))]
     if charts := _against_values(entries, by, searched=bool(settings.search)):
         lead = SEARCHED_LEAD if settings.search else VALUES_LEAD
@@ -71,15 +74,30 @@ def _entries(results: Rows, by: str, *, halving: bool) -> list[Entry]:
     """The settings in their order; of a search by halving those that came to the last rung."""
     most = max(results.numbers("epochs"))
     kept = [row for row in results.cells if not halving or float(row["epochs"]) == most]
-    groups: dict[str, list[dict[str, str]]] = {}
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in kept:
-        groups.setdefault(row["setting"], []).append(row)
-    ends = {name: tuple({row["trial"]: row for row in rows}.values()) for name, rows in groups.items()}
-    return [Entry(name, Rows(tuple(rows)), Rows(ends[name])) for name, rows in groups.items() if ends[name][0][by]]
+        groups.setdefault(_key(row), []).append(row)
+    shared = Counter(key[0] for key in groups)
+    ends = {key: tuple({row["trial"]: row for row in rows}.values()) for key, rows in groups.items()}
+    names = {key: key[0] if shared[key[0]] == 1 else _in_full(rows[0]) for key, rows in groups.items()}
+    return [Entry(names[key], Rows(tuple(rows)), Rows(ends[key])) for key, rows in groups.items() if ends[key][0][by]]
+
+
+def _key(row: Mapping[str, str]) -> tuple[str, ...]:
+    """A setting's name and values: two that differ in their fifth digit have one name."""
+    return (row["setting"], *(value for name, value in row.items() if name.startswith(COLUMN)))
+
+
+def _in_full(row: Mapping[str, str]) -> str:
+    return ", ".join(f"{name.removeprefix(COLUMN)}={value}" for name, value in row.items() if name.startswith(COLUMN))
 
 
 def _mean(entry: Entry, column: str) -> float:
     return float(entry.ends.numbers(column).mean())
+
+
+def _sum(entry: Entry, column: str) -> float:
+    return float(entry.ends.numbers(column).sum())
 
 
 def _part(by: str) -> str:
@@ -197,15 +215,16 @@ def _told_tried(settings: Sweep, results: Rows) -> tuple[str, ...]:
         return ()
     runs = len(results.names("trial"))
     ended = f" in {runs} runs, of which the poorer ones ended early" if settings.halving else f" in {runs} runs"
-    return (f"{len(results.names('setting'))} settings were tried{ended}.",)
+    return (f"{len({_key(row) for row in results.cells})} settings were tried{ended}.",)
 
 
 def _told_best(entries: Sequence[Entry]) -> tuple[str, ...]:
     """Which is the best, whether it is better than the next, and what it does on images that had no part in it."""
     best, following = entries[:2]
     told = [f"Best on the held-out images: {best.name}: {_told(best, CHOSEN_BY)}."]
-    gap = paired(best.ends, following.ends, CHOSEN_BY)
-    told.append(f"Beside the next, {following.name}: {told_gap(gap)}.")
+    if set(best.ends.names("seed")) & set(following.ends.names("seed")):
+        gap = paired(best.ends, following.ends, CHOSEN_BY)
+        told.append(f"Beside the next, {following.name}: {told_gap(gap)}.")
     if np.isfinite(best.ends.numbers(MEASURED)).all():
         told.append(f"On the test images, which had no part in the choice: {_told(best, MEASURED)}.")
     return tuple(told)
