@@ -58,7 +58,7 @@ class Kills(Heard):
 
 
 def children():
-    return multiprocessing.activechildren()
+    return multiprocessing.active_children()
 
 
 class Raises(Heard):

@@ -151,6 +151,34 @@ def _known(monkeypatch):
     monkeypatch.setitem(catalogue.EXPERIMENTS, "steps", Steps)
 
 
+class Counts(Heard):
+    """Keeps which processes there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes: set[int | None] = set()
+
+    def advance(self, run, epoch) -> None:
+        super().advance(run, epoch)
+        self.processes |= {child.pid for child in children()}
+
+
+@pytest.mark.slow
+def test_the_processes_stay_for_what_is_asked_for_next(digits, tmp_path):
+    class Rounds(Steps):
+        name: ClassVar[str] = "rounds"
+
+        def trials(self, runs):
+            return [trial for trial in super().trials({}) if trial.config.seed < len(runs) + 2]
+
+    heard = Counts()
+    with pytest.raises(RunError, match="holds no experiment"):  # it is in no catalogue, so that nothing is concluded
+        conduct(Rounds(data=digits, seeds="4"), tmp_path / "x", processes=2, teller=heard)
+    assert len({run for run, _ in heard.advanced}) == 4
+    assert len(heard.processes) == 2
+    assert children() == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

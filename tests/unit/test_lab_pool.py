@@ -22,8 +22,9 @@ from lenscope.lab.shared import SharedSplits, receive_splits
 from lenscope.lab.trials import Trial, is_done
 
 
-def pool(digits: str, processes: int, teller: Silence) -> Pool:
-    return Pool(lenscope.load(digits), processes, teller)
+def train(trials: list[Trial], runs: Path, digits: str, processes: int, teller: Silence) -> None:
+    with Pool(lenscope.load(digits), processes, teller) as pool:
+        pool.train(trials, runs)
 
 
 def weights(path: Path) -> bytes:
@@ -34,14 +35,14 @@ def weights(path: Path) -> bytes:
 def test_two_processes_train_the_same_as_one(digits, tmp_path):
     trials = [Trial(f"seed-{seed}", config(digits, seed=seed)) for seed in range(3)]
     alone, heard = Heard(), Heard()
-    pool(digits, 1, alone).train(trials, tmp_path / "one")
-    pool(digits, 2, heard).train(trials, tmp_path / "two")
+    train(trials, tmp_path / "one", digits, 1, alone)
+    train(trials, tmp_path / "two", digits, 2, heard)
     for trial in trials:
         assert weights(tmp_path / "one" / trial.name) == weights(tmp_path / "two" / trial.name)
     assert sorted(heard.advanced) == sorted(alone.advanced)
     assert set(heard.advanced) == {(trial.name, epoch) for trial in trials for epoch in range(3)}
     again = Heard()
-    pool(digits, 2, again).train(trials, tmp_path / "two")
+    train(trials, tmp_path / "two", digits, 2, again)
     assert again.expected == [({trial.name: 2 for trial in trials}, {trial.name: 2 for trial in trials})]
     assert again.advanced == []
 
@@ -49,8 +50,8 @@ def test_two_processes_train_the_same_as_one(digits, tmp_path):
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_replaced_and_loses_nothing(digits, tmp_path):
     trials = [Trial(f"seed-{seed}", config(digits, seed=seed, epochs=40)) for seed in range(3)]
-    pool(digits, 1, Silence()).train(trials, tmp_path / "one")
-    pool(digits, 2, Kills(2)).train(trials, tmp_path / "two")
+    train(trials, tmp_path / "one", digits, 1, Silence())
+    train(trials, tmp_path / "two", digits, 2, Kills(2))
     for trial in trials:
         assert weights(tmp_path / "one" / trial.name) == weights(tmp_path / "two" / trial.name)
 
@@ -60,7 +61,7 @@ def test_a_run_whose_process_dies_again_and_again_is_named(digits, tmp_path, mon
     monkeypatch.setattr("lenscope.lab.pool.DEATHS", 1)
     trials = [Trial(f"seed-{seed}", config(digits, seed=seed, epochs=4000)) for seed in range(2)]
     with pytest.raises(RunError, match=r"seed-[01]: its process died 1 times"):
-        pool(digits, 2, Kills(1)).train(trials, tmp_path)
+        train(trials, tmp_path, digits, 2, Kills(1))
     assert children() == []
 
 
@@ -68,7 +69,7 @@ def test_a_run_whose_process_dies_again_and_again_is_named(digits, tmp_path, mon
 def test_what_is_wrong_with_a_run_is_told_in_its_words(digits, tmp_path):
     trials = [Trial(f"seed-{seed}", config(digits, seed=seed, batch_size=2000)) for seed in range(2)]
     with pytest.raises(RunError, match=r"seed-[01]: batch_size: got 2000"):
-        pool(digits, 2, Silence()).train(trials, tmp_path)
+        train(trials, tmp_path, digits, 2, Silence())
     assert children() == []
 
 
@@ -78,10 +79,10 @@ def test_a_worker_ends_when_its_pipe_does(digits, tmp_path):
     try:
         with closing(SharedSplits(lenscope.load(digits))) as shared:
             shared.send(ours, os.getpid())
-        ours.send(Trial("a", config(digits, epochs=1)))
+        ours.send((Trial("a", config(digits, epochs=1)), tmp_path / "a"))
         thread = threading.Thread(target=_close_when_done, args=(ours,))
         thread.start()
-        work(theirs, tmp_path)
+        work(theirs)
         thread.join()
     finally:
         signal.signal(signal.SIGINT, before)
@@ -100,8 +101,8 @@ def test_a_worker_tells_what_is_wrong(digits, tmp_path):
     try:
         with closing(SharedSplits(lenscope.load(digits))) as shared:
             shared.send(ours, os.getpid())
-        ours.send(Trial("a", config(digits, batch_size=2000)))
-        work(theirs, tmp_path)
+        ours.send((Trial("a", config(digits, batch_size=2000)), tmp_path / "a"))
+        work(theirs)
     finally:
         signal.signal(signal.SIGINT, before)
     assert ours.recv().startswith("batch_size: got 2000")

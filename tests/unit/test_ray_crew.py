@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from lenscope.errors import RunError
+from lenscope.lab.pool import Silence
 from lenscope.lab.ray_pool import _Crew
 
 
@@ -24,16 +25,16 @@ def test_actors_that_die_before_they_say_anything_are_not_hired_for_ever():
     ray = SimpleNamespace(
         wait=lambda references, **_: (references[:1], references[1:]),
         get=dead,
-        exceptions=SimpleNamespace(RayActorError=DeadError),
+        exceptions=SimpleNamespace(RayActorError=DeadError, RayError=Exception),
     )
     handle = SimpleNamespace(sees=SimpleNamespace(remote=lambda *_: object()))
-    crew = _Crew(ray, SimpleNamespace(), Path(), "", deque(["a run"]))
+    crew = _Crew(ray, lambda: handle, 2, Silence(), Path(), "", deque(["a run"]))
     for _ in range(2):
-        crew._hire(lambda _data: handle, None)
+        crew._hire()
 
     def hear_often():
         for _ in range(100):
-            crew._hear(lambda _data: handle, None)
+            crew._hear()
 
     with pytest.raises(RunError, match="actors die before they train"):
         hear_often()

@@ -5,11 +5,13 @@ Every test starts a cluster of its own, which takes five to ten seconds.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,15 @@ def sweep(digits: str, **settings: object) -> Sweep:
 def results(path: Path) -> list[dict[str, str]]:
     rows = read_rows(path / "results.csv")
     return [{name: cell for name, cell in row.items() if not name.endswith("_seconds")} for row in rows.cells]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leave_no_warnings():
+    """Ray never waits for the processes that it has started, of which Python would warn when it drops them."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")

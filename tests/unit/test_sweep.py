@@ -17,6 +17,7 @@ from conftest import in_full
 from fixtures_lab import Raises
 from lenscope.cli import main
 from lenscope.cli.lab import Sweep as SweepCommand
+from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, Interrupted, UsageError
 from lenscope.lab import Sweep, conduct, rebuild, search
 from lenscope.lab.rows import Rows, collect, read_rows
@@ -422,6 +423,32 @@ def test_a_wrong_option_is_one_line(options, told, capsys, tmp_path, monkeypatch
     assert told in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_goes_on_with_more_settings_as_if_they_had_been_asked_for_at_once(digits, tmp_path):
+    conduct(searched(digits, search=4), tmp_path / "x")
+    conduct(searched(digits), tmp_path / "x")
+    conduct(searched(digits), tmp_path / "whole")
+    whole, grown = (read_rows(tmp_path / name / "results.csv") for name in ("whole", "x"))
+    assert without_times(whole) == without_times(grown)
+    with pytest.raises(UsageError, match="holds an experiment with search = 6, got 4"):
+        conduct(searched(digits, search=4), tmp_path / "x")
+
+
+def test_settings_that_hold_out_differently_are_not_compared(digits):
+    with pytest.raises(UsageError, match="validation: got 0 and 20, but settings are compared on the same images"):
+        small(digits, grid={**SMALL, "validation": [0, 20]}).check(lenscope.load(digits))
+
+
+def test_where_no_setting_came_to_the_last_rung_none_is_the_best():
+    sweep = Sweep(grid={"lr": ["1e-4..1e-2"], "epochs": [3]}, search=3, halving=True)
+    early = results_of({"learning_rate=0.01": 0.99}, epochs=(1,))
+    assert sweep.conclude({"results": early}).question == "No setting came to its last epoch."
+
+
+def test_a_name_does_not_change_with_a_setting_that_is_the_default(digits):
+    config = small(digits).trials({})[0].config
+    assert mark(config) == mark(TrainConfig(**config.model_dump(exclude_defaults=True)))
 
 
 # Whatever is killed.

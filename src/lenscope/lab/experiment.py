@@ -67,6 +67,10 @@ class Experiment(Settings):
         """Whether pictures of a folder that cannot be read are left out."""
         return False
 
+    def goes_beyond(self, held: Experiment) -> set[str]:
+        """Names of settings in which this is the same as another with more: what that one has trained counts."""
+        return {"seeds"} if set(held.each_seed) <= set(self.each_seed) else set()
+
     def check(self, splits: Splits) -> None:
         """Raise UsageError for settings that do not fit the data, before anything is written."""
 
@@ -115,12 +119,12 @@ def conduct(  # noqa: PLR0913 - what is asked, where to, and who does it
     experiment.check(splits)
     directory = out or default_directory(experiment)
     _declare(experiment, directory)
-    pool = _pool(splits, processes, teller or Silence(), ray)
     runs: Runs = {}
     try:
-        while missing := [trial for trial in experiment.trials(runs) if trial.name not in runs]:
-            pool.train(missing, directory / RUNS)
-            runs |= {trial.name: open_run(directory / RUNS / trial.name) for trial in missing}
+        with _pool(splits, processes, teller or Silence(), ray) as pool:
+            while missing := [trial for trial in experiment.trials(runs) if trial.name not in runs]:
+                pool.train(missing, directory / RUNS)
+                runs |= {trial.name: open_run(directory / RUNS / trial.name) for trial in missing}
     except Interrupted as stop:
         raise Interrupted(directory, stop.signal, "the same command goes on") from None
     pairs = [(trial, runs[trial.name]) for trial in experiment.trials(runs)]
@@ -228,9 +232,8 @@ def _declare(experiment: Experiment, directory: Path) -> None:
     if (directory / FILE).exists():
         held = read_experiment(directory)
         before, now = settings_of(held), settings_of(experiment)
-        other = [name for name in before.keys() | now.keys() if before.get(name) != now.get(name)]
-        if set(held.each_seed) <= set(experiment.each_seed):
-            other = [name for name in other if name != "seeds"]
+        other = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+        other -= experiment.goes_beyond(held)
         if other:
             name = min(other)
             raise UsageError(

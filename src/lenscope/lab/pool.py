@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter, deque
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection, get_context
@@ -21,10 +21,11 @@ from lenscope.training.events import EpochDone, RunStarted
 from lenscope.training.interrupt import listen_for_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
     from pathlib import Path
+    from typing import Self
 
     from lenscope.data.dataset import Splits
     from lenscope.lab.trials import Trial
@@ -71,19 +72,36 @@ class Epochs:
         """Nothing to close."""
 
 
-@dataclass(frozen=True)
 class Pool:
-    """What runs are trained with.
+    """What runs are trained with; its processes stay until it is closed, for the runs that are asked for next.
 
-    Attributes:
+    Args:
         splits: the data, loaded once and shared.
         processes: how many runs at once; 1 trains in this process.
         teller: who shows how far they are.
     """
 
-    splits: Splits
-    processes: int
-    teller: Teller
+    def __init__(self, splits: Splits, processes: int, teller: Teller) -> None:
+        self.splits, self.processes, self.teller = splits, processes, teller
+        self._crew: list[_Worker] = []
+        self._shared: SharedSplits | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes: those at work are asked to stop, and waited for while they save."""
+        for worker in self._crew:
+            worker.process.terminate()
+        for worker in self._crew:
+            worker.end()
+        self._crew.clear()
+        if self._shared:
+            self._shared.close()
+            self._shared = None
 
     def train(self, trials: Sequence[Trial], runs: Path) -> None:
         """Train what is not done: those that are to be alone after the others, one by one.
@@ -100,41 +118,53 @@ class Pool:
 
     def train_together(self, trials: Sequence[Trial], runs: Path) -> None:
         """Train those that may run beside one another; as `train` otherwise."""
-        if self.processes == 1 or len(trials) < 2:
+        if self.processes == 1 or (len(trials) < 2 and not self._crew):
             self._train_here(trials, runs)
-        else:
-            with closing(SharedSplits(self.splits)) as shared:
-                self._share_out(trials, runs, shared)
+            return
+        try:
+            self._share_out(trials, runs)
+        except BaseException:
+            self.close()
+            raise
 
     def _train_here(self, trials: Sequence[Trial], runs: Path) -> None:
         for trial in trials:
             carry_out(trial, runs / trial.name, self.splits, Epochs(partial(self.teller.advance, trial.name)))
 
-    def _share_out(self, trials: Sequence[Trial], runs: Path, shared: SharedSplits) -> None:
+    def _share_out(self, trials: Sequence[Trial], runs: Path) -> None:
         """Train side by side; a process that dies is replaced, and its run goes on."""
         waiting, deaths = deque(trials), Counter[str]()
-        with listen_for_stop() as flag, _crew() as crew:
+        with listen_for_stop() as flag:
             for _ in range(min(self.processes, len(trials))):
-                crew.append(_Worker.start(shared, runs, waiting.popleft()))
-            while crew:
-                for worker in _ready(crew):
+                self._free_worker().give(waiting.popleft(), runs)
+            while busy := {worker: worker.trial for worker in self._crew if worker.trial}:
+                for worker in _ready([*busy]):
+                    trial = busy[worker]
                     match worker.read():
                         case int(epoch):
-                            self.teller.advance(worker.trial.name, epoch)
+                            self.teller.advance(trial.name, epoch)
                         case None if waiting:
-                            worker.give(waiting.popleft())
+                            worker.give(waiting.popleft(), runs)
                         case None:
-                            crew.remove(worker)
-                            worker.end()
+                            worker.trial = None
                         case _Died():
-                            crew.remove(worker)
-                            deaths[worker.trial.name] += 1
-                            require_few(deaths, worker.trial)
-                            crew.append(_Worker.start(shared, runs, worker.trial))
+                            self._crew.remove(worker)
+                            deaths[trial.name] += 1
+                            require_few(deaths, trial)
+                            self._free_worker().give(trial, runs)
                         case problem:
-                            raise RunError(f"{worker.trial.name}: {problem}")
+                            raise RunError(f"{trial.name}: {problem}")
                 if flag():
                     raise Interrupted(runs, flag.signal, "what is done is kept")
+
+    def _free_worker(self) -> _Worker:
+        """One that has nothing to do, or a new one."""
+        self._shared = self._shared or SharedSplits(self.splits)
+        free = next((worker for worker in self._crew if worker.trial is None), None)
+        if free is None:
+            free = _Worker.start(self._shared)
+            self._crew.append(free)
+        return free
 
 
 class _Died:
@@ -153,29 +183,27 @@ def _ready(crew: Sequence[_Worker]) -> list[_Worker]:
     return [worker for worker in crew if worker.pipe in pipes]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     process: SpawnProcess
     pipe: Connection[Any, Any]
-    trial: Trial
+    trial: Trial | None = None
 
     @classmethod
-    def start(cls, shared: SharedSplits, runs: Path, trial: Trial) -> _Worker:
+    def start(cls, shared: SharedSplits) -> _Worker:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, runs), daemon=True)
+        process = context.Process(target=work, args=(theirs,), daemon=True)
         process.start()
         theirs.close()
         with suppress(OSError):  # it has died, as the next read tells
             shared.send(ours, process.pid)
-        worker = cls(process, ours, trial)
-        worker.give(trial)
-        return worker
+        return cls(process, ours)
 
-    def give(self, trial: Trial) -> None:
+    def give(self, trial: Trial, runs: Path) -> None:
         self.trial = trial
-        with suppress(OSError):  # it has died, as the next read tells
-            self.pipe.send(trial)
+        with suppress(OSError):  # as above
+            self.pipe.send((trial, runs / trial.name))
 
     def read(self) -> object:
         """An epoch that is done, None for a run that is done, what was wrong in words, or that it died."""
@@ -189,20 +217,7 @@ class _Worker:
         self.process.join()
 
 
-@contextmanager
-def _crew() -> Iterator[list[_Worker]]:
-    """The processes at work; those that are left at the end are asked to stop, and waited for while they save."""
-    crew: list[_Worker] = []
-    try:
-        yield crew
-    finally:
-        for worker in crew:
-            worker.process.terminate()
-        for worker in crew:
-            worker.end()
-
-
-def work(pipe: Connection[Any, Any], runs: Path) -> None:
+def work(pipe: Connection[Any, Any]) -> None:
     """What a process of the pool does: train what comes through the pipe until it is closed.
 
     Ctrl-C reaches every process of a terminal; the first one passes it on, as SIGTERM, so that each is asked once.
@@ -212,8 +227,8 @@ def work(pipe: Connection[Any, Any], runs: Path) -> None:
         try:
             splits = receive_splits(pipe)
             while True:
-                trial: Trial = pipe.recv()
-                carry_out(trial, runs / trial.name, splits, Epochs(partial(_send, pipe)))
+                trial, path = pipe.recv()
+                carry_out(trial, path, splits, Epochs(partial(_send, pipe)))
                 pipe.send(None)
         except LenscopeError as error:
             pipe.send(str(error))

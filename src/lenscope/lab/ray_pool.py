@@ -10,8 +10,9 @@ import os
 import secrets
 import tempfile
 from collections import Counter, deque
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from pathlib import Path
 from time import monotonic
@@ -25,10 +26,12 @@ from lenscope.runs.storage import make_directory, remove_file, write_file
 from lenscope.training.interrupt import listen_for_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lenscope.data.dataset import Splits
+    from lenscope.lab.pool import Teller
     from lenscope.lab.trials import Trial
+    from lenscope.training.interrupt import StopFlag
 
 BUNDLE_SECONDS = 5.0  # of work that an actor gets at a time: to hand it out takes milliseconds
 GPU_SHARE = 0.25  # of a GPU that a run takes where there is one: a LeNet leaves most of it idle
@@ -41,27 +44,48 @@ OF_ITS_OWN = {  # how a cluster is started that is for this pool alone
 MARKER = ".seen-from-here"
 
 
-@dataclass(frozen=True)
 class RayPool(Pool):
-    """What runs are trained with on a Ray cluster.
+    """What runs are trained with on a Ray cluster, to which it stays connected until it is closed.
 
     Where an actor sees the experiment's directory, as on this machine or a shared file system, it writes its runs there
     itself, and a run whose actor died goes on from its checkpoint. Where it does not, it trains in a directory of its
     own node and sends the files when the run is done; a run whose actor died begins again.
 
-    Attributes:
+    Args:
+        splits, processes, teller: as for `Pool`; so many processors has a cluster of its own.
         address: of a running cluster, `auto` for one that was started on this machine; `local` starts one for this
             pool, on loopback alone, without a dashboard, and ends it afterwards.
     """
 
-    address: str = LOCAL
+    def __init__(self, splits: Splits, processes: int, teller: Teller, address: str = LOCAL) -> None:
+        super().__init__(splits, processes, teller)
+        self._address = address
+        self._open = ExitStack()
+        self._actors: _Crew | None = None
+
+    def close(self) -> None:
+        """End the actors, and the cluster where it is this pool's own."""
+        super().close()
+        self._open.close()
+        self._actors = None
 
     def train_together(self, trials: Sequence[Trial], runs: Path) -> None:
         """Train them on the cluster; as `Pool.train` otherwise."""
         if not trials:
             return
-        with _connected(self.address, self.processes) as ray, _marked(runs) as marker:
-            _Crew(ray, self, runs.resolve(), marker, deque(trials)).work()
+        self._actors = self._actors or self._connect(trials, runs)
+        with listen_for_stop() as flag:
+            self._actors.work(trials, flag)
+
+    def _connect(self, trials: Sequence[Trial], runs: Path) -> _Crew:
+        ray = self._open.enter_context(_connected(self._address, self.processes))
+        marker = self._open.enter_context(_marked(runs))
+        options = _options(ray, trials)
+        data = ray.put(with_hashes(self.splits))
+        make = partial(ray.remote(**options)(Trainer).remote, data)
+        crew = _Crew(ray, make, _places(ray, options), self.teller, runs.resolve(), marker)
+        self._open.callback(crew.end)
+        return crew
 
 
 @dataclass
@@ -80,41 +104,43 @@ class _Crew:
     """The actors at work on what is waiting."""
 
     ray: Any
-    pool: RayPool
+    make: Callable[[], Any]
+    places: int  # for actors on the cluster
+    teller: Teller
     runs: Path
     marker: str
-    waiting: deque[Trial]
+    waiting: deque[Trial] = field(default_factory=deque)
     actors: list[_Actor] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     done: int = 0
     stillborn: int = 0  # actors, one after another, that died before they could say anything
 
-    def work(self) -> None:
+    def work(self, trials: Sequence[Trial], flag: StopFlag) -> None:
         """Until nothing is left, or somebody asks to stop."""
-        data = self.ray.put(with_hashes(self.pool.splits))
-        options = _options(self.ray, self.waiting)
-        count = min(_places(self.ray, options), len(self.waiting))
-        if count < 1:
+        self.waiting.extend(trials)
+        if self.places < 1:
             raise RunError("the Ray cluster has no processor to train on; start a node with at least one")
-        make = self.ray.remote(**options)(Trainer).remote
-        with listen_for_stop() as flag:
-            try:
-                for _ in range(count):
-                    self._hire(make, data)
-                while self.waiting or any(actor.given for actor in self.actors):
-                    self._hear(make, data)
-                    if flag():
-                        raise Interrupted(self.runs, flag.signal, "what is done is kept")
-            finally:
-                for actor in self.actors:
-                    self.ray.kill(actor.handle)
+        for actor in [actor for actor in self.actors if actor.next is None]:
+            self._give(actor)
+        for _ in range(min(self.places - len(self.actors), len(self.waiting))):
+            self._hire()
+        while self.waiting or any(actor.given for actor in self.actors):
+            self._hear()
+            if flag():
+                raise Interrupted(self.runs, flag.signal, "what is done is kept")
 
-    def _hire(self, make: Any, data: Any) -> None:
-        handle = make(data)
+    def end(self) -> None:
+        """Let all actors go, whatever they are at."""
+        for actor in self.actors:
+            self.ray.kill(actor.handle)
+        self.actors.clear()
+
+    def _hire(self) -> None:
+        handle = self.make()
         self.actors.append(_Actor(handle, handle.sees.remote(str(self.runs), self.marker)))
 
-    def _hear(self, make: Any, data: Any) -> None:
+    def _hear(self) -> None:
         """Wait a little for the next step of any actor, and take it."""
         busy = {id(actor.next): actor for actor in self.actors if actor.next is not None}
         ready, _ = self.ray.wait([actor.next for actor in busy.values()], num_returns=1, timeout=LOOK_SECONDS)
@@ -124,7 +150,9 @@ class _Crew:
             except self.ray.exceptions.RayActorError:
                 self._bury(actor)
                 if self.waiting:
-                    self._hire(make, data)
+                    self._hire()
+            except self.ray.exceptions.RayError as error:
+                raise RunError(f"{_named(actor)}: Ray: {str(error).strip().splitlines()[-1]}") from None
 
     def _take(self, actor: _Actor) -> None:
         """What an actor tells: whether it sees the directory, a run that is done, or that it is free again."""
@@ -147,7 +175,7 @@ class _Crew:
         self.done += 1
         self.seconds += monotonic() - actor.begun
         actor.begun = monotonic()
-        self.pool.teller.advance(trial.name, trial.config.epochs)
+        self.teller.advance(trial.name, trial.config.epochs)
 
     def _give(self, actor: _Actor) -> None:
         """A bundle, small enough that the others are not left without work at the end."""
@@ -174,6 +202,10 @@ class _Crew:
             self.deaths[actor.given[0].name] += 1
             require_few(self.deaths, actor.given[0])
         self.waiting.extendleft(reversed(actor.given))
+
+
+def _named(actor: _Actor) -> str:
+    return actor.given[0].name if actor.given else "an actor"
 
 
 class Trainer:

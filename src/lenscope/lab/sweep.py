@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import tomli_w
 from pydantic import Field, field_validator, model_validator
 
 from lenscope.config import RecipeName, TrainConfig  # noqa: TC001 - pydantic reads it
@@ -95,6 +96,11 @@ class Sweep(Experiment):
             raise ValueError("epochs: got none, but recipes differ in them; with halving give the most, as epochs=27")
         return self
 
+    def goes_beyond(self, held: Experiment) -> set[str]:
+        """Names of settings in which this is the same with more: seeds, and how many settings are searched."""
+        longer = isinstance(held, Sweep) and 0 < held.search <= self.search
+        return super().goes_beyond(held) | ({"search"} if longer else set())
+
     @property
     def leaves_out(self) -> bool:
         """Whether pictures that cannot be read are left out, by all runs alike."""
@@ -108,11 +114,16 @@ class Sweep(Experiment):
             require_optuna()
         else:
             self.trials({})
+        held_out: set[float] = set()
         for config in map(self.configure, self._looked_at()):
+            held_out.add(config.validation)
             if config.reconstructs:
                 raise UsageError(f"network: got {config.network}, which has no accuracy; a sweep compares accuracies")
             if self.search and not config.validation:
                 raise UsageError("validation: got 0, but a search chooses by it; leave it out, or hold images out")
+        if len(held_out) > 1:
+            sizes = " and ".join(f"{size:g}" for size in sorted(held_out))
+            raise UsageError(f"validation: got {sizes}, but settings are compared on the same images; give one of them")
 
     def _looked_at(self) -> Iterable[Setting]:
         """Every combination; of a search those of its values and the ends of its ranges, the first of very many."""
@@ -174,6 +185,9 @@ class Sweep(Experiment):
 
 
 def mark(config: TrainConfig) -> str:
-    """The name of a run by its settings: the first digits of their SHA-256; where the data lie does not count."""
-    text = config.with_settings(data=Path(config.data).name or "data").to_toml()
-    return hashlib.sha256(text.encode()).hexdigest()[:MARK]
+    """The name of a run: the first digits of the SHA-256 of those settings that are not the default.
+
+    Where the data lie does not count, nor a setting that a later release may add.
+    """
+    given = config.model_dump(exclude_defaults=True) | {"data": Path(config.data).name or "data"}
+    return hashlib.sha256(tomli_w.dumps(given).encode()).hexdigest()[:MARK]

@@ -11,6 +11,7 @@ import numpy as np
 from lenscope.insight.findings import Chart, Findings, Line, Section, Table
 from lenscope.insight.intervals import mean_interval, prediction_interval
 from lenscope.lab.rows import Rows
+from lenscope.lab.search import rungs
 from lenscope.lab.summary import MEAN_BAND, line_of, paired, percent, percent_range, seeds, share, spread_over, told_gap
 from lenscope.lab.sweep import COLUMN
 
@@ -50,7 +51,9 @@ def sweep_findings(settings: Sweep, tables: Tables) -> Findings:
         return Findings("A sweep of settings", "No run came to its end.", (), ())
     chosen = bool(np.isfinite(results.numbers(CHOSEN_BY)).any())
     by = CHOSEN_BY if chosen else MEASURED
-    entries = _entries(results, by, halving=settings.halving)
+    entries = _entries(results, by, rungs(settings)[-1] if settings.halving else None)
+    if not entries:
+        return Findings("A search of settings", "No setting came to its last epoch.", (), ())
     if chosen:
         n = len(settings.each_seed)
         entries.sort(
@@ -70,10 +73,9 @@ def sweep_findings(settings: Sweep, tables: Tables) -> Findings:
     return Findings(title, _question(settings, entries, chosen=chosen), told, tuple(sections))
 
 
-def _entries(results: Rows, by: str, *, halving: bool) -> list[Entry]:
+def _entries(results: Rows, by: str, last_rung: int | None) -> list[Entry]:
     """The settings in their order; of a search by halving those that came to the last rung."""
-    most = max(results.numbers("epochs"))
-    kept = [row for row in results.cells if not halving or float(row["epochs"]) == most]
+    kept = [row for row in results.cells if last_rung is None or row["epochs"] == str(last_rung)]
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in kept:
         groups.setdefault(_key(row), []).append(row)
