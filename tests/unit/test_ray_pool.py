@@ -181,44 +181,25 @@ def test_a_node_that_is_killed_takes_nothing_with_it(digits, tmp_path):
     texts = ["batch_size=20", "epochs=30", "optimizer=adam,sgd"]
     conduct(sweep(digits, seeds="10", grid=texts), tmp_path / "whole")
     with two_nodes() as (nodes, environment):
-        options = [
-            *(f"--set={text}" for text in texts),
-            "--quiet",
-            "--data",
-            digits,
-            "--seeds",
-            "10",
-            "--out",
-            str(tmp_path / "x"),
-            "--backend",
-            "ray",
-        ]
-        driver = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "lenscope",
-                "sweep",
-                *(f"--set={text}" for text in texts),
-                *options,
-                "--ray-address",
-                nodes["address"],
-                "--quiet",
-            ],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
-        runs = tmp_path / "x" / "runs"
-        seen: set[int] = set()
+        command = [sys.executable, "-m", "lenscope", "sweep", *(f"--set={text}" for text in texts), "--quiet"]
+        command += ["--data", digits, "--seeds", "10", "--out", str(tmp_path / "x")]
+        command += ["--backend", "ray", "--ray-address", nodes["address"]]
+        driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        runs, seen = tmp_path / "x" / "runs", set()
 
         def half_done() -> bool:
             seen.update(_parents_of_trainers())
+            assert driver.poll() is None
             return sum((path / "weights" / "final.safetensors").exists() for path in runs.glob("*")) > 5
 
-        wait_for(half_done, 120)
-        assert set(nodes["raylets"]) <= seen
-        os.kill(nodes["raylets"][1], signal.SIGKILL)
-        assert driver.wait(180) == 0
+        try:
+            wait_for(half_done, 500)
+            assert set(nodes["raylets"]) <= seen
+            os.kill(nodes["raylets"][1], signal.SIGKILL)
+            assert driver.wait(500) == 0
+        finally:
+            driver.kill()
+            driver.wait()
     assert results(tmp_path / "x") == results(tmp_path / "whole")
 
 
