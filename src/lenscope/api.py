@@ -151,7 +151,7 @@ def resume(
 
     path = _path_of(run)
     config = settings_to_resume(path, epochs)
-    splits = _own_data(config, data_dir, progress=progress is True)
+    splits = load_own(config, data_dir, progress=progress is True)
     return resume_run(path, splits, config, _watcher(progress), ranks)
 
 
@@ -186,7 +186,7 @@ def verify(
     found = verify_run(run)
     if not (replay or from_checkpoint) or not all(finding.sound for finding in found):
         return found
-    splits = _own_data(run.config, data_dir, progress=progress is True)
+    splits = load_own(run.config, data_dir, progress=progress is True)
     return found + replay_run(run, splits, _watcher(progress), from_checkpoint=from_checkpoint)
 
 
@@ -502,8 +502,8 @@ def _watcher(progress: Watcher | bool) -> Watcher | None:  # noqa: FBT001 - as `
     return TerminalWatcher(Console(file=sys.stderr))
 
 
-def _own_data(config: TrainConfig, data_dir: str | Path | None, *, progress: bool = False) -> Splits:
-    """The data of a run, without what was left out when it was made."""
+def load_own(config: TrainConfig, data_dir: str | Path | None, *, progress: bool = False) -> Splits:
+    """The data that settings ask for, without what they leave out; otherwise as `load`."""
     return load(config.data, data_dir=data_dir, skip_unreadable=config.skip_unreadable, progress=progress)
 
 
@@ -534,7 +534,7 @@ def part_to_measure(
         return data
     if data is not None:
         return (data if isinstance(data, Splits) else load(data, data_dir=data_dir)).to_measure()
-    own = _own_data(run.config, data_dir)
+    own = load_own(run.config, data_dir)
     found = (own.train.sha256, own.test and own.test.sha256)
     expected = (run.data.train_sha256, run.data.test_sha256)
     if found != expected:

@@ -12,16 +12,19 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from conftest import plant_gradient
 from fixtures_ranks import addresses_listened_on, in_ranks
 from fixtures_runs import QUICK, Act, contents, die
 from lenscope import cli
+from lenscope.api import load_own
 from lenscope.cli.train import Train
 from lenscope.config import TrainConfig
 from lenscope.errors import (
@@ -335,6 +338,25 @@ def test_the_first_keeps_the_run_and_the_others_write_nothing(tiny, tmp_path):
     alone = record_run(SHARED, tiny, tmp_path / "alone")
     assert alone.environment["ranks"] == 1
     np.testing.assert_allclose(run.losses, alone.losses, rtol=1e-4)
+
+
+def test_pictures_that_cannot_be_read_are_left_out_by_all(tmp_path):
+    for name in ("a", "b"):
+        folder = tmp_path / "data" / "train" / name
+        folder.mkdir(parents=True)
+        for place in range(6):
+            Image.new("L", (28, 28), 40 * place + (name == "b")).save(folder / f"{place}.png")
+    (tmp_path / "data" / "train" / "a" / "6.png").write_bytes(b"no picture")
+    config = SHARED.with_settings(data=str(tmp_path / "data"), skip_unreadable=True, batch_size=5, validation=2)
+
+    def work(ranks):
+        if ranks.place.rank:
+            return follow_run(ranks, partial(load_own, data_dir=None))
+        return record_run(config, load_own(config, None), tmp_path / "run", None, ranks)
+
+    run, nothing = in_ranks(2, work)
+    assert nothing is None
+    assert run.data.train_images == 10
 
 
 def test_no_rank_ends_before_all_is_kept(tiny, tmp_path):

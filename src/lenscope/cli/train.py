@@ -129,7 +129,7 @@ class Train(TrainConfig):
         _import_torch()
         ranks = join(place)
         if place.rank:
-            follow_run(ranks, partial(api.load, data_dir=self.data_dir))
+            follow_run(ranks, partial(api.load_own, data_dir=self.data_dir))
         else:
             self._lead(ranks)
         ranks.leave()

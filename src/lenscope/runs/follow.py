@@ -48,12 +48,12 @@ def tell_start(ranks: Ranks | None, engine: Engine, start: Start | None) -> None
         ranks.spread(start.losses.astype("<f4").tobytes() if start else b"")
 
 
-def follow_run(ranks: Ranks, load: Callable[[str], Splits]) -> None:
+def follow_run(ranks: Ranks, load: Callable[[TrainConfig], Splits]) -> None:
     """Do this rank's part of a run that the first one keeps, and write nothing.
 
     Args:
         ranks: of which this is not the first.
-        load: gives the data that settings name.
+        load: gives the data that settings ask for.
 
     Raises:
         DataError: other data than the first rank's.
@@ -61,7 +61,7 @@ def follow_run(ranks: Ranks, load: Callable[[str], Splits]) -> None:
         RankLostError: another rank is gone.
     """
     config = TrainConfig.from_toml(ranks.spread().decode(), "the first rank's settings")
-    expected, splits = ranks.spread(), load(config.data)
+    expected, splits = ranks.spread(), load(config)
     if _hashes(splits) != expected:
         raise DataError(f"{config.data}: others than the first rank's; give all ranks the same data")
     prepared = prepare(config, splits)
