@@ -171,7 +171,7 @@ class Decoder:
             sink.write(json.dumps({"paths": batch, "shrink": shrink}).encode() + b"\n")
             sink.flush()
             return _answer(source)
-        except (OSError, EOFError):
+        except (OSError, EOFError, ValueError):  # the last: a pipe that is closed, a line that breaks off
             if self._ended:  # whoever asked has gone
                 raise
             _end(self._process)
