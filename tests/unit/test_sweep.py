@@ -218,10 +218,6 @@ def test_a_setting_of_which_a_run_failed_is_not_the_best():
     assert findings.sections[0].tables[0].rows[-1][:2] == ("learning_rate=0.001", "4")
 
 
-def test_no_run_came_to_its_end():
-    assert Sweep().conclude({"results": Rows(())}).question == "No run came to its end."
-
-
 def test_settings_that_differ_in_the_fifth_digit_stay_two():
     results = collect(
         {**row, "setting": "learning_rate=0.001"} if row["config.learning_rate"] != "0.0001" else row
@@ -443,7 +439,7 @@ def test_settings_that_hold_out_differently_are_not_compared(digits):
 def test_where_no_setting_came_to_the_last_rung_none_is_the_best():
     sweep = Sweep(grid={"lr": ["1e-4..1e-2"], "epochs": [3]}, search=3, halving=True)
     early = results_of({"learning_rate=0.01": 0.99}, epochs=(1,))
-    assert sweep.conclude({"results": early}).question == "No setting came to its last epoch."
+    assert sweep.conclude({"results": early}).conclusions == ("No setting came to its last epoch.",)
 
 
 def test_a_name_does_not_change_with_a_setting_that_is_the_default(digits):
