@@ -72,12 +72,12 @@ def simulate(effect: float, comparisons: int) -> list[list[float]]:
     return found
 
 
-@pytest.mark.parametrize("comparisons", [1, 18])
+@pytest.mark.parametrize("comparisons", [1, pytest.param(18, marks=pytest.mark.slow)])
 def test_a_planted_null_is_found_no_oftener_than_one_time_in_twenty(comparisons):
     assert sum(min(p_values) < 0.05 for p_values in simulate(0.0, comparisons)) <= MOST_FALSE_ALARMS
 
 
-@pytest.mark.parametrize("comparisons", [1, 18])
+@pytest.mark.parametrize("comparisons", [1, pytest.param(18, marks=pytest.mark.slow)])
 def test_a_planted_effect_of_one_and_a_half_standard_deviations_is_found(comparisons):
     found = [p_value < 0.05 for p_values in simulate(1.5, comparisons) for p_value in p_values]
     assert np.mean(found) > 0.95

@@ -13,6 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 EXPERIMENTS = sorted((DOCS / "findings").glob("*/experiment.toml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.parent.name)
 def test_the_docs_quote_what_the_tables_tell(tmp_path, experiment):
     for file in (experiment, *experiment.parent.glob("*.csv")):

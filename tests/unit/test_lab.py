@@ -14,6 +14,7 @@ from lenscope.config import TrainConfig
 from lenscope.data.idx import write_idx
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
 from lenscope.insight.findings import Findings
+from lenscope.lab.catalogue import EXPERIMENTS
 from lenscope.lab.experiment import Experiment, conduct, metrics_rows, rebuild
 from lenscope.lab.initlab import DECLARED, STARTS, Initlab
 from lenscope.lab.kernels import films_of, unit_rows
@@ -227,6 +228,17 @@ def test_fewer_seeds_do_not_replace_more(digits, tmp_path):
         conduct(Steps(data=digits, seeds="1"), tmp_path / "x")
 
 
+def test_a_long_run_takes_more_variants_and_no_fewer(digits, tmp_path):
+    common = {"data": digits, "seeds": "1", "epochs": 1, "batch_size": 20}
+    conduct(Longrun(**common, variants=("plain",)), tmp_path / "x")
+    heard = Heard()
+    conduct(Longrun(**common, variants=("decay", "plain")), tmp_path / "x", teller=heard)
+    assert {run for run, _ in heard.advanced} == {"decay-0"}
+    assert read_rows(tmp_path / "x/results.csv").names("variant") == ["decay", "plain"]
+    with pytest.raises(UsageError, match="holds an experiment with variants"):
+        conduct(Longrun(**common, variants=("plain",)), tmp_path / "x")
+
+
 def test_a_run_that_failed_is_named_and_left_out(digits, tmp_path, monkeypatch):
     settings = Longrun(data=digits, seeds="3", epochs=2, batch_size=20, variants=("plain",))
     trials = settings.trials({})
@@ -280,6 +292,14 @@ def test_the_page_is_made_again_from_the_tables_alone(digits, tmp_path):
     assert {path.name for path in (tmp_path / "x/plots").iterdir()} >= {"score-conv1.png", "losses.png"}
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_none_of_whose_runs_came_to_its_end_says_so(tmp_path, name):
+    (tmp_path / "experiment.toml").write_text(f'experiment = "{name}"\n', encoding="utf-8")
+    (tmp_path / "results.csv").write_text("trial,epoch\n", encoding="utf-8")
+    assert rebuild(tmp_path).conclusions == ("No run came to its end.",)
+    assert "No run came to its end." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -300,7 +320,9 @@ def test_a_directory_that_is_no_experiment_is_told_so(tmp_path, content, problem
         rebuild(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["trial,epoch\na,1\n", "trial\n", "seed,epoch,test_accuracy,train_loss\n0,1,x,y\n"])
+@pytest.mark.parametrize(
+    "content", ["trial,epoch\na,1\n", "trial\na\n", "seed,epoch,test_accuracy,train_loss\n0,1,x,y\n"]
+)
 def test_tables_of_something_else_are_told_so(tmp_path, content):
     (tmp_path / "experiment.toml").write_text("experiment = 'reproduce'")
     (tmp_path / "results.csv").write_text(content)
@@ -379,6 +401,8 @@ def test_every_start_is_fine_tuned_from_what_its_autoencoder_learned(digits, tmp
             )
     assert {row.name for row in found.sections[2].pictures} == {"the images", *DECLARED}
     assert {film.layer for film in found.sections[3].films} == {"fc1"}
+    plots = {path.name for path in (tmp_path / "x/plots").iterdir()}
+    assert {"kernels.png", "reconstructions.png", "fully.png", "labels-autoencoders.png"} <= plots
     conduct(settings, tmp_path / "x", processes=1)
 
 

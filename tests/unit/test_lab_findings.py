@@ -205,7 +205,8 @@ def started() -> dict[str, Rows]:
         for name in ("the images", "plain")
     ]
     tables = {"results": results, "kernels": kernels, "reconstructions": back}
-    return {name: collect(rows) for name, rows in tables.items()} | {"films": films("pytorch-all-0", "plain-all-0")}
+    drawn = {"films": films("pytorch-all-0", "plain-all-0"), "units": films("stacked-all-0")}
+    return {name: collect(rows) for name, rows in tables.items()} | drawn
 
 
 def test_the_starts_are_told(golden):

@@ -73,19 +73,24 @@ def test_what_is_wrong_with_a_run_is_told_in_its_words(digits, tmp_path):
     assert children() == []
 
 
-def test_a_worker_ends_when_its_pipe_does(digits, tmp_path):
+@pytest.fixture
+def pipe(digits):
+    """Both ends of a worker's pipe, with the data under way; what `work` does to SIGINT is undone."""
     ours, theirs = Pipe()
     before = signal.getsignal(signal.SIGINT)
-    try:
-        with closing(SharedSplits(lenscope.load(digits))) as shared:
-            shared.send(ours, os.getpid())
-        ours.send((Trial("a", config(digits, epochs=1)), tmp_path / "a"))
-        thread = threading.Thread(target=_close_when_done, args=(ours,))
-        thread.start()
-        work(theirs)
-        thread.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with closing(SharedSplits(lenscope.load(digits))) as shared:
+        shared.send(ours, os.getpid())
+    yield ours, theirs
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_worker_ends_when_its_pipe_does(digits, pipe, tmp_path):
+    ours, theirs = pipe
+    ours.send((Trial("a", config(digits, epochs=1)), tmp_path / "a"))
+    thread = threading.Thread(target=_close_when_done, args=(ours,))
+    thread.start()
+    work(theirs)
+    thread.join()
     assert is_done(Trial("a", config(digits, epochs=1)), tmp_path / "a")
 
 
@@ -95,16 +100,10 @@ def _close_when_done(pipe) -> None:
     pipe.close()
 
 
-def test_a_worker_tells_what_is_wrong(digits, tmp_path):
-    ours, theirs = Pipe()
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        with closing(SharedSplits(lenscope.load(digits))) as shared:
-            shared.send(ours, os.getpid())
-        ours.send((Trial("a", config(digits, batch_size=2000)), tmp_path / "a"))
-        work(theirs)
-    finally:
-        signal.signal(signal.SIGINT, before)
+def test_a_worker_tells_what_is_wrong(digits, pipe, tmp_path):
+    ours, theirs = pipe
+    ours.send((Trial("a", config(digits, batch_size=2000)), tmp_path / "a"))
+    work(theirs)
     assert ours.recv().startswith("batch_size: got 2000")
 
 

@@ -21,7 +21,7 @@ from lenscope.data.digit import prepare_digit
 from lenscope.errors import StorageError
 from lenscope.insight.answers import Prediction
 from lenscope.insight.curves import curves_of
-from lenscope.insight.findings import Chart, Line
+from lenscope.insight.findings import Chart, LayerFilm, Line, Pictures
 from lenscope.insight.kernels import Kernels
 from lenscope.insight.mistakes import Evaluation
 from lenscope.plots.bench import BenchDisplay
@@ -29,8 +29,10 @@ from lenscope.plots.chart import ChartDisplay
 from lenscope.plots.curves import CurvesDisplay
 from lenscope.plots.digit import PreparationDisplay
 from lenscope.plots.display import DPI, STYLE, put_image, short, to_colours
+from lenscope.plots.films import FilmsDisplay
 from lenscope.plots.kernels import KernelsDisplay
 from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
+from lenscope.plots.reconstructions import PicturesDisplay
 from lenscope.runs.metrics import Metrics
 from lenscope.training.events import EpochMetrics
 
@@ -125,6 +127,30 @@ def chart(lines, **settings):
     return ChartDisplay(Chart("errors", "Test images wrong, against epochs", "epoch", "wrong", (*drawn, *rings), **own))
 
 
+def few_places(lines, **own):
+    """Values of several starts at three numbers of labels, beside one another."""
+    bounds = {"low": (0.8, 0.9, 0.7), "high": (1.1, 1.0, 1.2), **own}
+    drawn = tuple(
+        Line(f"start {place}", (100.0, 1000.0, 60000.0), (0.9, 0.95, 1.0), **bounds) for place in range(lines)
+    )
+    return ChartDisplay(Chart("labels", "Errors", "labels", "wrong", drawn, "95 %", "percent", log_x=True, apart=True))
+
+
+def films(networks, channels=1):
+    """Kernels of conv1 of several networks, at their start and at their end."""
+    frames = np.random.default_rng(7).normal(size=(networks, 2, 6, channels, 5, 5)).astype(np.float32)
+    own = [LayerFilm(f"orthogonal-all-{place}", "conv1", np.arange(2.0), frames[place]) for place in range(networks)]
+    return FilmsDisplay("conv1 before training and after", own)
+
+
+def rows_of_images(rows, channels=1):
+    """The same eight images, as several networks give them back."""
+    images = np.random.default_rng(8).integers(0, 256, (rows, 8, channels, 28, 28), dtype=np.uint8)
+    return PicturesDisplay(
+        "What autoencoders give back", [Pictures(f"network {place}", images[place]) for place in range(rows)]
+    )
+
+
 def bench(engines=("fused", "torch"), threads=(2, 1), sizes=(100, 10, 1000), peaks=True, peers=True):
     random = np.random.default_rng(5)
 
@@ -182,6 +208,12 @@ DISPLAYS = {
     "chart of many lines, logarithmic": lambda: chart(6, log_x=True, log_y=True, format="percent"),
     "chart of one line": lambda: chart(1, band=""),
     "chart of nothing": lambda: chart(0),
+    "chart of few places": lambda: few_places(7),
+    "chart of few places and one seed": lambda: few_places(3, low=(), high=()),
+    "kernels of networks": lambda: films(10),
+    "kernels of networks in colour": lambda: films(2, channels=3),
+    "rows of images": lambda: rows_of_images(7),
+    "rows of images in colour": lambda: rows_of_images(2, channels=3),
     "preparation": lambda: preparation("upright"),
     "preparation wide": lambda: preparation("wide", source="a/" + "long-name-" * 30 + ".png"),
     "preparation of other data": lambda: preparation("none", FASHION),
@@ -223,6 +255,31 @@ def test_no_text_is_cut_off_or_upon_another(display):
     pairs = np.argwhere(np.triu((high > low).all(2), 1))
     assert [(texts[a][0], texts[b][0]) for a, b in pairs] == []
     assert len(texts) >= 1
+
+
+def test_values_of_few_places_stand_beside_one_another_with_their_whiskers():
+    (axes,) = few_places(3).figure().axes
+    axes.figure.canvas.draw()
+    dots = [line.get_transform().transform(line.get_xydata()) for line in axes.lines if len(line.get_xdata())]
+    assert [len(own) for own in dots] == [3, 3, 3]
+    assert (np.diff([own[:, 0] for own in dots], axis=0) > 5).all()  # pixels
+    whiskers = [collection.get_segments() for collection in axes.collections]
+    assert [[segment[:, 1].tolist() for segment in own] for own in whiskers] == 3 * [
+        [[0.8, 1.1], [0.9, 1.0], [0.7, 1.2]]
+    ]
+    low, high = axes.get_ylim()
+    assert low < 0.7
+    assert high > 1.2
+    assert axes.get_xticks().tolist() == [100, 1000, 60000]
+
+
+def test_kernels_stand_before_and_after():
+    display = films(2)
+    (axes,) = display.figure().axes
+    drawn = [np.asarray(image.get_array()) for image in axes.images]
+    wanted = [kernel[0] for film in display.films for frame in film.frames for kernel in frame]
+    assert len(drawn) == 24
+    assert all(np.array_equal(*pair) for pair in zip(drawn, wanted, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ class Chart:
         band: what the bands are, such as `95 % prediction interval`; empty where there are none.
         format: of the values: `percent` shows 0.5 as 50 %.
         log_x, log_y: logarithmic axes, which leave out what is not above zero.
+        apart: for few places: the values of each are drawn beside one another, in the order of the lines, with whiskers
+            for bands and nothing between the places.
     """
 
     name: str
@@ -55,15 +57,17 @@ class Chart:
     format: Format = "number"
     log_x: bool = False
     log_y: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A caption, a header and rows of cells as they are shown."""
+    """A caption, a header and rows of cells as they are shown; `words` where these are no numbers."""
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    words: bool = False
 
 
 @dataclass(frozen=True, eq=False)

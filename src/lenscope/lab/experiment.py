@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 from lenscope import api
 from lenscope.config import Settings, parse_toml
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
+from lenscope.insight.findings import Findings
 from lenscope.lab.pool import Pool, Silence
 from lenscope.lab.rows import collect, read_rows, write_rows
 from lenscope.runs.run import open_run
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
     from lenscope.data.dataset import Splits
-    from lenscope.insight.findings import Findings
     from lenscope.lab.pool import Teller
     from lenscope.lab.rows import Rows
     from lenscope.lab.trials import Trial
+    from lenscope.plots.display import Display
     from lenscope.runs.run import Run
 
 FILE, RUNS, PLOTS, PAGE = "experiment.toml", "runs", "plots", "report.html"
@@ -151,7 +152,6 @@ def default_directory(experiment: Experiment) -> Path:
 
 def rebuild(directory: Path) -> Findings:
     """Draw the pictures and the page of an experiment again, from its tables alone; raises RunError."""
-    from lenscope.plots.chart import ChartDisplay
     from lenscope.reports.findings import render_findings
 
     experiment = read_experiment(directory)
@@ -159,21 +159,45 @@ def rebuild(directory: Path) -> Findings:
     if "results" not in tables:
         raise RunError(f"{directory}: has no results yet; 'lenscope {experiment.name} --out {directory}' makes them")
     try:
-        findings = _with_failures(experiment.conclude(tables), tables.get("failed"))
+        found = experiment.conclude(tables) if tables["results"] else _nothing(experiment)
     except (LookupError, ValueError) as error:  # a column or a row that is not there, a cell that is no number
         raise RunError(
             f"{directory}: its tables are not those of {experiment.name}: {error}; run the experiment again"
         ) from error
+    findings = _with_failures(found, tables.get("failed"))
     make_directory(directory / PLOTS, exist_ok=True)
-    for chart in (chart for section in findings.sections for chart in section.charts):
-        ChartDisplay(chart).save(directory / PLOTS / f"{chart.name}.png")
+    for name, display in _displays(findings).items():
+        display.save(directory / PLOTS / f"{name}.png")
     write_file(directory / PAGE, render_findings(findings, settings_of(experiment)).encode(errors="replace"))
     return findings
+
+
+def _displays(findings: Findings) -> dict[str, Display]:
+    """The pictures by their names: charts by theirs, kernels and images by that of their section."""
+    from lenscope.plots.chart import ChartDisplay
+    from lenscope.plots.films import FilmsDisplay
+    from lenscope.plots.reconstructions import PicturesDisplay
+
+    shown: dict[str, Display] = {}
+    for part in findings.sections:
+        shown |= {chart.name: ChartDisplay(chart) for chart in part.charts}
+        if films := [film for film in part.films if film.frames.shape[2] in {1, 3}]:
+            shown[part.anchor] = FilmsDisplay(
+                f"{films[0].layer} before training and after, each row on a scale of its own", films
+            )
+        if part.pictures:
+            shown[part.anchor] = PicturesDisplay(part.title, part.pictures)
+    return shown
 
 
 def whole(runs: Sequence[tuple[Trial, Run]]) -> list[tuple[Trial, Run]]:
     """Those that came to their end, and not to a loss that is no number."""
     return [(trial, run) for trial, run in runs if run.status.state == "finished"]
+
+
+def _nothing(experiment: Experiment) -> Findings:
+    question = f"What {experiment.name} makes of its runs, when there are any."
+    return Findings(f"No results of {experiment.name}", question, ("No run came to its end.",), ())
 
 
 def _with_failures(findings: Findings, failed: Rows | None) -> Findings:

@@ -150,7 +150,10 @@ class Initlab(Experiment):
         return {
             "results": collect(_result(trial, run) for trial, run in runs),
             "kernels": collect(row for trial, run in tuned for row in _ends(trial, run)),
-            "films": collect(row for trial, run in drawn for row in _film(trial, run)),
+            "films": collect(row for trial, run in drawn if run.film.kernels for row in film_rows(trial, run)),
+            "units": collect(
+                row for trial, run in drawn if not run.film.kernels for row in unit_rows(trial, run, "fc1", TILES)
+            ),
             "reconstructions": collect(reconstruction_rows(autoencoders, splits, DRAWN)),
         }
 
@@ -182,8 +185,3 @@ def _ends(trial: Trial, run: Run) -> Iterator[dict[str, object]]:
     for row in score_rows(trial, run, {0, trial.config.epochs}):
         if row["layer"] == SCORED:
             yield row | {"labels": run.data.train_images}
-
-
-def _film(trial: Trial, run: Run) -> Iterator[dict[str, object]]:
-    """conv1 through training; of a network without convolutions the first units' weights at both ends."""
-    return film_rows(trial, run) if run.film.kernels else unit_rows(trial, run, "fc1", TILES)

@@ -81,7 +81,7 @@ def films_of(rows: Rows) -> tuple[LayerFilm, ...]:
 def _film(name: str, rows: Rows) -> LayerFilm:
     epochs = np.unique(rows.numbers("epoch"))
     outputs, inputs = (int(rows.numbers(column).max()) + 1 for column in ("kernel", "channel"))
-    names = [column for column, cell in rows.cells[0].items() if column.startswith("w") and cell]
+    names = [column for column in rows.cells[0] if column.startswith("w")]
     side = round(len(names) ** 0.5)
     weights = np.stack([rows.numbers(column) for column in names], axis=1).astype(np.float32)
     return LayerFilm(name, rows.cells[0]["layer"], epochs, weights.reshape(len(epochs), outputs, inputs, side, side))

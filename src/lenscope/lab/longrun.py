@@ -49,6 +49,11 @@ class Longrun(Experiment):
     def _take_a_list(cls, value: Any) -> Any:
         return each_once("variants", value)
 
+    def goes_beyond(self, held: Experiment) -> set[str]:
+        """Seeds or variants that are added train no others again."""
+        more = isinstance(held, Longrun) and set(held.variants) <= set(self.variants)
+        return super().goes_beyond(held) | ({"variants"} if more else set())
+
     def trials(self, runs: Runs) -> list[Trial]:  # noqa: ARG002
         """A run a variant and seed."""
         config = TrainConfig(data=self.data, epochs=self.epochs, batch_size=self.batch_size, threads=1)

@@ -47,13 +47,11 @@ class Entry:
 def sweep_findings(settings: Sweep, tables: Tables) -> Findings:
     """The settings from the best to the worst, where images were held out to choose by; else in their order."""
     results = tables["results"]
-    if not results:
-        return Findings("A sweep of settings", "No run came to its end.", (), ())
     chosen = bool(np.isfinite(results.numbers(CHOSEN_BY)).any())
     by = CHOSEN_BY if chosen else MEASURED
     entries = _entries(results, by, rungs(settings)[-1] if settings.halving else None)
     if not entries:
-        return Findings("A search of settings", "No setting came to its last epoch.", (), ())
+        return Findings("A search of settings", SEARCHED_LEAD, ("No setting came to its last epoch.",), ())
     if chosen:
         n = len(settings.each_seed)
         entries.sort(

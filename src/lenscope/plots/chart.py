@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from lenscope.plots.display import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, Display, new_figure
 
@@ -31,6 +32,9 @@ RINGS: dict[str, Any] = {
     "markersize": 9,
     "markeredgewidth": 1.6,
 }
+MARKERS = "os^DvPX*"
+APART = 9  # points between the values of one place
+BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
 FEW = 15  # values of a line, up to which each has a mark
 
 
@@ -52,12 +56,18 @@ class ChartDisplay(Display):
         axes.set(xlabel=chart.x_label, ylabel=chart.y_label + (" (%)" if chart.format == "percent" else ""))
         axes.set(xscale="log" if chart.log_x else "linear", yscale="log" if chart.log_y else "linear")
         for place, line in enumerate(chart.lines):
-            _draw(axes, line, *STYLES[place % len(STYLES)])
+            if chart.apart:
+                _draw_apart(axes, line, place - (len(chart.lines) - 1) / 2, place)
+            else:
+                _draw(axes, line, *STYLES[place % len(STYLES)])
+        if chart.apart:
+            axes.margins(x=0.12)
+            axes.autoscale_view()
         _label_ticks(axes, chart)
         if chart.band and any(line.low for line in chart.lines):
-            axes.fill_between([], [], [], color=GREY, alpha=0.25, linewidth=0, label=chart.band)
+            _add_band_key(axes, chart)
         if chart.lines:
-            axes.legend(loc="best")
+            axes.legend(**(BESIDE if chart.apart else {"loc": "best"}))
 
 
 def _draw(axes: Axes, line: Line, colour: str, dashes: Any) -> None:
@@ -70,6 +80,23 @@ def _draw(axes: Axes, line: Line, colour: str, dashes: Any) -> None:
     axes.plot(line.xs, line.ys, color=colour, linestyle=dashes, marker=marker, label=line.name)
 
 
+def _draw_apart(axes: Axes, line: Line, step: float, place: int) -> None:
+    aside = ScaledTranslation(step * APART / 72, 0, axes.figure.dpi_scale_trans)
+    colour, marker = STYLES[place % len(STYLES)][0], MARKERS[place % len(MARKERS)]
+    axes.plot(line.xs, line.ys, marker, color=colour, label=line.name, transform=axes.transData + aside)
+    if line.low:
+        axes.vlines(line.xs, line.low, line.high, color=colour, linewidth=2, transform=axes.transData + aside)
+    axes.update_datalim([(x, y) for ys in (line.ys, line.low, line.high) for x, y in zip(line.xs, ys, strict=False)])
+
+
+def _add_band_key(axes: Axes, chart: Chart) -> None:
+    """What the bands are, as the last entry of the legend."""
+    if chart.apart:
+        axes.plot([], [], color=GREY, linewidth=2, marker="|", linestyle="none", markersize=12, label=chart.band)
+    else:
+        axes.fill_between([], [], [], color=GREY, alpha=0.25, linewidth=0, label=chart.band)
+
+
 def _label_ticks(axes: Axes, chart: Chart) -> None:
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     if chart.format == "percent":
@@ -78,7 +105,11 @@ def _label_ticks(axes: Axes, chart: Chart) -> None:
         axes.yaxis.set_major_formatter(plain)
     if chart.log_y:
         axes.yaxis.set_minor_formatter(NullFormatter())
-    if chart.log_x:
+    if chart.apart:
+        axes.set_xticks(sorted({x for line in chart.lines for x in line.xs}), minor=False)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif chart.log_x:
         axes.xaxis.set_major_formatter(plain)
     elif all(float(x).is_integer() for line in chart.lines for x in line.xs):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))

@@ -70,6 +70,7 @@ def _chart(chart: Chart) -> dict[str, Any]:
         "format": chart.format,
         "logX": chart.log_x,
         "logY": chart.log_y,
+        "apart": chart.apart,
         "lines": [_line(line) for line in chart.lines],
     }
 

@@ -2,11 +2,13 @@
 
 import { element } from "./elements.js";
 
+const APART = 9;
 const CHART = { width: 560, height: 300, left: 62, right: 16, top: 14, bottom: 44 };
 
 /**
  * A chart: `options` are title, xLabel, series [{name, kind, xs, ys, low, high, dots}], bands [{name, low, high}] across
- * all of it, bandName of those about a series, logX, logY, format(value), formatX(value). Returns {node, update(changes)}.
+ * all of it, bandName of those about a series, logX, logY, apart (few places, at each the series beside one another),
+ * format(value), formatX(value). Returns {node, update(changes)}.
  */
 export function lineChart(options) {
   const state = { bands: [], format: String, formatX: String, ...options };
@@ -22,9 +24,9 @@ export function lineChart(options) {
     node.querySelector("figcaption").textContent = state.title;
     svg.setAttribute("aria-label", state.title);
     scales = drawChart(svg, state);
-    const keys = state.series.filter((line) => line.name).map((line) => element("li", {}, chartKey(line), line.name));
+    const keys = state.series.filter((line) => line.name).map((line) => element("li", {}, chartKey(line, state.apart), line.name));
     const bands = [...state.bands.map((band) => band.name), ...(state.bandName ? [state.bandName] : [])];
-    legend.replaceChildren(...keys, ...bands.map((name) => element("li", {}, chartKey({ band: true }), name)));
+    legend.replaceChildren(...keys, ...bands.map((name) => element("li", {}, chartKey({ band: true }, state.apart), name)));
     read(chosen);
   };
   const read = (x) => {
@@ -78,22 +80,29 @@ function drawChart(svg, state) {
     return { x: () => 0, shown: () => false };
   }
   const edges = [...ys, ...bands.flatMap((band) => [band.low, band.high])].filter((y) => !logY || y > 0);
-  const x = chartScale(xs, logX, CHART.left, CHART.width - CHART.right, state.rangeX);
+  const inset = state.apart ? APART * series.length / 2 : 0;
+  const x = chartScale(xs, logX, CHART.left + inset, CHART.width - CHART.right - inset, state.rangeX);
+  if (state.apart) x.ticks = [...new Set(xs)];
   const y = chartScale(edges, logY, CHART.height - CHART.bottom, CHART.top, state.rangeY);
   for (const band of bands) {
     const [top, bottom] = [y(band.high), y(Math.max(band.low, y.low))];
     svg.append(svgElement("rect", { class: "band", x: CHART.left, y: top, width: CHART.width - CHART.left - CHART.right, height: Math.max(1, bottom - top) }));
   }
   drawAxes(svg, x, y, state);
-  for (const line of series) if (line.low?.length) drawBand(svg, line, x, y, logX, logY);
-  for (const line of series) drawLine(svg, line, x, y, logX, logY);
+  if (state.apart) series.forEach((line, i) => drawApart(svg, line, (i - (series.length - 1) / 2) * APART, x, y));
+  else {
+    for (const line of series) if (line.low?.length) drawBand(svg, line, x, y, logX, logY);
+    for (const line of series) drawLine(svg, line, x, y, logX, logY);
+  }
   return { x, shown: (value) => !logX || value > 0 };
 }
 
 /** A piece of a line as it is in the chart, for the legend. */
-function chartKey({ kind, dots, band }) {
+function chartKey({ kind, dots, band }, apart) {
   const svg = svgElement("svg", { class: "key", viewBox: "0 0 36 12", "aria-hidden": "true" });
-  if (band) svg.append(svgElement("rect", { class: "band", x: 0, y: 0, width: 36, height: 12 }));
+  if (band && apart) svg.append(svgElement("line", { class: "whisker", x1: 18, x2: 18, y1: 0, y2: 12 }));
+  else if (band) svg.append(svgElement("rect", { class: "band", x: 0, y: 0, width: 36, height: 12 }));
+  else if (apart) svg.append(svgElement("circle", { class: `dot ${kind}`, cx: 18, cy: 6, r: 4 }));
   else if (dots) svg.append(svgElement("circle", { class: `dot ${kind} ring`, cx: 18, cy: 6, r: 5 }));
   else svg.append(svgElement("polyline", { class: `line ${kind}`, points: "0,6 36,6" }));
   return svg;
@@ -120,6 +129,16 @@ function drawLine(svg, line, x, y, logX, logY) {
   if (line.dots || places.length === 1 || (line.marks && places.length <= 40)) {
     for (const [at, value] of points) svg.append(svgElement("circle", { class: `dot ${line.kind}${line.dots ? " ring" : ""}`, cx: x(at), cy: y(value), r: line.dots ? 5 : 3 }));
   }
+}
+
+/** The values of a series, moved aside so that none hides another's, with whiskers. */
+function drawApart(svg, { kind, xs, ys, low, high }, aside, x, y) {
+  xs.forEach((at, i) => {
+    if (!Number.isFinite(ys[i])) return;
+    const place = x(at) + aside;
+    if (low?.length && Number.isFinite(low[i])) svg.append(svgElement("line", { class: `whisker ${kind}`, x1: place, x2: place, y1: y(low[i]), y2: y(high[i]) }));
+    svg.append(svgElement("circle", { class: `dot ${kind}`, cx: place, cy: y(ys[i]), r: 4 }));
+  });
 }
 
 function drawAxes(svg, x, y, state) {

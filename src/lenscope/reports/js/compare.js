@@ -68,7 +68,8 @@ function fillComparison(grid, rows, first, state) {
     const { score, p } = row.layer;
     const tell = (kernel, channel) => (p[kernel][channel] === null ? "–" : `${number(score[kernel][channel])}, p ${pValue(p[kernel][channel])}`);
     const numbers = slices.map((slice) => perPart(slice, tell));
-    return [gridRow(row.run, row.tiles.map((cell) => cell.node)), gridRow("first derivative score", numbers)];
+    const scored = p.flat().some((value) => value !== null);
+    return [gridRow(row.run, row.tiles.map((cell) => cell.node)), ...(scored ? [gridRow("first derivative score", numbers)] : [])];
   }));
   drawComparison(rows, state);
 }

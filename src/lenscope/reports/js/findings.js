@@ -26,8 +26,8 @@ function findingsPictures({ name, count, channels, height, width, pixels }) {
   return element("div", { class: "picture-row" }, element("span", { class: "name" }, name), tiles);
 }
 
-function findingsChart({ title, xLabel, band, format, logX, logY, lines }) {
+function findingsChart({ title, xLabel, band, format, logX, logY, apart, lines }) {
   const series = lines.map((line, i) => ({ ...line, kind: line.points ? "ring" : `run-${i}`, dots: line.points, marks: line.xs.length <= 15 }));
   const shown = format === "percent" ? (value) => `${Number((100 * value).toFixed(2))} %` : shortNumber;
-  return lineChart({ title, xLabel, series, format: shown, formatX: shortNumber, logX, logY, bandName: lines.some((line) => line.low.length) ? band : "" });
+  return lineChart({ title, xLabel, series, format: shown, formatX: shortNumber, logX, logY, apart, bandName: lines.some((line) => line.low.length) ? band : "" });
 }

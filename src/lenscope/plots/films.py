@@ -1,0 +1,71 @@
+"""The kernels of several networks under one another: before training, and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.plots.display import DIVERGING, Display, new_figure, put_image, to_colours
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from lenscope.insight.findings import LayerFilm
+
+SIDE, GAP = 0.92, 0.6  # of a tile, of 1 with its gap; between what was before and what came after
+INCHES = 0.58
+
+
+@dataclass(frozen=True, eq=False)
+class FilmsDisplay(Display):
+    """A row for each network: its kernels at the start on the left, at the end on the right.
+
+    Args:
+        title: above them.
+        films: of one layer, with kernels of one channel or of three; one or more.
+    """
+
+    title: str
+    films: Sequence[LayerFilm]
+
+    def draw(self) -> Figure:
+        """A new figure."""
+        figure = new_figure(INCHES * (self._right + 0.5) + 1.8, INCHES * (len(self.films) + 1) + 0.6, self.title)
+        self.plot(figure.subplots())
+        return figure
+
+    def plot(self, axes: Axes) -> None:
+        """Draw the rows on existing axes, each on its own scale about zero, where a tile is 1 wide with its gap."""
+        axes.set_axis_off()
+        middle = (self._columns - 1) / 2
+        for words, x in (("before", middle), ("after", self._columns + GAP + middle)):
+            axes.text(x, 0.6, words, ha="center", va="bottom")
+        for row, film in enumerate(self.films):
+            axes.text(-0.6, -row, film.name, ha="right", va="center")
+            scale = float(np.abs(film.frames[[0, -1]]).max()) or 1.0
+            for left, kernels in ((0.0, film.frames[0]), (self._columns + GAP, film.frames[-1])):
+                for column, kernel in enumerate(kernels):
+                    _put_kernel(axes, kernel, left + column, -row, scale)
+        axes.set(xlim=(-0.5, self._right), ylim=(0.5 - len(self.films), 1.1))
+
+    @property
+    def _columns(self) -> int:
+        return int(max(film.frames.shape[1] for film in self.films))
+
+    @property
+    def _right(self) -> float:
+        return 2 * self._columns + GAP - 0.5
+
+
+def _put_kernel(axes: Axes, kernel: NDArray[np.float32], x: float, y: float, scale: float) -> None:
+    """One of shape (1, H, W), by a diverging scale, or (3, H, W), in colour."""
+    if len(kernel) == 1:
+        put_image(axes, kernel[0], x, y, SIDE, cmap=DIVERGING, vmin=-scale, vmax=scale)
+    else:
+        put_image(axes, to_colours(kernel, -scale, scale), x, y, SIDE)
