@@ -234,6 +234,6 @@ def test_overfitting_is_called_by_its_name():
         next(text for text in told if text.startswith(f"{name}: the mean test loss")) for name in ("plain", "decay")
     )
     assert re.search(
-        r"least after epoch 1, 0\.0510 nats \(n = 5\); that after epoch 100 minus it: 0\.0990 nats.*overfits", plain
+        r"least after epoch 1: 0\.0510 nats, .*\(n = 5\); that after epoch 100 minus it: 0\.0990 nats.*overfits", plain
     )
     assert "overfits" not in decay

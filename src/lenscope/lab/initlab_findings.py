@@ -11,12 +11,21 @@ from lenscope.insight.intervals import holm, mean_interval
 from lenscope.lab.initlab import CONTROL, DECLARED, STARTS
 from lenscope.lab.kernels import films_of
 from lenscope.lab.reconstructions import pictures_of
-from lenscope.lab.summary import MEAN_BAND, errors, paired, percent, percent_range, points, seeds, shown_gap, told_gap
+from lenscope.lab.summary import (
+    MEAN_BAND,
+    errors,
+    mean_cell,
+    paired,
+    percent,
+    percent_range,
+    points,
+    seeds,
+    shown_gap,
+    told_gap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
     from lenscope.insight.intervals import Difference
     from lenscope.lab.experiment import Tables
@@ -193,16 +202,11 @@ def _scores(kernels: Rows) -> Table:
     for start in kernels.where(labels=most).names("start"):
         own = kernels.where(start=start, labels=most)
         ends = (own.where(epoch=epoch) for epoch in sorted({int(epoch) for epoch in own.numbers("epoch")}))
-        means = (_score(end.numbers(column)) for end in ends for column in ("trained_first", "trained_second"))
-        rows.append((start, *means))
+        columns = ("trained_first", "trained_second")
+        rows.append((start, *(mean_cell(end.numbers(column).tolist()) for end in ends for column in columns)))
     header = ("start", "first derivative before", "second derivative before", "first after", "second after")
     caption = f"Mean gradient-operator scores of conv1's kernels, {most:,} labels, with the {MEAN_BAND}"
     return Table(caption, header, tuple(rows))
-
-
-def _score(values: NDArray[np.float64]) -> str:
-    interval = mean_interval(values.tolist())
-    return f"{values.mean():.2f}" + (f", {interval.low:.2f} to {interval.high:.2f}" if len(values) > 1 else "")
 
 
 def _losses(before: Rows) -> Table:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lenscope.insight.findings import Chart, Findings, Section, Table
-from lenscope.insight.intervals import mean_interval
 from lenscope.lab.kernels import films_of
 from lenscope.lab.longrun import WORDS
 from lenscope.lab.summary import (
     MEAN_BAND,
     errors,
+    hundredths,
     line_of,
+    mean_cell,
     paired,
-    percent,
-    percent_range,
     seeds,
     signed,
     spread_over,
     told_gap,
+    told_mean,
     trained,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
 
     from lenscope.lab.experiment import Tables
     from lenscope.lab.longrun import Longrun
@@ -97,14 +93,16 @@ def _against_epochs(name: str, title: str, label: str, variants: Variants, colum
 def _scores(layer: str, variants: Variants) -> Table:
     rows = []
     for variant, epoch, there in _at_shown_epochs(variants):
-        means = (f"{there.numbers(column).mean():.2f}" for column in SCORES)
-        rows.append((variant, str(epoch), *means, *(_share(there.numbers(column)) for column in RARE)))
+        scores = (mean_cell(there.numbers(column).tolist()) for column in SCORES)
+        rare = (mean_cell(there.numbers(column).tolist(), _whole, " %") for column in RARE)
+        rows.append((variant, str(epoch), *scores, *rare))
     header = ("variant", "epoch", "first derivative", "second derivative", "Gabor", "rare", "difference rare")
-    return Table(f"Mean scores of {layer}'s kernels, and the share that is rare", header, tuple(rows))
+    title = f"Mean scores of {layer}'s kernels, and the share that is rare, with the {MEAN_BAND}"
+    return Table(title, header, tuple(rows))
 
 
-def _share(shares: NDArray[np.float64]) -> str:
-    return "" if np.isnan(shares).any() else percent(float(shares.mean()), 0)
+def _whole(fraction: float) -> str:
+    return hundredths(fraction, 0)
 
 
 def _at_shown_epochs(variants: Variants) -> Iterator[tuple[str, int, Rows]]:
@@ -138,23 +136,23 @@ def _metric_charts(variants: Variants) -> tuple[Chart, ...]:
 def _ends(variants: Variants) -> Table:
     rows = []
     for variant, epoch, there in _at_shown_epochs(variants):
-        right = there.numbers("test_accuracy").tolist()
-        losses = (there.numbers(column).mean() for column in ("train_loss", "test_loss"))
-        shown = ("" if np.isnan(loss) else f"{loss:.4f}" for loss in losses)
-        rows.append((variant, str(epoch), percent(float(np.mean(right))), percent_range(mean_interval(right)), *shown))
-    header = ("variant", "epoch", "accuracy", "95 % interval", "training loss", "test loss")
-    return Table("Accuracy and loss", header, tuple(rows))
+        losses = (mean_cell(there.numbers(column).tolist(), "{:.3g}".format) for column in ("train_loss", "test_loss"))
+        right = mean_cell(there.numbers("test_accuracy").tolist(), hundredths, " %")
+        rows.append((variant, str(epoch), right, *losses))
+    header = ("variant", "epoch", "accuracy", "training loss", "test loss")
+    return Table(f"Accuracy and loss, with the {MEAN_BAND}", header, tuple(rows))
 
 
 def _told_scores(conv1: Variants) -> Iterator[str]:
     """By how much the score of conv1 rose from its start, and what share of its kernels is rare at the end."""
     for variant, rows in conv1.items():
         starts, ends = (rows.where(epoch=epoch) for epoch in (0, _last(rows)))
-        gap, rare = told_gap(paired(ends, starts, SCORES[0]), signed, ""), _share(ends.numbers(RARE[0]))
-        score = float(ends.numbers(SCORES[0]).mean())
+        gap = told_gap(paired(ends, starts, SCORES[0]), signed, "")
+        score, rare = (ends.numbers(column).tolist() for column in (SCORES[0], RARE[0]))
         yield (
-            f"{variant}: after {_last(rows)} epochs the first-derivative score of conv1's kernels is {score:.2f}; "
-            f"minus that at the start: {gap}. {rare} of the kernels are rare, 1 % by chance."
+            f"{variant}: after {_last(rows)} epochs the first-derivative score of conv1's kernels is "
+            f"{told_mean(score, '{:.2f}'.format, '')}; minus that at the start: {gap}. Kernels that are "
+            f"rare, 1 % by chance: {told_mean(rare, _whole)}."
         )
 
 
@@ -164,7 +162,8 @@ def _told_losses(variants: Variants) -> Iterator[str]:
         line = trained(spread_over(rows, "test_loss"))
         least, last = min(line, key=lambda one: one.mean), line[-1]
         gap = paired(rows.where(epoch=int(last.at)), rows.where(epoch=int(least.at)), "test_loss")
-        told = f"{variant}: the mean test loss is least after epoch {least.at:g}, {least.mean:.4f} nats (n = {least.n})"
+        losses = rows.where(epoch=int(least.at)).numbers("test_loss").tolist()
+        told = f"{variant}: the mean test loss is least after epoch {least.at:g}: {told_mean(losses, _nats, ' nats')}"
         overfits = "; the network overfits" if gap.interval.low > 0 else ""
         after = f"; that after epoch {last.at:g} minus it: {told_gap(gap, _nats, ' nats')}{overfits}"
         yield f"{told}{'' if least.at == last.at else after}."
@@ -179,6 +178,6 @@ def _told_accuracies(variants: Variants) -> Iterator[str]:
     ends = {name: rows.where(epoch=_last(rows)) for name, rows in variants.items()}
     for variant, rows in ends.items():
         right = rows.numbers("test_accuracy")
-        yield f"{variant}: {percent(float(right.mean()))} of the test images right at the end (n = {len(right)})."
+        yield f"{variant}: test images right at the end: {told_mean(right.tolist())}."
         if variant != "plain" and "plain" in ends:
             yield f"{variant} minus plain at the end: {told_gap(paired(rows, ends['plain'], 'test_accuracy'))}."

@@ -20,6 +20,7 @@ from lenscope.lab.summary import (
     seeds,
     spread_over,
     told_gap,
+    told_mean,
     trained,
 )
 
@@ -186,7 +187,7 @@ def _conclusions(entries: Entries) -> tuple[str, ...]:
     """The best at the end, what Adam gains over each other one, and what an epoch of it costs."""
     ends = {name: last_accuracies(rows) for name, rows in entries.items()}
     first = max(ends, key=lambda name: float(ends[name].mean()))
-    told = [f"Highest at the end: {first}, {percent(ends[first].mean())} (n = {len(ends[first])})."]
+    told = [f"Highest at the end: {first}, {told_mean(ends[first].tolist())}."]
     if not {"adam", "sgd"} <= entries.keys():
         return tuple(told)
     gaps = {name: paired(entries["adam"], rows, RIGHT) for name, rows in entries.items() if name != "adam"}

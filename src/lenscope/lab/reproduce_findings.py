@@ -136,10 +136,16 @@ def _told_first(within: list[Spread]) -> str:
     early = next((spread for spread in within if spread.at >= 100), within[-1])
     start, last = within[0], within[-1]
     return (
-        f"Within the first epoch: {percent(start.mean, 1)} of the test images right before any update, "
-        f"{percent(early.mean, 1)} after {early.at:g} updates, {percent(last.mean, 1)} after all {last.at:g} (mean of "
-        f"{seeds(last.n)}): an epoch is {last.at:g} updates, so that its first figure is no start."
+        f"Within the first epoch: {_told_mean(start)} of the test images right before any update, {_told_mean(early)} "
+        f"after {early.at:g} updates, {_told_mean(last)} after all {last.at:g} (means of {seeds(last.n)}"
+        f"{', 95 % intervals' if last.n > 1 else ''}): an epoch is {last.at:g} updates, so that its first figure is no "
+        "start."
     )
+
+
+def _told_mean(spread: Spread) -> str:
+    bounds = percent_range(spread.interval, 1)
+    return f"{percent(spread.mean, 1)}{f' ({bounds})' if bounds else ''}"
 
 
 def _first_section(within: list[Spread]) -> Section:

@@ -133,6 +133,38 @@ def signed(difference: float) -> str:
     return f"{difference:+.2f}".replace("-", "−")
 
 
+def hundredths(fraction: float, digits: int = 2) -> str:
+    """A fraction in hundredths, without their sign, within 0 and 100.
+
+    >>> hundredths(0.9749), hundredths(1.003, 0)
+    ('97.49', '100')
+    """
+    return f"{100 * share(fraction):.{digits}f}"
+
+
+def told_mean(values: Sequence[float], show: Callable[[float], str] = hundredths, unit: str = " %") -> str:
+    """The mean of what each seed gives, in words: how large, between which bounds, of how many.
+
+    >>> told_mean([0.98, 0.99, 0.985]), told_mean([0.98])
+    ('98.50 %, 95 % interval 97.26 to 99.74 (n = 3)', '98.00 % (n = 1: no interval)')
+    """
+    return _told(float(np.mean(values)), mean_interval(values), len(values), show, unit)
+
+
+def mean_cell(values: Sequence[float], show: Callable[[float], str] = "{:.2f}".format, unit: str = "") -> str:
+    """The same as a cell of a table; empty where a seed gives nothing.
+
+    >>> mean_cell([0.4, 0.5, 0.45]), mean_cell([0.4]), mean_cell([0.4, float("nan")])
+    ('0.45, 0.33 to 0.57', '0.40', '')
+    """
+    mean = float(np.mean(values))
+    if np.isnan(mean):
+        return ""
+    interval = mean_interval(values)
+    bounds = f", {show(interval.low)} to {show(interval.high)}{unit}" if len(values) > 1 else ""
+    return f"{show(mean)}{unit}{bounds}"
+
+
 def told_gap(gap: Difference, show: Callable[[float], str] = points, unit: str = " points") -> str:
     """A paired difference in words: whether there is one, how large, between which bounds, of how many pairs.
 
@@ -146,7 +178,10 @@ def told_gap(gap: Difference, show: Callable[[float], str] = points, unit: str =
 
 def shown_gap(gap: Difference, show: Callable[[float], str] = points, unit: str = " points") -> str:
     """A paired difference: how large, between which bounds, of how many pairs."""
-    if gap.n < 2:
-        return f"{show(gap.mean)}{unit} (n = {gap.n}: no interval)"
-    bounds = f"{show(gap.interval.low)} to {show(gap.interval.high)}"
-    return f"{show(gap.mean)}{unit}, 95 % interval {bounds} (n = {gap.n})"
+    return _told(gap.mean, gap.interval, gap.n, show, unit)
+
+
+def _told(mean: float, interval: Interval, n: int, show: Callable[[float], str], unit: str) -> str:
+    if n < 2:
+        return f"{show(mean)}{unit} (n = {n}: no interval)"
+    return f"{show(mean)}{unit}, 95 % interval {show(interval.low)} to {show(interval.high)} (n = {n})"
