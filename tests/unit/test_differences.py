@@ -11,7 +11,7 @@ from scipy import stats
 from lenscope.insight.intervals import holm, paired_difference, prediction_interval, student_probability
 
 EXPERIMENTS, PAIRS = 200, 20
-MOST_FALSE_ALARMS = 17  # of 200 trials at 5 % no more with a probability of 98.9 %: stats.binom.cdf(17, 200, 0.05)
+MOST_FALSE_ALARMS = 17  # of 200 trials at 5 % no more with a probability of 98.8 %: stats.binom.cdf(17, 200, 0.05)
 VALUES = st.lists(st.floats(-100, 100), min_size=2, max_size=30)
 
 
