@@ -52,6 +52,25 @@ class Failing(Watched):
         raise OSError(self.error, os.strerror(self.error))
 
 
+class Killed(BaseException):
+    """A process that was killed, which nobody catches."""
+
+
+class Dying(Watched):
+    """Its process is killed in the n-th operation (from 1), of a write when half is written, and does nothing more."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.count = number, 0
+
+    def act(self, name: str, real: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        self.count += 1
+        if self.count < self.number:
+            return real(*arguments)
+        if name == "close" or (name == "write" and self.count == self.number):
+            real(*_half(arguments) if name == "write" else arguments)
+        raise Killed
+
+
 def _half(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     descriptor, content = arguments
     return descriptor, content[: max(1, len(content) // 2)]

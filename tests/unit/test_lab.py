@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import lenscope
+from disks import Dying, Killed, count_operations, in_place
 from fixtures_lab import Heard, Raises, children, config
+from fixtures_runs import contents
 from lenscope.config import TrainConfig
 from lenscope.data.idx import write_idx
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
@@ -105,7 +107,8 @@ def test_a_run_whose_loss_is_no_number_is_done(digits, tmp_path):
 def test_what_a_killed_process_left_empty_is_taken_away_and_anything_else_is_not(digits, tmp_path):
     trial, path = Trial("a", config(digits, epochs=1)), tmp_path / "a"
     path.mkdir()
-    (path / LOCK).touch()
+    for left in (LOCK, ".config.toml.1384.part"):
+        (path / left).touch()
     carry_out(trial, path, lenscope.load(digits))
     assert is_done(trial, path)
     other = tmp_path / "b"
@@ -114,6 +117,18 @@ def test_what_a_killed_process_left_empty_is_taken_away_and_anything_else_is_not
     with pytest.raises(RunError, match="is no run"):
         carry_out(trial, other, lenscope.load(digits))
     assert (other / "thesis.txt").exists()
+
+
+@pytest.mark.slow
+def test_a_trial_goes_on_at_whichever_operation_on_the_disk_it_was_killed(digits, tmp_path):
+    trial, splits = Trial("a", config(digits, epochs=1)), lenscope.load(digits)
+    for number in range(1, count_operations(lambda: carry_out(trial, tmp_path / "lived", splits)) + 1):
+        path = tmp_path / str(number)
+        with in_place(Dying(number)), pytest.raises(Killed):
+            carry_out(trial, path, splits)
+        carry_out(trial, path, splits)
+        assert is_done(trial, path)
+        assert contents(path) == contents(tmp_path / "lived")
 
 
 # Experiments.

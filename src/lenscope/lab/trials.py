@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lenscope import api
 from lenscope.errors import NonFiniteError, RunError, UsageError
 from lenscope.runs import lock, manifest, storage
-from lenscope.runs.recorder import FINAL
+from lenscope.runs.recorder import FINAL, LEFTOVER
 from lenscope.runs.resume import settings_to_resume
 from lenscope.runs.run import open_run
 
@@ -84,10 +84,12 @@ def carry_out(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None 
 
 
 def _free(path: Path) -> None:
-    """Take away a directory whose process was killed before it wrote anything."""
+    """Take away a directory whose process was killed before the settings, a run's first file, were whole."""
     if not path.exists():
         return
-    if any(entry.name != lock.FILE for entry in path.iterdir()):
+    entries = [*path.iterdir()]
+    if any(entry.name != lock.FILE and not LEFTOVER.fullmatch(entry.name) for entry in entries):
         raise RunError(f"{path}: is no run; delete it, or choose another --out")
-    (path / lock.FILE).unlink(missing_ok=True)
+    for entry in entries:
+        entry.unlink(missing_ok=True)
     storage.remove_directory(path)
