@@ -136,11 +136,16 @@ def _metric_charts(variants: Variants) -> tuple[Chart, ...]:
 def _ends(variants: Variants) -> Table:
     rows = []
     for variant, epoch, there in _at_shown_epochs(variants):
-        losses = (mean_cell(there.numbers(column).tolist(), "{:.3g}".format) for column in ("train_loss", "test_loss"))
+        losses = (mean_cell(there.numbers(column).tolist(), _loss) for column in ("train_loss", "test_loss"))
         right = mean_cell(there.numbers("test_accuracy").tolist(), hundredths, " %")
         rows.append((variant, str(epoch), right, *losses))
     header = ("variant", "epoch", "accuracy", "training loss", "test loss")
     return Table(f"Accuracy and loss, with the {MEAN_BAND}", header, tuple(rows))
+
+
+def _loss(loss: float) -> str:
+    """A loss, or a bound of its interval: none is below zero."""
+    return f"{max(loss, 0.0):.3g}"
 
 
 def _told_scores(conv1: Variants) -> Iterator[str]:
