@@ -78,6 +78,8 @@ from lenscope.data import decoding
 read = decoding.read_picture
 def fatal(path):
     if path.name == "13.png":
+        sys.stdout.buffer.write({last!r})
+        sys.stdout.buffer.flush()
         os.abort()
     return read(path)
 decoding.read_picture = fatal
@@ -85,11 +87,11 @@ decoding.serve(sys.stdin.buffer, sys.stdout.buffer)
 """
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("processes", "last"), [(1, b""), (2, b""), (1, b"[[2, ")])  # the last breaks off in a line
 def test_a_picture_that_ends_its_process_is_one_that_cannot_be_read(
-    processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    processes: int, last: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "_PROGRAM", KILLER)
+    monkeypatch.setattr(decoding, "_PROGRAM", KILLER.replace("{last!r}", repr(last)))
     found = list(decode_all(write_pictures(tmp_path, 30), processes))
     assert found[13] == decoding.ENDED
     assert sum(isinstance(one, str) for one in found) == 1
