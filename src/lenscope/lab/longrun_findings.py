@@ -15,6 +15,7 @@ from lenscope.lab.summary import (
     mean_cell,
     paired,
     seeds,
+    shown_score,
     signed,
     spread_over,
     told_gap,
@@ -156,7 +157,7 @@ def _told_scores(conv1: Variants) -> Iterator[str]:
         score, rare = (ends.numbers(column).tolist() for column in (SCORES[0], RARE[0]))
         yield (
             f"{variant}: after {_last(rows)} epochs the first-derivative score of conv1's kernels is "
-            f"{told_mean(score, '{:.2f}'.format, '')}; minus that at the start: {gap}. Kernels that are "
+            f"{told_mean(score, shown_score, '')}; minus that at the start: {gap}. Kernels that are "
             f"rare, 1 % by chance: {told_mean(rare, _whole)}."
         )
 

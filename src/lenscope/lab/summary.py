@@ -133,6 +133,15 @@ def signed(difference: float) -> str:
     return f"{difference:+.2f}".replace("-", "−")
 
 
+def shown_score(score: float) -> str:
+    """A score, or a bound of its interval, within 0 and 1.
+
+    >>> shown_score(0.461), shown_score(-0.25)
+    ('0.46', '0.00')
+    """
+    return f"{share(score):.2f}"
+
+
 def hundredths(fraction: float, digits: int = 2) -> str:
     """A fraction in hundredths, without their sign, within 0 and 100.
 
@@ -151,7 +160,7 @@ def told_mean(values: Sequence[float], show: Callable[[float], str] = hundredths
     return _told(float(np.mean(values)), mean_interval(values), len(values), show, unit)
 
 
-def mean_cell(values: Sequence[float], show: Callable[[float], str] = "{:.2f}".format, unit: str = "") -> str:
+def mean_cell(values: Sequence[float], show: Callable[[float], str] = shown_score, unit: str = "") -> str:
     """The same as a cell of a table; empty where a seed gives nothing.
 
     >>> mean_cell([0.4, 0.5, 0.45]), mean_cell([0.4]), mean_cell([0.4, float("nan")])
