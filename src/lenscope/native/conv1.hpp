@@ -98,8 +98,8 @@ LENSCOPE_INLINE void conv1_row(const Conv1& conv, int py, int first, int x) {
   });
 }
 
-void conv1_forward(const Conv1& conv) {
-  constexpr int group = registers == 32 ? 6 : 3;
+LENSCOPE_ALONE void conv1_forward(const Conv1& conv) {
+  constexpr int group = registers == 32 ? 6 : 2;
   for (int py = 0; py < 14; ++py)
     for (int x = 0; x < 16; x += lanes)
       for (int first = 0; first < 6; first += group) conv1_row<group>(conv, py, first, x);
@@ -128,7 +128,7 @@ LENSCOPE_INLINE void interleave(const float* a, const float* b, const float* c, 
 }
 
 // [2][C] blocks of [28][32][3] and 16 zeros: rows y, y+1, y+2; and rows y+3, y+4 and a one.
-void deepen_rows(const uint8_t* image, int channels, float* triples) {
+LENSCOPE_ALONE void deepen_rows(const uint8_t* image, int channels, float* triples) {
   alignas(64) float pixels[33][32];
   for (int x = 0; x < 32; ++x) pixels[32][x] = 1;
   for (int channel = 0; channel < channels; ++channel, image += 1024) {
@@ -170,8 +170,8 @@ LENSCOPE_INLINE void conv1_patches(const float* first, const float* second, cons
   });
 }
 
-void conv1_backward(const float* triples, int channels, const int32_t* winners, const float* d_pool1,
-                    float* gradient) {
+LENSCOPE_ALONE void conv1_backward(const float* triples, int channels, const int32_t* winners, const float* d_pool1,
+                                   float* gradient) {
   constexpr int group = lanes == 16 ? 6 : lanes == 8 ? 3 : registers == 32 ? 3 : 1;
   for (int channel = 0; channel < channels; ++channel) {
     const float *first = triples + channel * triples_size, *second = first + channels * triples_size;

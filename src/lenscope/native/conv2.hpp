@@ -53,8 +53,8 @@ template <int columns>
 LENSCOPE_INLINE void sum_by_taps(const float* rows, const float* weights, Vector (&out)[2][columns]) {
   repeat<30>([&](auto tap) __attribute__((always_inline)) {
     constexpr int row = tap / 5, dx = tap % 5;
-    const Vector upper = row < 5 ? load_aligned(weights + tap * 16) : Vector{};
-    const Vector lower = row > 0 ? load_aligned(weights + (tap - 5) * 16) : Vector{};
+    const Vector upper = row < 5 ? load_anew(weights + tap * 16) : Vector{};
+    const Vector lower = row > 0 ? load_anew(weights + (tap - 5) * 16) : Vector{};
     repeat<columns>([&](auto j) __attribute__((always_inline)) {
       const Vector pixel = broadcast(rows + row * 16 + dx + j);
       if constexpr (row < 5) out[0][j] += upper * pixel;
@@ -100,7 +100,7 @@ LENSCOPE_INLINE bool conv2_rows(const Conv2& conv, int py, int x, int channel) {
 }
 
 // A maximum drops what is not a number; one in the features keeps the loss from looking sound.
-void conv2_forward(const Conv2& conv) {
+LENSCOPE_ALONE void conv2_forward(const Conv2& conv) {
   bool broken = false;
   for (int py = 0; py < 5; ++py)
     for (int channel = 0; channel < 16; channel += lanes)
@@ -124,7 +124,7 @@ struct ThirdFive {
 };
 
 // [14][10][32]: the five pixels of six channels from (y, x) on, twice [3][5] and one that nobody reads, each aligned.
-void spread_patches(const float* pool1, float* patches) {
+LENSCOPE_ALONE void spread_patches(const float* pool1, float* patches) {
   for (int y = 0; y < 14; ++y)
     for (int half = 0; half < 2; ++half) {
       const float* rows[3];
@@ -164,7 +164,8 @@ void find_offsets(const int32_t* winners, int32_t* patches, int32_t* weights) {
 }
 
 // gradient [16][5][32] += the patches of the winners, each times its gradient d [25][16].
-void conv2_weight_gradient(const float* patches, const int32_t* offsets, const float* d, float* gradient) {
+LENSCOPE_ALONE void conv2_weight_gradient(const float* patches, const int32_t* offsets, const float* d,
+                                          float* gradient) {
   for (int channel = 0; channel < 16; ++channel, gradient += 5 * 32)
     for (int at = 0; at < 32; at += 2 * lanes > 32 ? 32 : 2 * lanes) {
       Vector sums[5][2];
@@ -252,7 +253,8 @@ LENSCOPE_INLINE void conv2_column(const Copies& copies, const int32_t* offsets, 
 }
 
 // d_pool1 [14][96], rows of 14 pixels × 6 channels, += what the channels from `first` on make.
-void conv2_input_gradient(const Copies& copies, const int32_t* offsets, const float* d, int first, float* d_pool1) {
+LENSCOPE_ALONE void conv2_input_gradient(const Copies& copies, const int32_t* offsets, const float* d, int first,
+                                         float* d_pool1) {
   for (int px = 0; px < 5; ++px) {
     const int own = px * 16 + first;
     float* tile = d_pool1 + px * 12;

@@ -83,17 +83,17 @@ struct DenseForward {
   bool rectify;
 };
 
-// Four images by four outputs: 16 sums over lanes, which at the end become one vector of 16 numbers, four vectors of 4, …
+// Up to four images by four outputs: 16 sums over lanes, which at the end become one vector of 16 numbers, four of 4, …
 template <int images>
 LENSCOPE_INLINE void forward_tile(const DenseForward& f, int image, int output) {
   Vector sums[16] = {};
   const float *in = f.inputs + image * f.input_row, *weights = f.weights + output * f.input_row;
   for (int at = 0; at < f.input_row; at += lanes) {
-    Vector own[4];
-    repeat<4>([&](auto j) __attribute__((always_inline)) { own[j] = load_anew(weights + j * f.input_row + at); });
-    repeat<images>([&](auto i) __attribute__((always_inline)) {
-      const Vector values = load_anew(in + i * f.input_row + at);
-      repeat<4>([&](auto j) __attribute__((always_inline)) { sums[i * 4 + j] += own[j] * values; });
+    Vector values[images];
+    repeat<images>([&](auto i) __attribute__((always_inline)) { values[i] = load_anew(in + i * f.input_row + at); });
+    repeat<4>([&](auto j) __attribute__((always_inline)) {
+      const Vector own = load_anew(weights + j * f.input_row + at);
+      repeat<images>([&](auto i) __attribute__((always_inline)) { sums[i * 4 + j] += own * values[i]; });
     });
   }
   alignas(64) float outputs[16];
@@ -107,11 +107,12 @@ LENSCOPE_INLINE void forward_tile(const DenseForward& f, int image, int output) 
 
 // The weights of a tile stay in L1 from one group of images to the next.
 void forward(const DenseForward& f, int images, int outputs) {
+  constexpr int most = registers == 32 ? 4 : 3;
   for (int output = 0; output < outputs; output += 4) {
     int image = 0;
-    for (; image + 4 <= images; image += 4) forward_tile<4>(f, image, output);
+    for (; image + most <= images; image += most) forward_tile<most>(f, image, output);
     switch (images - image) {
-      case 3: forward_tile<3>(f, image, output); break;
+      case 3: if constexpr (most > 3) forward_tile<3>(f, image, output); break;
       case 2: forward_tile<2>(f, image, output); break;
       case 1: forward_tile<1>(f, image, output); break;
       default: break;
