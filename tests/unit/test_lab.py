@@ -250,7 +250,7 @@ def test_a_long_run_takes_more_variants_and_no_fewer(digits, tmp_path):
     conduct(Longrun(**common, variants=("decay", "plain")), tmp_path / "x", teller=heard)
     assert {run for run, _ in heard.advanced} == {"decay-0"}
     assert read_rows(tmp_path / "x/results.csv").names("variant") == ["decay", "plain"]
-    with pytest.raises(UsageError, match="holds an experiment with variants"):
+    with pytest.raises(UsageError, match="with variants = decay plain, got plain; choose another --out"):
         conduct(Longrun(**common, variants=("plain",)), tmp_path / "x")
 
 

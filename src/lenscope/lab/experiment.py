@@ -240,8 +240,13 @@ def each_once(name: str, value: Any) -> Any:
     """The values of a setting that is several, a list from TOML or a tuple; raises ValueError where one comes twice."""
     value = tuple(value) if isinstance(value, list) else value
     if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
-        raise ValueError(f"{name}: got {' '.join(map(str, value)) or 'none'}, expected one or more, each once")
+        raise ValueError(f"{name}: got {_words(value)}, expected one or more, each once")
     return value
+
+
+def _words(value: Any) -> str:
+    """A setting as it is given on the command line."""
+    return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def _declare(experiment: Experiment, directory: Path) -> None:
@@ -261,7 +266,8 @@ def _declare(experiment: Experiment, directory: Path) -> None:
         if other:
             name = min(other)
             raise UsageError(
-                f"{directory}: holds an experiment with {name} = {before.get(name)}, got {now.get(name)}; "
+                f"{directory}: holds an experiment with {name} = {_words(before.get(name))}, "
+                f"got {_words(now.get(name))}; "
                 "choose another --out"
             )
     write_file(directory / FILE, text.encode())
