@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from lenscope.data.idx import write_idx
 from lenscope.training.ranks import Place, Ranks
@@ -108,7 +110,7 @@ class Torchrun:
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), *options, str(RANK)]
         self.process = subprocess.Popen(
             [*command, "train", *arguments],
-            env=os.environ | environment,
+            env=os.environ | {"PYTHONFAULTHANDLER": "1"} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -116,9 +118,20 @@ class Torchrun:
 
     def end(self) -> tuple[int, str, list[str]]:
         """Wait for it: its exit code, what it printed, and the lines in which Lenscope said what is wrong."""
-        out, said = self.process.communicate(timeout=120)
-        self.said = said
-        return self.process.returncode, out, [line for line in said.splitlines() if line.startswith("lenscope train:")]
+        try:
+            out, self.said = self.process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            for pid in (*self.pids().values(), self.process.pid):  # each then tells where it stands
+                os.kill(pid, signal.SIGABRT)
+            pytest.fail(f"torchrun does not end:\n{self.process.communicate()[1]}")
+        lines = [line for line in self.said.splitlines() if line.startswith("lenscope train:")]
+        return self.process.returncode, out, lines
+
+    def succeed(self) -> str:
+        """Wait for its end, which is to be a good one, without a word of what is wrong: what it printed."""
+        code, out, lines = self.end()
+        assert (code, lines) == (0, []), self.said
+        return out
 
     def pids(self) -> dict[int, int]:
         """The processes of its ranks, by rank, so far as they have begun."""

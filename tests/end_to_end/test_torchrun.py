@@ -36,7 +36,7 @@ def folder(mnist, tmp_path_factory) -> Path:
 def lived(folder, tmp_path_factory) -> Path:
     """A run of two ranks that was let alone."""
     path = tmp_path_factory.mktemp("runs") / "lived"
-    assert begin(folder, path, 2).end()[0] == 0
+    begin(folder, path, 2).succeed()
     return path
 
 
@@ -62,9 +62,7 @@ def is_sound(path: Path) -> bool:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(folder, tmp_path) -> None:
-    command = Torchrun(2, *options(folder, tmp_path / "two", 6))
-    code, out, said = command.end()
-    assert (code, said) == (0, [])
+    out = Torchrun(2, *options(folder, tmp_path / "two", 6)).succeed()
     assert out.count(f"{tmp_path / 'two'}: ") == 1
     config = TrainConfig(data=str(folder), epochs=6, engine="torch", batch_size=7, threads=1)
     one, two = lenscope.train(config=config, out=tmp_path / "one", progress=False), open_run(tmp_path / "two")
@@ -82,7 +80,7 @@ def test_in_float64_they_do_so_within_a_billionth(folder, tmp_path) -> None:
     assert len(one) == 6 * STEPS_PER_EPOCH
     for ranks in (2, 3):
         path = tmp_path / f"{ranks}.f64"
-        assert Torchrun(ranks, *options(folder, path.with_suffix(""), 6), FLOAT64=str(path)).end()[0] == 0
+        Torchrun(ranks, *options(folder, path.with_suffix(""), 6), FLOAT64=str(path)).succeed()
         many = np.fromfile(path)
         np.testing.assert_allclose(many, one, rtol=1e-9)
         assert not np.array_equal(many, one)  # they were summed in another order
@@ -105,8 +103,7 @@ def test_where_a_later_rank_is_killed_the_first_saves_all_and_the_run_goes_on(fo
     assert run.status.state == "interrupted"
     newest, *_ = checkpoint.names(run.committed)
     assert int(Path(newest).stem) == len(run.losses)
-    code, _, said = Torchrun(ranks, f"--resume={path}", "--quiet").end()
-    assert (code, said) == (0, [])
+    Torchrun(ranks, f"--resume={path}", "--quiet").succeed()
     assert is_sound(path)
     if ranks == 2:
         assert contents(path) == contents(lived)
@@ -125,7 +122,7 @@ def test_where_the_first_is_killed_all_end_and_the_run_goes_on_from_its_checkpoi
     assert no_trace(command)
     assert open_run(path).status.state == "abandoned"
     copytree(path, tmp_path / "copy")
-    assert Torchrun(2, f"--resume={path}", "--quiet").end()[0] == 0
+    Torchrun(2, f"--resume={path}", "--quiet").succeed()
     assert contents(path) == contents(lived)
     alone = lenscope.resume(tmp_path / "copy", progress=False)
     assert alone.resumed[0].differs == ("ranks are 1, were 2",)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -69,9 +69,10 @@ class Listens(Heard):
     def advance(self, run, epoch) -> None:
         super().advance(run, epoch)
         for process in psutil.Process().children(recursive=True):
-            for connection in process.net_connections("inet"):
-                if connection.status == psutil.CONN_LISTEN:
-                    self.sockets.add((process.name(), connection.laddr.ip))
+            with suppress(psutil.NoSuchProcess):  # ended since it was listed
+                for connection in process.net_connections("inet"):
+                    if connection.status == psutil.CONN_LISTEN:
+                        self.sockets.add((process.name(), connection.laddr.ip))
 
 
 def test_a_cluster_of_our_own_gives_the_same_results_and_listens_on_loopback_alone(digits, tmp_path, expected):
