@@ -1,6 +1,8 @@
 """Initial weights: PyTorch's distribution, our own numbers, no library's generator."""
 
 import hashlib
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import numpy as np
@@ -85,6 +87,13 @@ def test_parameters_are_independent_of_one_another() -> None:
 def test_torchs_generator_is_left_alone(name: str) -> None:
     before = torch.random.get_rng_state()
     build(name, 1, 10, 0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_torchs_generator_is_left_alone_by_threads_that_build_at_the_same_time() -> None:
+    before = torch.random.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        deque(pool.map(lambda seed: build("lenet", 1, 10, seed), range(200)), maxlen=0)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

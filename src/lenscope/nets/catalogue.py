@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +37,15 @@ NETWORKS: dict[str, type[Network]] = {
 }
 
 
+# Held while torch's one generator is used. Two threads that ask for its state can wait for one another for ever: one
+# holds it and waits for Python's lock, which it gave away to collect garbage; the other does the reverse (torch 2.13).
+_GENERATOR = Lock()
+
+
 def build(name: str, channels: int, classes: int, seed: int, init: InitName = "pytorch") -> Network:
     """A network with its initial weights, on the CPU in float32; torch's generators stay as they are.
+
+    Threads may build at the same time.
 
     Args:
         name: one of `lenscope.config.NetworkName`.
@@ -52,7 +60,7 @@ def build(name: str, channels: int, classes: int, seed: int, init: InitName = "p
     """
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
-    with torch.random.fork_rng(devices=[]):  # the layers draw weights of their own, which are replaced
+    with _GENERATOR, torch.random.fork_rng(devices=[]):  # the layers draw weights of their own, which are replaced
         network = NETWORKS[name](channels, classes)
     initialise(network, seed, init)
     return network
