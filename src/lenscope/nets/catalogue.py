@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from lenscope.nets.initialisation import initialise
 from lenscope.nets.lenet import LeNet
 from lenscope.nets.lenet1998 import LeNet1998, TableConvolution
 from lenscope.nets.mlp import Mlp, MlpAutoencoder
+from lenscope.nets.threads import GENERATOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,11 +37,6 @@ NETWORKS: dict[str, type[Network]] = {
 }
 
 
-# Held while torch's one generator is used. Two threads that ask for its state can wait for one another for ever: one
-# holds it and waits for Python's lock, which it gave away to collect garbage; the other does the reverse (torch 2.13).
-_GENERATOR = Lock()
-
-
 def build(name: str, channels: int, classes: int, seed: int, init: InitName = "pytorch") -> Network:
     """A network with its initial weights, on the CPU in float32; torch's generators stay as they are.
 
@@ -60,7 +55,7 @@ def build(name: str, channels: int, classes: int, seed: int, init: InitName = "p
     """
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
-    with _GENERATOR, torch.random.fork_rng(devices=[]):  # the layers draw weights of their own, which are replaced
+    with GENERATOR, torch.random.fork_rng(devices=[]):  # the layers draw weights of their own, which are replaced
         network = NETWORKS[name](channels, classes)
     initialise(network, seed, init)
     return network

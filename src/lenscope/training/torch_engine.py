@@ -14,6 +14,7 @@ import torch
 from lenscope.errors import RunError, UsageError
 from lenscope.nets.autoencoder import Reconstructs
 from lenscope.nets.catalogue import convolutions, load_weights
+from lenscope.nets.threads import set_threads, usable
 from lenscope.training.classification import Classification
 from lenscope.training.device_steps import PART, Learner, capture_graph, dtype_of, scaled
 from lenscope.training.events import State
@@ -74,7 +75,7 @@ class TorchEngine:
     ) -> None:
         threads = config.threads or (ranks.threads if ranks else None)
         if threads:
-            torch.set_num_threads(threads)
+            set_threads(threads)
         self._device = choose_rank_device(config.device, ranks) if ranks else choose_device(config.device)
         self.device = self._device.type
         self.threads = torch.get_num_threads()
@@ -298,11 +299,11 @@ def choose_device(name: DeviceName) -> torch.device:
     """The device of that name; `auto` takes a GPU where there is one; raises UsageError where it is not there."""
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(device for device, there in found.items() if there))
+        return usable(torch.device(next(device for device, there in found.items() if there)))
     if not found[name]:
         there = ", ".join(device for device in found if found[device])
         raise UsageError(f"--device {name}: not available to PyTorch {torch.__version__} here; there is: {there}")
-    return torch.device(name)
+    return usable(torch.device(name))
 
 
 def choose_rank_device(name: DeviceName, ranks: Ranks) -> torch.device:
