@@ -13,6 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lenscope import native
 from lenscope.errors import LenscopeError, unknown_name
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(list(argv))
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell asks for that has us in the background
         signal.signal(signal.SIGINT, _interrupt)
+    native.report_cut_files()
     try:
         return _run(sys.argv[1:])
     finally:
@@ -89,6 +91,9 @@ def _run(arguments: list[str]) -> int:
         who = f"rank {rank}: " if rank else ""
         print(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {who}{error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except MemoryError:
+        print(f"lenscope {verb}: out of memory; free some, or allow the process more", file=sys.stderr)  # noqa: T201
+        return 1
     except KeyboardInterrupt as error:
         _stop_listening()
         if _later_rank(verb):

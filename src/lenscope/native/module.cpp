@@ -11,10 +11,13 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
+#include "cut_files.hpp"
 #include "trainer.hpp"
 
 namespace nb = nanobind;
@@ -122,6 +125,23 @@ Floats array_of(const float* values, std::size_t size) {
   return array;
 }
 
+// Does work on so many threads; where there is no room for them or for what they hold, LenscopeError says so.
+template <typename Work>
+auto with_room(int threads, Work work) {
+  std::string lacks;
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    lacks = "memory";
+  } catch (const std::system_error& error) {  // of a thread that could not be made
+    lacks = error.what();
+  }
+  const std::string message = "--threads " + std::to_string(threads) + ": no room for so many (" + lacks +
+                              "); use fewer, or allow the process more memory and threads";
+  PyErr_SetString(nb::module_::import_("lenscope.errors").attr("LenscopeError").ptr(), message.c_str());
+  throw nb::python_error();
+}
+
 // A trainer with the arrays that it reads; one call at a time.
 class Trainer {
  public:
@@ -130,13 +150,16 @@ class Trainer {
           const std::array<float, 6>& augmentation)
       : images_(std::move(images)),
         network_(network_of(images_, classes)),
+        threads_(threads),
         labels_(copied_labels(labels, images_.shape(0), classes)) {
     check_threads(threads);
     check_isa(isa);
     const lenscope::Optimizer rule{rule_of(optimizer), momentum, weight_decay};
     const lenscope::Data data{images_.data(), labels_.data(), labels_.size()};
-    trainer_ = std::make_unique<lenscope::Trainer>(network_, rule, data, augmentation_of(augmentation), seed, threads,
-                                                   isa);
+    const lenscope::Augmentation distortions = augmentation_of(augmentation);
+    trainer_ = with_room(threads, [&] {
+      return std::make_unique<lenscope::Trainer>(network_, rule, data, distortions, seed, threads, isa);
+    });
   }
 
   Floats run(const Array<float, 1>& weights, const Array<const std::int64_t, 1>& indices,
@@ -149,12 +172,13 @@ class Trainer {
     check_size("learning_rates", learning_rates.size(), batches.size());
     std::vector<float> losses(batches.size());
     std::size_t written = 0;
-    if (!batches.empty()) {
-      const nb::gil_scoped_release unlocked;
-      written = trainer_->run({weights.data(), weights.size()}, images, batches,
-                              {learning_rates.data(), learning_rates.size()}, epoch, [&] { return asked(stop); },
-                              losses);
-    }
+    if (!batches.empty())
+      written = with_room(threads_, [&] {
+        const nb::gil_scoped_release unlocked;
+        return trainer_->run({weights.data(), weights.size()}, images, batches,
+                             {learning_rates.data(), learning_rates.size()}, epoch, [&] { return asked(stop); },
+                             losses);
+      });
     return array_of(losses.data(), written);
   }
 
@@ -165,11 +189,10 @@ class Trainer {
     const Integers images = copied_indices(indices, labels_.size());
     if (images.empty()) refuse("indices: got none, expected one or more");
     Floats gradient = new_array<float>({weights.size()});
-    double loss = 0;
-    {
+    const double loss = with_room(threads_, [&] {
       const nb::gil_scoped_release unlocked;
-      loss = trainer_->gradient({weights.data(), weights.size()}, images, epoch, {gradient.data(), gradient.size()});
-    }
+      return trainer_->gradient({weights.data(), weights.size()}, images, epoch, {gradient.data(), gradient.size()});
+    });
     return nb::make_tuple(loss, gradient);
   }
 
@@ -227,6 +250,7 @@ class Trainer {
 
   Images images_;
   lenscope::Network network_;
+  int threads_;
   Integers labels_;
   std::unique_ptr<lenscope::Trainer> trainer_;
   std::atomic<bool> in_use_ = false;
@@ -257,11 +281,12 @@ nb::tuple evaluate(const Images& images, const Array<const float, 1>& weights, i
     want("fc2", wanted.fc2, {count, 84});
     want("fc3", wanted.fc3, {count, outputs});
   }
-  if (count > 0) {
-    const nb::gil_scoped_release unlocked;
-    lenscope::evaluate(network, {weights.data(), weights.size()}, images.data(), count, threads, isa,
-                       log_probabilities.data(), wanted);
-  }
+  if (count > 0)
+    with_room(threads, [&] {
+      const nb::gil_scoped_release unlocked;
+      lenscope::evaluate(network, {weights.data(), weights.size()}, images.data(), count, threads, isa,
+                         log_probabilities.data(), wanted);
+    });
   return nb::make_tuple(log_probabilities, by_layer);
 }
 
@@ -287,8 +312,10 @@ double measure_peak(const std::string& isa, int threads, double seconds) {
   check_isa(isa);
   check_threads(threads);
   if (!(seconds > 0 && seconds <= 60)) refuse("seconds: got " + std::to_string(seconds) + ", expected up to 60");
-  const nb::gil_scoped_release unlocked;
-  return lenscope::measure_peak(isa, threads, seconds);
+  return with_room(threads, [&] {
+    const nb::gil_scoped_release unlocked;
+    return lenscope::measure_peak(isa, threads, seconds);
+  });
 }
 
 }  // namespace
@@ -321,5 +348,7 @@ NB_MODULE(_core, module) {
              "epoch"_a, "isa"_a, "Distorted copies of images whose places in the data set are `indices`.");
   module.def("measure_peak", &measure_peak, "isa"_a, "threads"_a, "seconds"_a,
              "Float32 multiply-adds a second that the processor can do.");
+  module.def("report_cut_files", &lenscope::report_cut_files,
+             "Where a mapped file becomes shorter while it is read, end with one line and not by SIGBUS.");
   module.def("instruction_sets", &lenscope::instruction_sets, "Those that can run here, best first.");
 }

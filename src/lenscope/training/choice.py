@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from lenscope import native
 from lenscope.errors import UsageError
 from lenscope.training import fused_engine, torch_engine
 from lenscope.training.fused_engine import FusedEngine
@@ -33,6 +34,7 @@ def choose_engine(network: nn.Module, train: Dataset, config: TrainConfig, ranks
     Raises:
         UsageError: `fused` where it cannot be, a device that this machine lacks, or a wrong LENSCOPE_ISA.
     """
+    native.report_cut_files()
     if ranks and config.engine == "fused":
         raise UsageError(f"--engine fused: trains in one process, got {ranks.count} ranks; choose --engine torch")
     if config.engine == "torch" or ranks:
@@ -47,6 +49,7 @@ def choose_engine(network: nn.Module, train: Dataset, config: TrainConfig, ranks
 
 def predict_log_probabilities(network: nn.Module, dataset: Dataset) -> NDArray[np.float32]:
     """What a network says of each image: log-probabilities, float32, shape (N, classes); native where it can be."""
+    native.report_cut_files()
     if fused_engine.obstacle(network) is None:
         return fused_engine.predict_log_probabilities(cast("LeNet", network), dataset)
     return torch_engine.predict_log_probabilities(network, dataset)
