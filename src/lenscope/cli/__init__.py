@@ -13,7 +13,6 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lenscope import native
 from lenscope.errors import LenscopeError, unknown_name
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(list(argv))
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell asks for that has us in the background
         signal.signal(signal.SIGINT, _interrupt)
-    native.report_cut_files()
     try:
         return _run(sys.argv[1:])
     finally:
@@ -137,7 +135,9 @@ def _dispatch(verb: str, arguments: list[str]) -> int:
     module, name, _ = VERBS[verb]
     command = getattr(import_module(f"lenscope.cli.{module}"), name)
     try:
-        command.parse(f"lenscope {verb}", arguments).execute()
+        parsed = command.parse(f"lenscope {verb}", arguments)
+        import_module("lenscope.native").report_cut_files()
+        parsed.execute()
     except SystemExit as end:  # tyro's way to end after --help
         return int(end.code or 0)
     return 0

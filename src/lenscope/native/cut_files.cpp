@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #endif
@@ -42,7 +43,10 @@ void append_printable(char*& at, const char* text) {
   for (; *text; ++text) *at++ = *text >= ' ' && *text <= '~' ? *text : '?';
 }
 
+std::atomic_flag ending = ATOMIC_FLAG_INIT;
+
 [[noreturn]] void end_with_line(const char* path) {
+  while (ending.test_and_set()) pause();  // another thread that met the same says it
   char text[longest_line + 200], *at = text;
   append(at, "lenscope: ");
   append_printable(at, path);

@@ -83,7 +83,7 @@ class Learner:
         """Take one step a batch; returns their losses, float32, the last of them NaN where a step was refused.
 
         After a refused step the weights are those that it met, or those that it made where these are not finite;
-        `before_update` has those that the last update began with.
+        `before_update` has those that the last update began with. The network's buffers are those that it met.
 
         Args:
             batches: indices into the training set.
@@ -127,10 +127,7 @@ class DeviceSteps:
         self._labels = zeros(self.most, size[0], dtype=torch.int64)
         self._rates, self._losses = zeros(2, self.most)
         learner.refused.fill_(1)
-        buffers = {name: buffer.clone() for name, buffer in learner.network.named_buffers()}
         self._repeat = learner.capture(self.step)
-        for name, buffer in learner.network.named_buffers():  # a batch norm's statistics go on in refused steps, too
-            buffer.copy_(buffers[name])
 
     def run(
         self,
@@ -155,6 +152,7 @@ class DeviceSteps:
         Looks at no value and touches buffers alone: this is what is captured.
         """
         learner, weights = self._learner, self._learner.weights
+        buffers = [(buffer, buffer.clone()) for buffer in learner.network.buffers()]  # such as a BatchNorm's means
         loss = self._add_gradients()
         with torch.no_grad():
             self._refuse_unless_finite(loss)
@@ -163,6 +161,8 @@ class DeviceSteps:
             learner.rate.copy_(self._rates.index_select(0, self._number).view(()))
             learner.optimizer.step()
             self._refuse_unless_finite(weights)
+            for buffer, before in buffers:
+                torch.where(learner.refused == 0, buffer, before, out=buffer)
             loss = loss.masked_fill(learner.refused > 0, math.nan)
             self._losses.index_copy_(0, self._number, loss.view(1))
             self._number.add_(learner.refused == 0)

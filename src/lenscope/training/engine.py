@@ -55,7 +55,8 @@ class Engine(Protocol):
         The epoch, counted from 1, decides with the seed how each image is distorted, where the config asks for it.
         Where `stop()` turns true, fewer losses come back: a step that was interrupted is as if it had not begun.
         A step whose loss, gradient or new weights are not finite is not taken: its loss comes back as NaN, the last of
-        the call, and the weights are the last that gave a finite loss. Where somebody else has put such a number into
+        the call, and the weights are the last that gave a finite loss. Neither changes the network's buffers, such as a
+        BatchNorm's running means. Where somebody else has put such a number into
         the weights since the last call, they are those that it left.
         """
         ...

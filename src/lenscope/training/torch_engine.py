@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
@@ -25,7 +26,7 @@ from lenscope.training.ranks import TOLD
 from lenscope.training.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -88,6 +89,7 @@ class TorchEngine:
         self._gradient = cast("torch.Tensor", self._weights.grad)
         self._before_update = self._weights.detach().clone()
         self._good = self._weights.detach().clone()
+        self._has_buffers = next(self.network.buffers(), None) is not None
         self._optimizer = build_optimizer(config, [self._weights])
         self._objective = _objective(self.network, config)
         self._epoch = 0
@@ -188,13 +190,25 @@ class TorchEngine:
 
     def _step(self, batch: torch.Tensor, rate: float, stop: Callable[[], bool], examples: Examples) -> float | None:
         """One update; its loss, NaN where the update was refused, None where it was interrupted."""
-        loss = self._find_gradients(batch, stop, examples)
-        if loss is None:
-            return None
-        if not math.isfinite(loss) or not _finite(self._gradient):
-            return self._refuse(batch, examples, keep=math.isfinite(loss))
-        self._update(rate)
-        return loss if _finite(self._weights) else self._refuse(batch, examples, keep=False)
+        with self._buffers_kept() as keep_changes:
+            loss = self._find_gradients(batch, stop, examples)
+            if loss is None:
+                return None
+            if not math.isfinite(loss) or not _finite(self._gradient):
+                return self._refuse(batch, examples, keep=math.isfinite(loss))
+            self._update(rate)
+            if not _finite(self._weights):
+                return self._refuse(batch, examples, keep=False)
+            keep_changes()
+        return loss
+
+    @contextmanager
+    def _buffers_kept(self) -> Iterator[Callable[[], None]]:
+        """Put back the network's buffers, such as a BatchNorm's running means, unless what is given is called."""
+        before = {name: buffer.clone() for name, buffer in self.network.named_buffers()} if self._has_buffers else {}
+        yield before.clear
+        for name, buffer in self.network.named_buffers() if before else ():
+            buffer.copy_(before[name])
 
     def _find_gradients(self, batch: torch.Tensor, stop: Callable[[], bool], examples: Examples) -> float | None:
         """The mean loss of a batch, its gradient left in the parameters'; None where it was interrupted."""
@@ -250,8 +264,9 @@ class TorchEngine:
 
     def _refuse_on_device(self, batch: torch.Tensor, examples: Examples) -> None:
         """Look from the host at a step that was refused on the device, whose weights have not been touched since."""
-        loss = self._find_gradients(batch, lambda: False, examples)
-        self._refuse(batch, examples, keep=loss is not None and math.isfinite(loss) and _finite(self._weights))
+        with self._buffers_kept():
+            loss = self._find_gradients(batch, lambda: False, examples)
+            self._refuse(batch, examples, keep=loss is not None and math.isfinite(loss) and _finite(self._weights))
 
     @torch.no_grad()
     def _update(self, rate: float) -> None:
