@@ -19,6 +19,7 @@ from fixtures_data import write_image_folder
 from lenscope.cli import VERBS, main
 from lenscope.cli.look import sparkline
 from lenscope.data.idx import write_idx
+from lenscope.runs.verify import Finding
 
 
 @pytest.fixture(scope="module")
@@ -504,6 +505,18 @@ def test_a_broken_file_is_shown_in_its_place_and_ends_with_exit_code_1(tiny_run,
     assert err.startswith(f"lenscope verify: {copy}: not what it should be: film.bin; restore it from a copy, or")
     code, out, _ = run_cli(capsys, "verify", copy, "--json")
     assert (code, json.loads(out)["sound"]) == (1, False)
+
+
+def test_a_replay_that_cannot_be_compared_here_is_neither_sound_nor_broken(tiny_run, capsys, monkeypatch):
+    says = "differs at step 1; cannot be compared to the bit here, since isa is avx2, was avx512"
+    monkeypatch.setattr(
+        "lenscope.runs.replay.replay_run", lambda *_, **__: [Finding("losses.f32", sound=None, says=says)]
+    )
+    code, out, err = run_cli(capsys, "verify", tiny_run.path, "--replay")
+    assert (code, err) == (0, "")
+    assert re.search(rf"^losses\.f32 +unknown  {says}$", out, re.MULTILINE)
+    assert out.endswith(": its files are sound; the replay cannot be compared to the bit here\n")
+    assert json.loads(run_cli(capsys, "verify", tiny_run.path, "--replay", "--json")[1])["sound"] is None
 
 
 def test_an_interrupted_run_goes_on_as_its_message_says(here, digits, capsys, monkeypatch):

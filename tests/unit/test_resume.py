@@ -21,7 +21,7 @@ from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
 from lenscope.runs import checkpoint, lock, manifest, recorder, storage
 from lenscope.runs.record import record_run, resume_run
 from lenscope.runs.replay import replay_run
-from lenscope.runs.resume import find_start, settings_to_resume
+from lenscope.runs.resume import find_start, look_back, settings_to_resume
 from lenscope.runs.run import open_run
 from lenscope.runs.verify import verify_run
 from lenscope.training.events import Checkpoint
@@ -192,7 +192,7 @@ def test_other_versions_and_threads_are_said(tiny, tmp_path, monkeypatch) -> Non
     begin_and_die(tiny, QUICK.with_settings(engine="torch", threads=1), path, 3)
     now = {**open_run(path).environment, "threads": 2}
     now["packages"] = {**now["packages"], "torch": "9.9"}
-    assert find_start(path, now).facts["resumed"][0]["differs"] == (
+    assert find_start(look_back(path), now).facts["resumed"][0]["differs"] == (
         f"torch is 9.9, was {open_run(path).environment['packages']['torch']}",
         "threads are 2, were 1",
     )

@@ -11,6 +11,9 @@ from pydantic import Field
 from lenscope.cli.command import Command, DataDir, JsonFlag, print_json, print_line, print_table
 from lenscope.errors import RunError
 
+VERDICTS = {True: "ok", False: "BROKEN", None: "unknown"}
+UNKNOWN = "its files are sound; the replay cannot be compared to the bit here"
+
 
 class Verify(Command):
     """Compare every file of a run with its manifest, and the files with one another; exit code 1 if one is broken."""
@@ -35,14 +38,15 @@ class Verify(Command):
             progress=not self.quiet,
             data_dir=self.data_dir,
         )
-        broken = [finding for finding in found if not finding.sound]
+        broken = [finding for finding in found if finding.sound is False]
+        verdict = False if broken else None if any(finding.sound is None for finding in found) else True
         if self.json_output:
-            print_json({"run": str(self.run), "sound": not broken, "findings": [asdict(finding) for finding in found]})
+            print_json({"run": str(self.run), "sound": verdict, "findings": [asdict(finding) for finding in found]})
         else:
-            rows = [(finding.part, "ok" if finding.sound else "BROKEN", finding.says) for finding in found]
+            rows = [(finding.part, VERDICTS[finding.sound], finding.says) for finding in found]
             print_table([("file", "is", "holds"), *rows])
         if broken:
             parts = ", ".join(dict.fromkeys(finding.part for finding in broken))
             raise RunError(f"{self.run}: not what it should be: {parts}; restore it from a copy, or train it again")
         if not self.json_output:
-            print_line(f"{self.run}: sound")
+            print_line(f"{self.run}: {'sound' if verdict else UNKNOWN}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lenscope.runs.prepare import prepare, threads_kept
+from lenscope.runs.numerics import settled
+from lenscope.runs.prepare import prepare
 from lenscope.training.choice import choose_engine
 from lenscope.training.events import EpochDone, Snapshot
 from lenscope.training.fit import fit
@@ -28,7 +29,7 @@ def measure_first_epoch(config: TrainConfig, splits: Splits) -> list[dict[str, f
     if prepared.sized.test is None or config.schedule != "constant":
         return []
     rows, before = [], -1
-    with threads_kept():
+    with settled():
         engine = choose_engine(prepared.network, prepared.sized.train, prepared.config)
         for event in fit(prepared.config, prepared.sized, engine):
             if isinstance(event, Snapshot) and event.step > before:

@@ -40,7 +40,7 @@ NETWORKS: dict[str, type[Network]] = {
 def build(name: str, channels: int, classes: int, seed: int, init: InitName = "pytorch") -> Network:
     """A network with its initial weights, on the CPU in float32; torch's generators stay as they are.
 
-    Threads may build at the same time.
+    Torch's default type and device change nothing. Threads may build at the same time.
 
     Args:
         name: one of `lenscope.config.NetworkName`.
@@ -55,8 +55,9 @@ def build(name: str, channels: int, classes: int, seed: int, init: InitName = "p
     """
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
-    with GENERATOR, torch.random.fork_rng(devices=[]):  # the layers draw weights of their own, which are replaced
-        network = NETWORKS[name](channels, classes)
+    # The layers draw weights of their own, which are replaced.
+    with GENERATOR, torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        network = NETWORKS[name](channels, classes).float()
     initialise(network, seed, init)
     return network
 

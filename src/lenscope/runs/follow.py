@@ -16,7 +16,8 @@ from lenscope.config import TrainConfig
 from lenscope.errors import DataError, Interrupted
 from lenscope.nets.catalogue import load_weights
 from lenscope.runs import checkpoint
-from lenscope.runs.prepare import prepare, threads_kept
+from lenscope.runs.numerics import settled
+from lenscope.runs.prepare import prepare
 from lenscope.training.choice import choose_engine
 from lenscope.training.events import Checkpoint, Position, RunStopped
 from lenscope.training.fit import Start, fit
@@ -64,11 +65,11 @@ def follow_run(ranks: Ranks, load: Callable[[TrainConfig], Splits]) -> None:
     expected, splits = ranks.spread(), load(config)
     if _hashes(splits) != expected:
         raise DataError(f"{config.data}: others than the first rank's; give all ranks the same data")
-    prepared = prepare(config, splits)
-    begins, kept = ranks.spread() == BEGINS, checkpoint.decode(ranks.spread(), "the first rank's state")
-    start = Start(kept.position, np.frombuffer(ranks.spread(), "<f4").astype(np.float32), kept.state)
-    load_weights(prepared.network, kept.state.weights)
-    with threads_kept():
+    with settled():
+        prepared = prepare(config, splits)
+        begins, kept = ranks.spread() == BEGINS, checkpoint.decode(ranks.spread(), "the first rank's state")
+        start = Start(kept.position, np.frombuffer(ranks.spread(), "<f4").astype(np.float32), kept.state)
+        load_weights(prepared.network, kept.state.weights)
         engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
         with listen_for_stop() as flag:
             events = fit(config, prepared.sized, engine, ranks.hearing(flag), None if begins else start)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors.numpy import save
 
 from lenscope.environment import describe_environment
 from lenscope.errors import UsageError
 from lenscope.nets.autoencoder import Reconstructs
 from lenscope.nets.catalogue import NETWORKS, build
+from lenscope.runs.manifest import entry_of
+from lenscope.runs.numerics import describe_numerics
 from lenscope.runs.run import DataFacts, open_run
 from lenscope.training.fit import check_batch_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from lenscope.config import TrainConfig
@@ -64,21 +65,28 @@ def _sized(config: TrainConfig, splits: Splits, size: int) -> Splits:
 
 def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:
     """What `environment.json` says of an experiment: the machine, the engine and the data."""
-    facts = {"engine": engine.name, "device": engine.device, "isa": engine.isa, "threads": engine.threads}
-    facts["ranks"] = engine.ranks
+    facts: dict[str, Any] = {"engine": engine.name, "device": engine.device, "isa": engine.isa}
+    facts |= {"threads": engine.threads, "ranks": engine.ranks, "numerics": describe_numerics(engine)}
     return describe_environment() | facts | {"data": asdict(_facts(prepared.whole, prepared.sized))}
 
 
-def start_from(source: str | None, network: Network) -> None:
-    """Give a network the trained weights of a run, if one is named; raises UsageError for what cannot be a start.
+def start_from(source: str | None, network: Network) -> dict[str, Any]:
+    """Give a network the trained weights of a run, if one is named.
 
     Of an autoencoder a network that names classes takes the layers that both have, and keeps its own initial weights
     in the others. Else all tensors must agree.
+
+    Returns:
+        What `environment.json` is to say of it: the SHA-256 of the file of weights.
+
+    Raises:
+        UsageError: weights that cannot be a start.
     """
     if source is None:
-        return
+        return {}
     run = open_run(source)
     weights = run.weights()
+    origin = {"init_from": {"sha256": entry_of(save(weights)).sha256}}
     own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     if run.config.reconstructs and not isinstance(network, Reconstructs):
         own = {name: shape for name, shape in own.items() if name in weights}
@@ -100,21 +108,12 @@ def start_from(source: str | None, network: Network) -> None:
         raise UsageError(f"--init-from {source}: {broken[0]} is not finite; choose a run whose weights are")
     tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
     network.load_state_dict(dict(network.state_dict()) | tensors)
+    return origin
 
 
 def _described(network: str | Network) -> str:
     name = network if isinstance(network, str) else next(key for key, kind in NETWORKS.items() if kind is type(network))
     return f"an {name}" if name[0] in "aeiou" or name.startswith("mlp") else f"a {name}"
-
-
-@contextmanager
-def threads_kept() -> Iterator[None]:
-    """Give PyTorch back the number of threads that it had."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _facts(whole: Splits, splits: Splits) -> DataFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 from lenscope.errors import Interrupted, StorageError
 from lenscope.runs import lock as locks
 from lenscope.runs.follow import tell_settings, tell_start
-from lenscope.runs.prepare import environment_of, prepare, start_from, threads_kept
+from lenscope.runs.numerics import settled
+from lenscope.runs.prepare import environment_of, prepare, start_from
 from lenscope.runs.recorder import Recorder, claim_directory
-from lenscope.runs.resume import find_start, require_no_links
+from lenscope.runs.resume import find_start, look_back, require_no_links
 from lenscope.runs.run import Run, open_run
 from lenscope.runs.storage import remove_directory, remove_file
 from lenscope.training.choice import choose_engine
-from lenscope.training.events import RunStopped
+from lenscope.training.events import RunStarted, RunStopped
 from lenscope.training.fit import fit
 from lenscope.training.interrupt import StopFlag, listen_for_stop
 
@@ -61,13 +63,13 @@ def record_run(
         Interrupted: asked to stop; the directory opens with all that was done.
     """
     tell_settings(ranks, config, splits)
-    prepared = prepare(config, splits)
-    start_from(config.init_from, prepared.network)
-    with threads_kept():
+    with settled():
+        prepared = prepare(config, splits)
+        origin = start_from(config.init_from, prepared.network)
         engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
         path = claim_directory(out, f"{Path(splits.name).name}-{config.network}")
         with _first_lock(path) as lock:
-            environment = environment_of(engine, prepared)
+            environment = environment_of(engine, prepared) | origin
             tell_start(ranks, engine, None)
             begin = partial(fit, config, prepared.sized, engine)
             _train(begin, Recorder(path, environment, lock), watcher, ranks)
@@ -92,18 +94,22 @@ def resume_run(
         NonFiniteError, StorageError, RankLostError, Interrupted: as for `record_run`.
     """
     tell_settings(ranks, config, splits)
-    prepared = prepare(config, splits)
-    with threads_kept(), locks.hold(path) as lock:
+    with settled(), locks.hold(path) as lock:
+        prepared = prepare(config, splits)
         require_no_links(path)
+        before = look_back(path)
+        origin = before.give_initial(config, prepared.network)
         engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
-        environment = environment_of(engine, prepared)
-        resumption = find_start(path, environment)
-        if resumption.kept is None:
-            start_from(config.init_from, prepared.network)
-        facts, before, kept = environment | resumption.facts, resumption.manifest, resumption.kept
+        environment = environment_of(engine, prepared) | origin
+        resumption = find_start(before, environment)
         tell_start(ranks, engine, resumption.start)
-        begin = partial(fit, config, prepared.sized, engine, start=resumption.start)
-        _train(begin, Recorder(path, facts, lock, before, kept), watcher, ranks)
+
+        def begin(stop: Callable[[], bool]) -> Iterator[Event]:
+            for event in fit(config, prepared.sized, engine, stop, resumption.start):
+                yield replace(event, notes=resumption.notes) if isinstance(event, RunStarted) else event
+
+        recorder = Recorder(path, environment | resumption.facts, lock, before.manifest, before.kept)
+        _train(begin, recorder, watcher, ranks)
     return open_run(path)
 
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors.numpy import save
 
-from lenscope.errors import RunError
+from lenscope.errors import LenscopeError, RunError
+from lenscope.nets.catalogue import load_weights
 from lenscope.runs import checkpoint, recorder
 from lenscope.runs.film import encode_record
 from lenscope.runs.manifest import read_static
 from lenscope.runs.metrics import encode_row
-from lenscope.runs.prepare import environment_of, prepare, start_from, threads_kept
+from lenscope.runs.numerics import settled
+from lenscope.runs.prepare import environment_of, prepare, start_from
 from lenscope.runs.resume import differences, require_same_data, start_of
 from lenscope.runs.verify import Finding
 from lenscope.training.choice import choose_engine
-from lenscope.training.events import Checkpoint, EpochDone, RunStarted, Snapshot, StepsDone
+from lenscope.training.events import Checkpoint, EpochDone, Snapshot, StepsDone
 from lenscope.training.fit import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lenscope.data.dataset import Splits
+    from lenscope.nets.catalogue import Network
     from lenscope.runs.checkpoint import Kept
     from lenscope.runs.record import Watcher
     from lenscope.runs.run import Run
@@ -41,7 +44,9 @@ def replay_run(
     """Train a run again as far as it got, writing nothing, and compare what comes with its files, up to a difference.
 
     Losses, film, metrics without their times, checkpoints and weights are equal to the last bit on the same build,
-    instruction set and engine, and with PyTorch's engine on as many threads; what is not the same is told as well.
+    instruction set and engine, and with PyTorch's engine on as many threads of the same processor. Where something of
+    this is not the same it is named, and a difference does not tell whether the run is sound. The run is repeated from
+    its own initial weights; they are made again and compared as well.
 
     Args:
         run: finished or not.
@@ -56,16 +61,17 @@ def replay_run(
     until = len(run.losses)
     config = run.config.with_settings(checkpoint_every=f"{until}steps" if until else None)
     kept = _oldest_checkpoint(run, until) if from_checkpoint else None
-    prepared = prepare(config, splits)
-    if kept is None:
-        start_from(config.init_from, prepared.network)
-    with threads_kept(), closing(watcher) if watcher else nullcontext():
+    with settled(), closing(watcher) if watcher else nullcontext():
+        prepared = prepare(config, splits)
+        initial = [] if kept else [_repeat_initial(run, prepared.network)]
         engine = choose_engine(prepared.network, prepared.sized.train, config)
         environment = environment_of(engine, prepared)
         require_same_data(run.environment.get("data"), environment["data"], run.path)
         events = fit(config, prepared.sized, engine, start=start_of(run.path, kept) if kept else None)
         compared = _compare(_up_to(until, events, watcher), _kept(run))
-    return _findings(compared) + _remarks(run, differences(run.environment, environment))
+    reasons = _reasons(run, differences(run.environment, environment))
+    remarks = [Finding("environment.json", sound=True, says=f"{text}: the last bits may differ") for text in reasons]
+    return [_excused(finding, reasons) for finding in initial + _findings(compared)] + remarks
 
 
 def _oldest_checkpoint(run: Run, until: int) -> Kept:
@@ -104,8 +110,6 @@ def _compare(events: Iterable[Event], kept: dict[Place, bytes]) -> dict[Place, b
 def _told(event: Event) -> Iterator[tuple[Place, bytes]]:
     """What an event tells, in the form in which a run keeps it."""
     match event:
-        case RunStarted(step=0, weights=weights):
-            yield (INITIAL, 0), save(weights)
         case StepsDone(step=step, losses=losses):
             for number, loss in enumerate(losses.astype("<f4"), start=step - len(losses) + 1):
                 yield ("losses.f32", number), loss.tobytes()
@@ -121,8 +125,7 @@ def _told(event: Event) -> Iterator[tuple[Place, bytes]]:
 def _kept(run: Run) -> dict[Place, bytes]:
     """What a run's files hold, in the form in which events tell it."""
     film, losses = run.film, run.losses.astype("<f4")
-    kept = {(INITIAL, 0): save(run.weights("initial"))}
-    kept |= {("losses.f32", number): loss.tobytes() for number, loss in enumerate(losses, start=1)}
+    kept = {("losses.f32", number): loss.tobytes() for number, loss in enumerate(losses, start=1)}
     for place, step in enumerate(film.steps.tolist()):
         kept["film.bin", step] = encode_record(step, {name: film.kernels[name][place] for name in film.kernels})
     kept |= {("metrics.csv", row.epoch): _untimed(row) for row in run.metrics.rows()}
@@ -152,8 +155,30 @@ def _findings(compared: dict[Place, bool]) -> list[Finding]:
     return found
 
 
-def _remarks(run: Run, differing: list[str]) -> list[Finding]:
+def _repeat_initial(run: Run, network: Network) -> Finding:
+    """Make a run's initial weights again in a network and compare; the network then has the run's own in any case."""
+    source, kept, origin = run.config.init_from, run.weights("initial"), dict[str, Any]()
+    problem = f"--init-from {source}: holds other weights now than when the run began"
+    try:
+        origin = start_from(source, network)
+    except LenscopeError as error:
+        problem = str(error)
+    made = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    equal = save(made) == save(kept)
+    load_weights(network, kept)
+    if source and not equal and run.environment.get("init_from") != origin.get("init_from"):
+        return Finding(INITIAL, sound=True, says=f"taken as they are: {problem}")
+    return Finding(INITIAL, sound=equal, says="repeated, 1 of 1 equal" if equal else "differs at step 0")
+
+
+def _reasons(run: Run, differing: list[str]) -> list[str]:
     """Why a run and its repetition may differ in their last bits."""
-    before = [text for resumed in run.resumed for text in resumed.differs]
-    texts = [*differing, *(f"{text}, when it went on" for text in before)]
-    return [Finding("environment.json", sound=True, says=f"{text}: the last bits may differ") for text in texts]
+    return [*differing, *(f"{text}, when it went on" for resumed in run.resumed for text in resumed.differs)]
+
+
+def _excused(finding: Finding, reasons: list[str]) -> Finding:
+    """Of a difference that has other reasons than a run that is broken, say that it cannot be told."""
+    if finding.sound or not reasons:
+        return finding
+    says = f"{finding.says}; cannot be compared to the bit here, since {'; '.join(reasons)}"
+    return Finding(finding.part, sound=None, says=says)

@@ -1,4 +1,4 @@
-"""What a run that goes on starts from."""
+"""What a run that resumes starts from."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, RunError, UsageError
+from lenscope.nets.catalogue import load_weights
 from lenscope.runs import checkpoint, manifest
 from lenscope.runs.metrics import decode_metrics
-from lenscope.runs.run import Resumed, decode_losses, open_run
+from lenscope.runs.prepare import start_from
+from lenscope.runs.run import Resumed, decode_losses, open_run, resumed_of, uncommitted_environment
 from lenscope.training.fit import Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from lenscope.nets.catalogue import Network
     from lenscope.runs.checkpoint import Kept
     from lenscope.runs.manifest import Manifest
 
 SAME = ("engine", "device", "isa")  # and the versions of what computes: else the last bits may differ
+SAME_WITH_TORCH = ("threads", "processor")  # by which its libraries choose their ways
 SAME_PACKAGES = ("lenscope", "torch", "numpy")
 
 
@@ -51,46 +55,97 @@ def settings_to_resume(path: Path, epochs: int | None = None) -> TrainConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Resumption:
-    """Where a run goes on, and what its directory was before.
+class Before:
+    """What the directory of a run that is to resume holds.
 
     Attributes:
-        manifest: the directory's.
-        kept: the checkpoint; None where it begins again.
-        start: the same for the training loop.
-        facts: what the environment is to say of it.
+        path: the directory.
+        manifest: empty where it was killed before its first commit.
+        environment: empty where nothing of it was recorded.
+        kept: the newest sound checkpoint; None where the run begins again.
+        problems: what is wrong with newer checkpoints.
     """
 
+    path: Path
     manifest: Manifest
-    kept: Kept | None
+    environment: Mapping[str, Any]
+    kept: Kept | None = None
+    problems: tuple[str, ...] = ()
+
+    def give_initial(self, config: TrainConfig, network: Network) -> dict[str, Any]:
+        """Give a network the weights that the run began with, unless a checkpoint has later ones.
+
+        They are its own once they were committed, whatever made them may give now.
+
+        Returns:
+            What `environment.json` is to say of where they come from.
+
+        Raises:
+            RunError: they are broken, or those of the run that it starts from are no longer what they were.
+            UsageError: nothing was committed, and the run that it starts from cannot be a start.
+        """
+        known = {name: self.environment[name] for name in ("init_from",) if name in self.environment}
+        if self.manifest.static:
+            if self.kept is None:
+                load_weights(network, open_run(self.path).weights("initial"))
+            return known
+        found = start_from(config.init_from, network)
+        if known not in ({}, found):
+            raise RunError(
+                f"{self.path}: {config.init_from} no longer holds the weights that this run was to start from, and it "
+                "had not taken a step; train it again from its config.toml"
+            )
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Resumption:
+    """Where a run resumes.
+
+    Attributes:
+        start: for the training loop; None where it begins again.
+        facts: what the environment is to say of it.
+        notes: what the user is to be told.
+    """
+
     start: Start | None
     facts: dict[str, Any]
+    notes: tuple[str, ...]
 
 
-def find_start(path: Path, environment: Mapping[str, Any]) -> Resumption:
-    """Where a run goes on in this environment.
+def look_back(path: Path) -> Before:
+    """What the directory of a run that is to resume holds; raises RunError for what is no run."""
+    if not (path / manifest.FILE).exists():
+        return Before(path, manifest.Manifest(), uncommitted_environment(path))
+    run = open_run(path)
+    kept, problems = checkpoint.newest_sound(path, run.committed)
+    return Before(path, run.committed, run.environment, kept, tuple(problems))
+
+
+def find_start(before: Before, environment: Mapping[str, Any]) -> Resumption:
+    """Where a run resumes in this environment.
 
     Raises:
         RunError: data other than the run's, or a directory that is broken beyond its checkpoints.
     """
-    if not (path / manifest.FILE).exists():  # killed before its first commit
-        return Resumption(manifest.Manifest(), None, None, {})
-    run = open_run(path)
-    require_same_data(run.environment.get("data"), environment["data"], path)
-    kept, problems = checkpoint.newest_sound(path, run.committed)
-    differing = differences(run.environment, environment)
-    notes = [f"{problem}; left out" for problem in problems]
-    notes += [f"{difference}: the result may differ in its last bits" for difference in differing]
+    path, kept, recorded = before.path, before.kept, before.environment
+    if recorded:
+        require_same_data(recorded.get("data"), environment["data"], path)
+    differing = differences(recorded, environment) if recorded else ["nothing was recorded of how it began"]
     step = kept.step if kept else 0
     resumed = Resumed(step, datetime.now(UTC).isoformat(timespec="seconds"), tuple(differing))
-    facts = {"resumed": [asdict(one) for one in (*run.resumed, resumed)]}
-    if kept is None:
-        return Resumption(run.committed, None, None, facts)
-    notes.insert(0, f"goes on after step {step:,}, in epoch {kept.position.epoch}")
-    return Resumption(run.committed, kept, start_of(path, kept, tuple(notes)), facts)
+    notes = (
+        f"goes on after step {step:,}, in epoch {kept.position.epoch}"
+        if kept
+        else "no checkpoint is kept: begins again",
+        *(f"{problem}; left out" for problem in before.problems),
+        *(f"{difference}: the result may differ in its last bits" for difference in differing),
+    )
+    facts = {"resumed": [asdict(one) for one in (*resumed_of(recorded, path), resumed)]}
+    return Resumption(start_of(path, kept) if kept else None, facts, notes)
 
 
-def start_of(path: Path, kept: Kept, notes: tuple[str, ...] = ()) -> Start:
+def start_of(path: Path, kept: Kept) -> Start:
     """A checkpoint of a run as the training loop takes it; raises RunError where the losses are not those up to it."""
     then = manifest.Manifest(appended=kept.appended)
     losses = decode_losses(manifest.read_appended(path, "losses.f32", then))
@@ -98,7 +153,7 @@ def start_of(path: Path, kept: Kept, notes: tuple[str, ...] = ()) -> Start:
     done = kept.position.done
     if len(losses) != kept.step or done > kept.step:
         raise RunError(f"{path}: {len(losses)} losses for {kept.step} steps; the run is broken")
-    return Start(kept.position, losses[len(losses) - done :], kept.state, notes, tuple(metrics.rows()))
+    return Start(kept.position, losses[len(losses) - done :], kept.state, tuple(metrics.rows()))
 
 
 def require_no_links(path: Path) -> None:
@@ -138,16 +193,21 @@ def require_same_data(theirs: object, ours: Mapping[str, Any], path: Path) -> No
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What computes differently now, a phrase each."""
-    found = [f"{name} is {now[name]}, was {before.get(name)}" for name in SAME if before.get(name) != now[name]]
-    packages = before.get("packages")
-    earlier = packages if isinstance(packages, dict) else {}
-    found += [
-        f"{name} is {now['packages'].get(name)}, was {earlier.get(name)}"
-        for name in SAME_PACKAGES
-        if now["packages"].get(name) != earlier.get(name)
-    ]
-    if now["engine"] == "torch" and before.get("threads") != now["threads"]:
-        found.append(f"threads are {now['threads']}, were {before.get('threads')}")
-    if before.get("ranks", 1) != now["ranks"]:
-        found.append(f"ranks are {now['ranks']}, were {before.get('ranks', 1)}")
-    return found
+    packages, with_torch = _table(before, "packages"), SAME_WITH_TORCH if now["engine"] == "torch" else ()
+    pairs = [(name, before.get(name), now[name]) for name in SAME]
+    pairs += [(name, packages.get(name), now["packages"].get(name)) for name in SAME_PACKAGES]
+    pairs += [(name, before.get(name), now[name]) for name in with_torch]
+    pairs.append(("ranks", before.get("ranks", 1), now["ranks"]))
+    numerics = _table(before, "numerics")  # what an earlier version did not record is told by its number
+    pairs += [(name, numerics[name], value) for name, value in now["numerics"].items() if name in numerics]
+    return [f"{name} {_be(name, 'are')} {new}, {_be(name, 'were')} {old}" for name, old, new in pairs if old != new]
+
+
+def _table(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = facts.get(name)
+    return table if isinstance(table, dict) else {}
+
+
+def _be(name: str, plural: str) -> str:
+    """The form of the verb for one thing or for several."""
+    return plural if name.endswith("s") else {"are": "is", "were": "was"}[plural]

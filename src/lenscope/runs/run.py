@@ -20,6 +20,8 @@ from lenscope.runs.film import Film, decode_film, read_layout
 from lenscope.runs.metrics import Metrics, decode_metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from lenscope.nets.catalogue import Network
@@ -123,7 +125,7 @@ class Run:
     @property
     def resumed(self) -> tuple[Resumed, ...]:
         """The times that it went on; raises RunError."""
-        return _checked(tuple[Resumed, ...], self.environment.get("resumed", []), self.path / "environment.json")
+        return resumed_of(self.environment, self.path)
 
     @property
     def status(self) -> Status:
@@ -187,6 +189,17 @@ class Run:
 
     def _appended(self, name: str) -> bytes:
         return manifest.read_appended(self.path, name, self.committed)
+
+
+def resumed_of(environment: Mapping[str, Any], path: Path) -> tuple[Resumed, ...]:
+    """The times that a run's environment says it went on; raises RunError."""
+    return _checked(tuple[Resumed, ...], environment.get("resumed", []), path / "environment.json")
+
+
+def uncommitted_environment(path: Path) -> dict[str, Any]:
+    """What a run says of its environment before its first commit; empty where it did not get so far."""
+    content = manifest.read_bytes(path / "environment.json", manifest.TEXT_LIMIT)
+    return {} if content is None else _json_object(content, path / "environment.json")
 
 
 def decode_losses(content: bytes) -> NDArray[np.float32]:

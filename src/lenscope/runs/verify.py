@@ -33,12 +33,12 @@ class Finding:
 
     Attributes:
         part: a file's path within the run, or what was repeated.
-        sound: whether it is as it should be.
+        sound: whether it is as it should be; None where that cannot be told here.
         says: what it holds, or what is wrong with it.
     """
 
     part: str
-    sound: bool
+    sound: bool | None
     says: str
 
 

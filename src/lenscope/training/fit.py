@@ -101,14 +101,12 @@ class Start:
         position: how far it was.
         losses: of the steps of the epoch in hand, float32, shape (position.done,).
         state: what the engine goes on from.
-        notes: what there is to say about it.
         rows: its epochs so far.
     """
 
     position: Position
     losses: NDArray[np.float32]
     state: State
-    notes: tuple[str, ...] = ()
     rows: tuple[EpochMetrics, ...] = ()
 
 
@@ -194,7 +192,6 @@ def _started(course: _Course, engine: Engine, start: Start | None) -> RunStarted
         threads=engine.threads,
         weights=engine.weights() if start is None else start.state.weights,
         step=0 if start is None else course.step(start.position),
-        notes=() if start is None else start.notes,
         rows=() if start is None else start.rows,
         ranks=engine.ranks,
     )
