@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +117,10 @@ def train(  # noqa: PLR0913 - all but the data by name
     return record_run(config, data, Path(out) if out else None, _watcher(progress), ranks)
 
 
-def resume(
+def resume(  # noqa: PLR0913 - all but the run by name
     run: Run | str | Path,
     *,
+    data: Splits | str | Path | None = None,
     epochs: int | None = None,
     progress: bool | Watcher = True,
     data_dir: str | Path | None = None,
@@ -132,6 +134,7 @@ def resume(
 
     Args:
         run: the run or its directory; its settings count.
+        data: the data it was trained on, where they are now: parts, or what `load` takes; by default where they were.
         epochs: how many in all, where more are wanted; only with a constant learning rate.
         progress: as for `train`.
         data_dir: as for `load`.
@@ -144,20 +147,24 @@ def resume(
         UsageError: a run that is finished, or epochs that cannot be.
         RunError: no run, one that another process writes, other data than it was trained on, or one that is broken
             beyond its checkpoints.
-        DataError, NonFiniteError, StorageError, RankLostError, Interrupted: as for `train`.
+        DataError: data that cannot be used, or that are no longer where they were.
+        NonFiniteError, StorageError, RankLostError, Interrupted: as for `train`.
     """
     from lenscope.runs.record import resume_run
     from lenscope.runs.resume import settings_to_resume
 
     path = _path_of(run)
     config = settings_to_resume(path, epochs)
-    splits = load_own(config, data_dir, progress=progress is True)
+    splits = load_own(config, data_dir, data, progress=progress is True)
+    if data not in (None, config.data):  # so that whoever opens the run finds them
+        config = config.with_settings(data=_spelled(splits))
     return resume_run(path, splits, config, _watcher(progress), ranks)
 
 
-def verify(
+def verify(  # noqa: PLR0913 - all but the run by name
     run: Run | str | Path,
     *,
+    data: Splits | str | Path | None = None,
     replay: bool = False,
     from_checkpoint: bool = False,
     progress: bool | Watcher = True,
@@ -170,6 +177,7 @@ def verify(
 
     Args:
         run: the run or its directory.
+        data: as for `resume`, of the replay.
         replay: where all is sound, train it again as well, writing nothing, and compare what comes to the last bit.
         from_checkpoint: replay from the oldest checkpoint that is kept, instead of from the beginning.
         progress: as for `train`, of the replay.
@@ -186,7 +194,7 @@ def verify(
     found = verify_run(run)
     if not (replay or from_checkpoint) or not all(finding.sound for finding in found):
         return found
-    splits = load_own(run.config, data_dir, progress=progress is True)
+    splits = load_own(run.config, data_dir, data, progress=progress is True)
     return found + replay_run(run, splits, _watcher(progress), from_checkpoint=from_checkpoint)
 
 
@@ -502,9 +510,35 @@ def _watcher(progress: Watcher | bool) -> Watcher | None:  # noqa: FBT001 - as `
     return TerminalWatcher(Console(file=sys.stderr))
 
 
-def load_own(config: TrainConfig, data_dir: str | Path | None, *, progress: bool = False) -> Splits:
-    """The data that settings ask for, without what they leave out; otherwise as `load`."""
-    return load(config.data, data_dir=data_dir, skip_unreadable=config.skip_unreadable, progress=progress)
+def load_own(
+    config: TrainConfig,
+    data_dir: str | Path | None,
+    data: Splits | str | Path | None = None,
+    *,
+    progress: bool = False,
+) -> Splits:
+    """The data that settings ask for, or `data` in their place, without what the settings leave out; as `load`.
+
+    Raises:
+        DataError: the settings' data are no longer where they were, or never were a named set or a folder.
+    """
+    if isinstance(data, Splits):
+        return data
+    if data in (None, config.data):
+        _require_place(config.data)
+    return load(data or config.data, data_dir=data_dir, skip_unreadable=config.skip_unreadable, progress=progress)
+
+
+def _require_place(data: str) -> None:
+    """Raise DataError where a run's own data cannot be found by what the run knows of them."""
+    from lenscope.data.catalogue import CATALOGUE
+
+    with suppress(OSError):  # a name that is too long
+        if data.lower() in CATALOGUE or Path(data).exists():
+            return
+    gone, own = "the folder is gone", "no named data set and no folder here: the run was trained on data of your own"
+    what = gone if Path(data).is_absolute() else own
+    raise DataError(f"{data[:200]}: {what}; give the run's data with --data FOLDER, or from Python with data=")
 
 
 def _spelled(splits: Splits) -> str:
@@ -532,13 +566,12 @@ def part_to_measure(
     """
     if isinstance(data, Dataset):
         return data
-    if data is not None:
-        return (data if isinstance(data, Splits) else load(data, data_dir=data_dir)).to_measure()
-    own = load_own(run.config, data_dir)
-    found = (own.train.sha256, own.test and own.test.sha256)
-    expected = (run.data.train_sha256, run.data.test_sha256)
-    if found != expected:
+    found = load_own(run.config, data_dir) if data is None else data
+    found = found if isinstance(found, Splits) else load(found, data_dir=data_dir)
+    if (found.train.sha256, found.test and found.test.sha256) == (run.data.train_sha256, run.data.test_sha256):
+        return found.to_measure(run.config.validation, run.config.seed, run.config.train_images)
+    if data is None:
         raise DataError(
             f"{run.config.data}: the images are not those of {run.name}; give the right ones, or name them with --data"
         )
-    return own.to_measure(run.config.validation, run.config.seed, run.config.train_images)
+    return found.to_measure()

@@ -33,6 +33,11 @@ MeasuredData = Annotated[
     tyro.conf.arg(metavar="NAME|PATH"),
     Field(description="data set; by default the run's own, its test part"),
 ]
+OwnData = Annotated[
+    str | None,
+    tyro.conf.arg(metavar="NAME|PATH"),
+    Field(description="where the run's own data are now; by default where they were"),
+]
 NO_PAIRS = (tyro.conf.FlagCreatePairsOff,)  # --quiet, without --no-quiet
 
 

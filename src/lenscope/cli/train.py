@@ -18,6 +18,7 @@ from lenscope.cli.command import (
     Command,
     DataDir,
     JsonFlag,
+    MeasuredData,
     parse,
     percent,
     percent_range,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _FIELDS: dict[str, Any] = {**TrainConfig.model_fields}
 IN_THE_PAGE = ("lenet", "lenet1998")  # networks that the report's page runs
 OWN = ("resume", "out", "config", "data_dir", "quiet", "json_output")
-TO_RESUME = {"--resume", "--epochs", "--data-dir", "--quiet", "--json"}
+TO_RESUME = {"--resume", "--epochs", "--data", "--data-dir", "--quiet", "--json"}
 _AUGMENTATION = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
     metavar="NAME=NUMBER,…",
@@ -111,7 +112,8 @@ class Train(TrainConfig):
         if place and place.rank:  # the first rank tells it, whose machine may be the only one that has the directory
             return command
         config = settings_to_resume(command.resume, command.epochs if "--epochs" in given else None)
-        return command.model_copy(update=dict(config))
+        kept = {"data": command.data} if "--data" in given else {}
+        return command.model_copy(update={**dict(config), **kept})
 
     def execute(self) -> None:
         """Train, draw the pictures, write the report, and say where they are; of some ranks the first does."""
@@ -155,7 +157,8 @@ class Train(TrainConfig):
         from lenscope import api
 
         _import_torch()
-        run = api.resume(path, epochs=self.epochs, progress=not self.quiet, data_dir=self.data_dir, ranks=ranks)
+        where, progress = {"data": self.data, "data_dir": self.data_dir}, not self.quiet
+        run = api.resume(path, epochs=self.epochs, progress=progress, ranks=ranks, **where)
         return run, api.part_to_measure(run, data_dir=self.data_dir)
 
     def _draw(self, run: Run, part: Dataset) -> None:
@@ -186,6 +189,7 @@ class Plot(Command):
 
     run: tyro.conf.Positional[Path] = Field(description="run directory")
     kernel: int = Field(0, ge=0, description="which kernel of conv2 is shown, from 0")
+    data: MeasuredData = None
     data_dir: DataDir = None
     json_output: JsonFlag = False
 
@@ -193,7 +197,7 @@ class Plot(Command):
         """Draw, and print the paths."""
         from lenscope import api
 
-        paths = [str(path) for path in api.plot(self.run, kernel=self.kernel, data_dir=self.data_dir)]
+        paths = [str(path) for path in api.plot(self.run, kernel=self.kernel, data=self.data, data_dir=self.data_dir)]
         if self.json_output:
             print_json(paths)
         else:

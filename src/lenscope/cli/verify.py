@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, print_json, print_line, print_table
+from lenscope.cli.command import Command, DataDir, JsonFlag, OwnData, print_json, print_line, print_table
 from lenscope.errors import RunError
 
 VERDICTS = {True: "ok", False: "BROKEN", None: "unknown"}
@@ -23,6 +23,7 @@ class Verify(Command):
     from_checkpoint: bool = Field(
         default=False, description="replay from the oldest checkpoint that is kept, instead of from the beginning"
     )
+    data: OwnData = None
     data_dir: DataDir = None
     quiet: bool = Field(default=False, description="show no progress of the replay")
     json_output: JsonFlag = False
@@ -33,6 +34,7 @@ class Verify(Command):
 
         found = api.verify(
             self.run,
+            data=self.data,
             replay=self.replay,
             from_checkpoint=self.from_checkpoint,
             progress=not self.quiet,

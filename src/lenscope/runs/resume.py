@@ -187,7 +187,8 @@ def require_same_data(theirs: object, ours: Mapping[str, Any], path: Path) -> No
         if before.get(part) != ours[part]:
             raise RunError(
                 f"{path}: the {part.removesuffix('_sha256')} data are no longer those that it was trained on "
-                f"(SHA-256 {str(ours[part])[:12]}, expected {str(before.get(part))[:12]}); the run cannot be repeated"
+                f"(SHA-256 {str(ours[part])[:12]}, expected {str(before.get(part))[:12]}); the run cannot be repeated; "
+                "give its own data with --data"
             )
 
 
