@@ -27,15 +27,32 @@ FILE = ".lock"
 class Lock:
     """Held by the one process that may write a run directory."""
 
-    def __init__(self, path: Path, token: str) -> None:
+    def __init__(self, path: Path, descriptor: int, token: str) -> None:
         self._path = path
+        self._descriptor = descriptor
         self._token = token
 
     def check(self) -> None:
-        """Raise StorageError where somebody else has taken the directory meanwhile."""
+        """See that the directory is still the one that was locked.
+
+        Raises:
+            RunError: it was moved or deleted, whatever is in its place now.
+            StorageError: another process has taken it.
+        """
+        if not self._is_there():
+            raise RunError(
+                f"{self._path.parent}: was moved or deleted while it was being written, and nothing more is written; "
+                "if it was moved, resume it in its new place"
+            )
         owner = _owner(self._path)
         if owner.get("token") != self._token:
             raise StorageError(f"{self._path.parent}: {_named(owner)} writes it now; this process writes no more")
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
 
 
 @contextmanager
@@ -56,7 +73,7 @@ def hold(directory: Path) -> Iterator[Lock]:
         with storage.explained(path):
             storage.disk.truncate(descriptor, 0)
             storage.write_all(descriptor, text.encode())
-        yield Lock(path, token)
+        yield Lock(path, descriptor, token)
     finally:
         os.close(descriptor)
 

@@ -131,7 +131,7 @@ def _first_lock(path: Path) -> Iterator[locks.Lock]:
         with locks.hold(path) as lock:
             yield lock
     except BaseException:
-        if all(left.name == locks.FILE for left in path.iterdir()):
+        if all(left.name == locks.FILE for left in path.glob("*")):  # which finds nothing where it was moved
             with suppress(StorageError):
                 remove_file(path / locks.FILE)
             remove_directory(path)

@@ -45,7 +45,7 @@ class Recorder:
         kept: the checkpoint that it goes on from; None from the very start.
 
     Nothing is written before the first event. `record` raises StorageError where a file could not be written, and
-    RunError where what a run goes on from is not as the manifest says.
+    RunError where the directory, or a file that is appended to, is no longer what it wrote.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Recorder:
     def give_up(self, error: BaseException) -> None:
         """Say in the status what ended a run that had begun and whose end is not told; the rest stays as committed."""
         if "config.toml" in self._manifest.static and not self._ended:
-            with suppress(StorageError):  # what is being raised matters more
+            with suppress(StorageError, RunError):  # what is being raised matters more
                 self._write_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", str(error))
 
     def _start(self, event: RunStarted) -> None:
@@ -100,10 +100,10 @@ class Recorder:
         self._replace("config.toml", event.config.to_toml().encode())
         self._replace("environment.json", _json(self._environment))
         self._write_status("running", None)
-        if self._kept:
-            return
         for folder in ("weights", checkpoint.FOLDER):
             make_directory(self.path / folder, exist_ok=True)
+        if self._kept:
+            return
         self._replace("weights/initial.safetensors", save(event.weights))
         self._append("metrics.csv", HEADER.encode())
         self._commit()
@@ -153,7 +153,7 @@ class Recorder:
         self._ended = True
 
     def _write_static(self, name: str, content: bytes) -> None:
-        write_file(self.path / name, content)
+        self._write(name, content)
         self._manifest.static[name] = manifest.entry_of(content)
 
     def _replace(self, name: str, content: bytes) -> None:
@@ -174,6 +174,8 @@ class Recorder:
         self._write_manifest()
 
     def _append_pending(self) -> None:
+        self._lock.check()
+        self._require_appended()
         for name, content in self._pending.items():
             append_file(self.path / name, content)
             digest = self._digests.setdefault(name, hashlib.sha256())
@@ -182,9 +184,19 @@ class Recorder:
             self._manifest.appended[name] = manifest.Entry(size, digest.hexdigest())
         self._pending = {}
 
+    def _require_appended(self) -> None:
+        """Raise RunError where a file that is appended to does not hold as many bytes as were written to it."""
+        for name, entry in self._manifest.appended.items():
+            path = self.path / name
+            size = path.stat().st_size if path.is_file() else 0
+            if size != entry.size:
+                raise RunError(
+                    f"{path}: holds {size:,} bytes, expected {entry.size:,}; it was changed or deleted while the run "
+                    "was being written: restore it and resume the run, or train it again"
+                )
+
     def _write_manifest(self) -> None:
-        self._lock.check()
-        write_file(self.path / manifest.FILE, self._manifest.to_json())
+        self._write(manifest.FILE, self._manifest.to_json())
 
     def _write_status(self, state: str, why: str | None) -> None:
         status = {
@@ -195,7 +207,12 @@ class Recorder:
             "started": self._started,
             "ended": None if state == "running" else _now(),
         }
-        write_file(self.path / "status.json", _json(status))
+        self._write("status.json", _json(status))
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Put a whole file in place, unless the directory is another's by now, or elsewhere."""
+        self._lock.check()
+        write_file(self.path / name, content)
 
 
 def claim_directory(out: Path | None, stem: str, root: Path = RUNS) -> Path:

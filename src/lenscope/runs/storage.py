@@ -30,6 +30,7 @@ HINTS = {
     errno.EACCES: "check its permissions",
     errno.EPERM: "check its permissions",
     errno.EIO: "look after the disk",
+    errno.ENOENT: "a part of the directory was moved or deleted",
     errno.ELOOP: "replace the link by what it points to",
 }
 
