@@ -84,13 +84,13 @@ def test_take_keeps_the_order_of_the_indices() -> None:
 def test_the_hash_depends_on_pixels_labels_and_shape_and_on_nothing_else() -> None:
     data = dataset()
     images, labels = data.images.copy(), data.labels.copy()
-    same = Dataset(images[:, :, ::-1].copy()[:, :, ::-1], labels.astype(np.int64), ("x",), "other")
+    same = Dataset(images[:, :, ::-1].copy()[:, :, ::-1], labels.astype(np.int64), ("x", "y", "z"), "other")
     assert same.sha256 == data.sha256
     images[3, 0, 2, 2] ^= 1
     assert Dataset(images, labels, data.classes, data.name).sha256 != data.sha256
     labels[0] += 1
     assert Dataset(data.images, labels, data.classes, data.name).sha256 != data.sha256
-    assert Dataset(data.images.reshape(10, 4, 3, 3), data.labels, data.classes, "").sha256 != data.sha256
+    assert Dataset(data.images.reshape(10, 1, 4, 9), data.labels, data.classes, "").sha256 != data.sha256
 
 
 @pytest.mark.parametrize(("validation", "held_out"), [(3, 3), (0.25, 5), (1, 1), (19, 19), (0.51, 10)])

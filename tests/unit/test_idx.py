@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lenscope.data import idx
-from lenscope.data.idx import check_images, check_labels, decode_idx, encode_idx, read_idx, write_idx
+from lenscope.data.checks import check_labels
+from lenscope.data.idx import check_images, decode_idx, encode_idx, read_idx, write_idx
 from lenscope.errors import DataError
 
 BUNDLED = Path(idx.__file__).parent / "bundled"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenscope.data.checks import check_labels
 from lenscope.data.entry import Labelled
-from lenscope.data.idx import check_labels
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lenscope.data import mapped
+from lenscope.data.checks import check_dataset
 from lenscope.data.mapped import collect, stretches
-from lenscope.errors import ConfigError
+from lenscope.errors import ConfigError, DataError
 from lenscope.randomness import Purpose, random_order
 
 if TYPE_CHECKING:
@@ -43,12 +44,15 @@ class Dataset:
     Attributes:
         images: uint8, shape (N, C, H, W); engines scale them to [0, 1]. Many are a file that is mapped: read-only, and
             in memory only as far as they are looked at (see `mapped.py`).
-        labels: uint8 or int64, shape (N,), each below len(classes).
+        labels: uint8 or int64, shape (N,), each below len(classes); other whole numbers become int64.
         classes: the name of each class, in the order of the labels.
         name: what the set is called, such as `mnist`.
         source: where it came from: an address or a path.
         licence: the licence of the data, or an empty string where it is not known.
         part: `training`, `validation` or `test`, once it is a part of `Splits`.
+
+    Raises:
+        DataError: arrays of another type or shape, or labels that are no classes; it says what to pass instead.
     """
 
     images: NDArray[np.uint8]
@@ -60,6 +64,11 @@ class Dataset:
     part: str = ""
     _resized: dict[int, Dataset] = field(default_factory=dict, repr=False)
     _kept: Kept | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        labels, classes = check_dataset(self.images, self.labels, self.classes, self.name)
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "classes", classes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -109,6 +118,9 @@ class Splits:
         validation: held out of the training images; may steer training.
         test: steers nothing, ever.
         skipped: the files of a folder that could not be read and were left out, each with its reason.
+
+    Raises:
+        DataError: parts of other channels or classes than the training part's.
     """
 
     train: Dataset
@@ -119,7 +131,14 @@ class Splits:
     def __post_init__(self) -> None:
         for name, part in (("train", "training"), ("validation", "validation"), ("test", "test")):
             dataset: Dataset | None = getattr(self, name)
-            if dataset is not None and dataset.part != part:
+            if dataset is None:
+                continue
+            if dataset.channels != self.train.channels or dataset.classes != self.train.classes:
+                raise DataError(
+                    f"{self.name}: {part} has {_kind(dataset)}; training has {_kind(self.train)}; "
+                    "expected the same channels, and the same classes in the same order"
+                )
+            if dataset.part != part:
                 object.__setattr__(self, name, replace(dataset, part=part))
 
     @property
@@ -193,6 +212,11 @@ class Splits:
             held_out, _ = _divide(len(self.train), validation, seed)
             return replace(self.train.take(held_out), part="validation")
         return self.keep(train_images, seed).train
+
+
+def _kind(dataset: Dataset) -> str:
+    names = ", ".join(map(repr, dataset.classes[:3])) + (", …" if len(dataset.classes) > 3 else "")
+    return f"{'grey' if dataset.channels == 1 else 'colour'} images of {len(dataset.classes)} classes ({names})"
 
 
 def _divide(total: int, validation: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

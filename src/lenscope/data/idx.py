@@ -182,18 +182,6 @@ def check_images(images: NDArray[Any], source: str) -> None:
         raise DataError(f"{source}: shape {images.shape} where images (N, H, W) were expected; is it a file of labels?")
 
 
-def check_labels(labels: NDArray[Any], images: NDArray[Any], classes: int, source: str) -> None:
-    """Raise DataError unless there is one label an image and each is at least 0 and below `classes`."""
-    if labels.ndim != 1:
-        raise DataError(f"{source}: shape {labels.shape} where labels (N,) were expected; is it a file of images?")
-    if len(labels) != len(images):
-        raise DataError(f"{source}: {len(labels)} labels for {len(images)} images; expected as many of each")
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(wrong):
-        first = wrong[0]
-        raise DataError(f"{source}: label {labels[first]} of image {first} is outside 0 to {classes - 1}")
-
-
 def _parse_header(content: Content, source: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
     if len(content) < 4:
         raise DataError(f"{source}: {len(content)} bytes, too short for IDX; get the file anew")

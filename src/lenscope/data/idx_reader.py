@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenscope.data.checks import check_labels
 from lenscope.data.entry import Labelled
-from lenscope.data.idx import check_images, check_labels, decode_idx
+from lenscope.data.idx import check_images, decode_idx
 from lenscope.data.mapped import collect, stretches
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from lenscope.data import packs
 from lenscope.data.catalogue import CATALOGUE, find_entry
+from lenscope.data.checks import check_labels
 from lenscope.data.dataset import Dataset, Splits
 from lenscope.data.entry import Opened
 from lenscope.data.fetch import fetch, find_file, locate, open_verified
 from lenscope.data.folder import load_folder
-from lenscope.data.idx import check_images, check_labels, is_gzip, read_head, read_idx
+from lenscope.data.idx import check_images, is_gzip, read_head, read_idx
 from lenscope.data.listing import LAYOUT
 from lenscope.errors import DataError, UsageError, unknown_name
 

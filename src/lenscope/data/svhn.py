@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenscope.data.checks import check_labels
 from lenscope.data.entry import Labelled
-from lenscope.data.idx import check_labels
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part without its arrays, and where they are."""
+    """A part with its first image alone, and where its arrays are."""
 
     about: Dataset
     images: _Place
@@ -71,8 +71,7 @@ class SharedSplits:
         self._file.close()
 
     def _written(self, part: Dataset) -> _Part:
-        nothing = np.empty(0, np.uint8)
-        about = replace(part, images=nothing, labels=nothing, _resized={})
+        about = replace(part, images=part.images[:1].copy(), labels=part.labels[:1].copy(), _resized={})
         return _Part(about, self._append(part.images), self._append(part.labels))
 
     def _append(self, array: NDArray[Any]) -> _Place:

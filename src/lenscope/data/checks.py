@@ -1,0 +1,140 @@
+"""What images and labels must be: tables of rules, each with what is wrong and what to do about it.
+
+Each rule looks at a type, a shape or the labels, so that a set that is mapped is not read. Only of images that are
+refused for their type are the values looked at, to say how to make bytes of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenscope.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Rules = tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...]  # what is wrong, and what to say of it
+
+CHANNELS = (1, 3)
+
+
+def check_dataset(
+    images: Any, labels: Any, classes: Any, name: str
+) -> tuple[NDArray[np.uint8] | NDArray[np.int64], tuple[str, ...]]:
+    """The labels as uint8 or int64, and the names of the classes as a tuple.
+
+    Raises:
+        DataError: images, labels or classes that `Dataset` does not take: what was got, what was expected, what to do.
+    """
+    _apply(IMAGES, images, f"{name}: images")
+    _apply(LABELS, labels, f"{name}: labels")
+    _apply(CLASSES, classes, f"{name}: classes")
+    check_labels(labels, images, len(classes), name)
+    return labels if labels.dtype == np.uint8 else labels.astype(np.int64, copy=False), tuple(classes)
+
+
+def check_labels(labels: NDArray[Any], images: NDArray[Any], classes: int, source: str) -> None:
+    """Raise DataError unless there is one label per image and each is at least 0 and below `classes`."""
+    if labels.ndim != 1:
+        raise DataError(f"{source}: shape {labels.shape} where labels (N,) were expected; is it a file of images?")
+    if len(labels) != len(images):
+        raise DataError(f"{source}: {len(labels)} labels for {len(images)} images; expected as many of each")
+    if not 0 <= labels.min() <= labels.max() < classes:
+        first = np.flatnonzero((labels < 0) | (labels >= classes))[0]
+        raise DataError(f"{source}: label {labels[first]} of image {first} is outside 0 to {classes - 1}")
+
+
+def _apply(rules: Rules, value: Any, what: str) -> None:
+    """Raise DataError for the first rule that a value breaks."""
+    for is_wrong, says in rules:
+        if is_wrong(value):
+            raise DataError(f"{what} {says(value)}")
+
+
+def _floats(images: NDArray[np.floating[Any]]) -> str:
+    got = f"are {images.dtype}"
+    if not images.size or not np.isfinite(images).all():
+        return f"{got} and some are not finite; expected uint8 from 0 to 255: replace them, then pass images as bytes"
+    low, high = float(images.min()), float(images.max())
+    if low >= 0 and high <= 1:
+        do = "(images * 255).round().astype(numpy.uint8)"
+    elif low >= 0 and high <= 255:
+        do = "images.round().astype(numpy.uint8)"
+    else:
+        do = "((images - images.min()) / (images.max() - images.min()) * 255).round().astype(numpy.uint8)"
+    return f"{got} from {low:.4g} to {high:.4g}, expected uint8 from 0 to 255; pass {do}"
+
+
+def _integers(images: NDArray[np.integer[Any]]) -> str:
+    low, high = (int(images.min()), int(images.max())) if images.size else (0, 0)
+    do = "images.astype(numpy.uint8)"
+    if low < 0 or high > 255:
+        do = "((images - images.min()) / (images.max() - images.min()) * 255).round().astype(numpy.uint8)"
+    return f"are {images.dtype} from {low} to {high}, expected uint8 from 0 to 255; pass {do}"
+
+
+def _no_array(value: Any) -> str:
+    return f"are of type {type(value).__name__}, expected a numpy array; pass them through numpy.asarray"
+
+
+def _is_no_array(value: Any) -> bool:
+    return not isinstance(value, np.ndarray)
+
+
+_LAYOUT = "expected (N, C, H, W)"
+IMAGES: Rules = (
+    (_is_no_array, _no_array),
+    (lambda a: a.dtype == bool, lambda _: "are bool, expected uint8; pass images.astype(numpy.uint8) * 255"),
+    (lambda a: a.dtype.kind == "f", _floats),
+    (lambda a: a.dtype != np.uint8 and a.dtype.kind in "iu", _integers),
+    (
+        lambda a: a.dtype != np.uint8,
+        lambda a: f"are {a.dtype}, expected uint8; pass one array of numbers, all images of one size",
+    ),
+    (
+        lambda a: a.ndim == 3,
+        lambda a: f"have shape {a.shape}, {_LAYOUT}; pass images[:, None] for grey ones",
+    ),
+    (
+        lambda a: a.ndim != 4,
+        lambda a: f"have shape {a.shape}, {_LAYOUT}; pass images.reshape(-1, channels, height, width)",
+    ),
+    (lambda a: not a.size, lambda a: f"have shape {a.shape}: there are none; {_LAYOUT}"),
+    (
+        lambda a: a.shape[1] not in CHANNELS and a.shape[3] in CHANNELS,
+        lambda a: f"have shape {a.shape}, {_LAYOUT}; pass images.transpose(0, 3, 1, 2)",
+    ),
+    (
+        lambda a: a.shape[1] not in CHANNELS,
+        lambda a: f"have shape {a.shape}, {a.shape[1]} channels, expected 1 (grey) or 3 (red, green, blue)",
+    ),
+)
+LABELS: Rules = (
+    (_is_no_array, _no_array),
+    (
+        lambda a: a.dtype.kind not in "iu",
+        lambda a: f"are {a.dtype}, expected whole numbers from 0; pass labels.astype(numpy.int64) where they are whole",
+    ),
+    (
+        lambda a: a.ndim == 2 and a.shape[1] == 1,
+        lambda a: f"have shape {a.shape}, expected (N,); pass labels[:, 0]",
+    ),
+    (
+        lambda a: a.ndim != 1,
+        lambda a: f"have shape {a.shape}, expected (N,); pass labels.argmax(axis=1) where they are one-hot",
+    ),
+)
+CLASSES: Rules = (
+    (
+        lambda names: isinstance(names, str) or not hasattr(names, "__len__"),
+        lambda names: f"are {str(names)[:40]!r}, expected the name of each class; pass ('cat', 'dog') or such",
+    ),
+    (
+        lambda names: not all(isinstance(name, str) for name in names),
+        lambda _: "are not all text, expected the name of each class; pass tuple(map(str, classes))",
+    ),
+)
