@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -503,11 +502,10 @@ def _watcher(progress: Watcher | bool) -> Watcher | None:  # noqa: FBT001 - as `
         return None
     if in_notebook():
         return NotebookWatcher()
-    from rich.console import Console
-
+    from lenscope.watch.screen import Screen
     from lenscope.watch.terminal import TerminalWatcher
 
-    return TerminalWatcher(Console(file=sys.stderr))
+    return TerminalWatcher(Screen())
 
 
 def load_own(

@@ -13,13 +13,15 @@
 
 Interrupted stands apart: it is a KeyboardInterrupt, so that a loop over seeds stops, too.
 
-Every message is one line: what was got, what was expected, what to do.
+Every message is one printable line: what was got, what was expected, what to do.
 """
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
+
+from lenscope.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +32,10 @@ class LenscopeError(Exception):
     """The root of the tree; its `exit_code` is what the command line ends with."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message on one line, whatever the names in it hold."""
+        return printable(super().__str__())
 
 
 class UsageError(LenscopeError):
@@ -93,7 +99,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, path: Path, number: int | None, then: str) -> None:
         """Say where it is, and what follows, such as how to go on."""
-        super().__init__(f"interrupted; {then}")
+        super().__init__(printable(f"interrupted; {then}"))
         self.path, self.signal = path, number
 
 

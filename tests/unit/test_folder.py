@@ -175,7 +175,7 @@ def test_a_link_to_nothing_is_a_defect(tmp_path: Path) -> None:
 def test_a_name_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None:
     root = write_image_folder(tmp_path, test=False)
     (root / "train" / "a" / "x\ny.png").write_bytes(b"")
-    assert "'train/a/x\\ny.png': " in defects_of(root)
+    assert "train/a/x\\ny.png: " in defects_of(root)
 
 
 def test_a_class_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lenscope.cli.output import print_line, print_note
 from lenscope.errors import LenscopeError, unknown_name
+from lenscope.text import screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +58,9 @@ FIRST_ENDS = 0.5  # seconds in which it ends, where all were asked to
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; without `argv` it is the process's own, which one Ctrl-C ends."""
     if argv is not None:
-        return _run(list(argv))
+        with screen():
+            return _run(list(argv))
+    screen()  # and a traceback, too
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell asks for that has us in the background
         signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -87,7 +91,7 @@ def _run(arguments: list[str]) -> int:
         if rank:
             _wait_for_the_first(FIRST_TELLS)
         who = f"rank {rank}: " if rank else ""
-        print(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {who}{error}", file=sys.stderr)  # noqa: T201
+        print_note(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {who}{error}")
         return error.exit_code
     except MemoryError:
         print(f"lenscope {verb}: out of memory; free some, or allow the process more", file=sys.stderr)  # noqa: T201
@@ -97,7 +101,7 @@ def _run(arguments: list[str]) -> int:
         if _later_rank(verb):
             _wait_for_the_first(FIRST_ENDS)
         else:
-            print(f"lenscope {verb}: {str(error) or 'interrupted'}", file=sys.stderr)  # noqa: T201
+            print_note(f"lenscope {verb}: {str(error) or 'interrupted'}")
         return 128 + int(getattr(error, "signal", None) or signal.SIGINT)
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,12 +127,12 @@ def _wait_for_the_first(seconds: float) -> None:
 
 def _dispatch(verb: str, arguments: list[str]) -> int:
     if verb in {"--help", "-h", "help"}:
-        print(_overview())  # noqa: T201
+        print_line(*_overview().split("\n"))
         return 0
     if verb == "--version":
         from lenscope.environment import package_version
 
-        print(f"lenscope {package_version('lenscope')}")  # noqa: T201
+        print_line(f"lenscope {package_version('lenscope')}")
         return 0
     if verb not in VERBS:
         raise unknown_name("command", verb, VERBS)

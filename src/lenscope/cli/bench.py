@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, JsonFlag, print_json, print_line, print_note, print_table
+from lenscope.cli.command import Command, JsonFlag
+from lenscope.cli.output import print_json, print_line, print_note, print_table
 from lenscope.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,13 +81,13 @@ class Bench(Command):
 
 def print_benchmark(benchmark: Benchmark) -> None:
     """Print the machine, a table for each kind of work, what threads gain, and what did not run."""
-    print_line("\n".join(_heading(benchmark)))
+    print_line(*_heading(benchmark))
     for work, title in (("training", "an epoch of 60,000"), ("evaluation", "evaluation of 10,000")):
         rows = benchmark.of(work)  # type: ignore[arg-type]
         if rows:
             print_line("")
             print_table([(title, *COLUMNS), *(_cells(benchmark, row) for row in rows)])
-    print_line("\n" + "\n".join(_notes(benchmark)))
+    print_line("", *_notes(benchmark))
 
 
 def _heading(benchmark: Benchmark) -> Iterator[str]:
@@ -140,11 +141,12 @@ def _keep(benchmark: Benchmark, directory: Path) -> None:
 @contextmanager
 def _progress() -> Iterator[Tell]:
     """A bar on stderr while it is a terminal, a line where it is none."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    columns = (BarColumn(bar_width=32), TimeRemainingColumn(), TextColumn("{task.description}"))
+    from lenscope.watch.screen import Screen
+
+    console = Screen()
+    columns = (BarColumn(bar_width=32), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
     if not console.is_terminal:
         print_note("timing; takes a minute or two …")
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

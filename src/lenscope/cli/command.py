@@ -1,25 +1,21 @@
-"""What all commands share: parsing by tyro with errors in one line, and printing."""
+"""What all commands share: parsing by tyro with errors in one line."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import re
 import sys
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 
 import tyro
 from pydantic import BaseModel, Field
 
 from lenscope.config import Settings
 from lenscope.errors import UsageError, unknown_name
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 M = TypeVar("M", bound=BaseModel)
 JsonFlag = Annotated[bool, tyro.conf.arg(name="json"), Field(description="print one JSON document")]
@@ -71,51 +67,6 @@ def program() -> str:
     """How this command was called, to say how to call it again."""
     name = sys.argv[0]
     return name if Path(name).name == "lenscope" and os.sep in name else "lenscope"
-
-
-def print_line(text: str) -> None:
-    """Print a result to stdout."""
-    print(text)  # noqa: T201
-
-
-def print_note(text: str) -> None:
-    """Print progress or prose to stderr."""
-    print(text, file=sys.stderr)  # noqa: T201
-
-
-def print_json(value: object) -> None:
-    """Print one JSON document to stdout."""
-    print_line(json.dumps(value, indent=1, ensure_ascii=False, default=str))
-
-
-def percent(share: float) -> str:
-    """A fraction as a percentage with two decimals.
-
-    >>> percent(0.97494)
-    '97.49 %'
-    """
-    return f"{100 * share:.2f} %"
-
-
-def percent_range(interval: tuple[float, float]) -> str:
-    """An interval of fractions as percentages.
-
-    >>> percent_range((0.9716, 0.97779))
-    '97.16 to 97.78 %'
-    """
-    return f"{100 * interval[0]:.2f} to {percent(interval[1])}"
-
-
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print a header and rows of cells to stdout, aligned: columns of numbers to the right, of words to the left."""
-    columns = list(zip(*rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    numeric = [all(not cell or cell[0] in "0123456789" for cell in column[1:]) for column in columns]
-    for row in rows:
-        cells = zip(row, widths, numeric, strict=True)
-        print_line(
-            "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip()
-        )
 
 
 def _one_line(box: str) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, print_json, print_line, print_note, print_table
+from lenscope.cli.command import Command, DataDir, JsonFlag
+from lenscope.cli.output import print_json, print_line, print_note, print_table
 from lenscope.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 from pydantic import Field, model_validator
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, parse, print_json, print_line, print_note
+from lenscope.cli.command import Command, DataDir, JsonFlag, parse
+from lenscope.cli.output import print_json, print_line, print_note
 from lenscope.config import read_settings
 from lenscope.environment import usable_processors
 from lenscope.errors import ConfigError, UsageError
@@ -142,15 +142,14 @@ class Lab(Command):
 
 def conduct(command: Conduct, experiment: Experiment) -> None:
     """Carry out the experiment that a command's options describe."""
-    from rich.console import Console
-
     from lenscope.lab import experiment as lab
     from lenscope.watch.runs import RunsBar
+    from lenscope.watch.screen import Screen
 
     directory = command.out or lab.default_directory(experiment)
     if command.ray_address and command.backend != "ray":
         raise UsageError("--ray-address: is of a Ray cluster; add --backend ray")
-    bar = None if command.quiet else RunsBar(Console(file=sys.stderr))
+    bar = None if command.quiet else RunsBar(Screen())
     try:
         findings = lab.conduct(
             experiment,
@@ -173,4 +172,4 @@ def tell(findings: Findings, directory: Path, *, json_output: bool) -> None:
     if json_output:
         print_json({"experiment": str(directory), "title": findings.title, "conclusions": list(findings.conclusions)})
     else:
-        print_line("\n".join(findings.conclusions))
+        print_line(*findings.conclusions)

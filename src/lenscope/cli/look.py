@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from pydantic import Field, field_validator
 
-from lenscope.cli.command import Command, JsonFlag, percent, print_json, print_line, print_table
+from lenscope.cli.command import Command, JsonFlag
+from lenscope.cli.output import percent, print_json, print_line, print_table
 from lenscope.config import NetworkName
 from lenscope.errors import LenscopeError, UsageError
 
@@ -95,7 +96,7 @@ class ShowSummary(Command):
         if self.json_output:
             print_json(recap.as_dict())
         else:
-            print_line(recap.text())
+            print_line(*recap.text().split("\n"))
 
 
 class Doctor(Command):

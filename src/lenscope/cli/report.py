@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData, percent, print_json, print_line, print_table
+from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData
+from lenscope.cli.output import percent, print_json, print_line, print_table
 from lenscope.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,12 +62,12 @@ class ShowInsight(Command):
             return
         print_line(facts["sentence"])
         for layer in facts["layers"]:
-            print_line(f"\n{layer['layer']}")
+            print_line("", layer["layer"])
             print_table([HEADER, *_rows(layer)])
         if not facts["layers"]:
-            print_line("\nthis network has no convolutions, so there are no kernels to tell of")
+            print_line("", "this network has no convolutions, so there are no kernels to tell of")
             return
-        print_line("\nchange, cosine: from the start; score: the best match among first derivatives, p by chance;")
+        print_line("", "change, cosine: from the start; score: the best match among first derivatives, p by chance;")
         print_line("dead: of the images; without: points of accuracy; --json has the rest")
 
 

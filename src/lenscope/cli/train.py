@@ -14,19 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import (
-    Command,
-    DataDir,
-    JsonFlag,
-    MeasuredData,
-    parse,
-    percent,
-    percent_range,
-    print_json,
-    print_line,
-    print_note,
-    program,
-)
+from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData, parse, program
+from lenscope.cli.output import percent, percent_range, print_json, print_line, print_note
 from lenscope.config import Augmentation, Autoencoding, TrainConfig, parse_augmentation, parse_autoencoding, resolve
 from lenscope.errors import UsageError
 from lenscope.training.ranks import find_place
@@ -201,7 +190,7 @@ class Plot(Command):
         if self.json_output:
             print_json(paths)
         else:
-            print_line("\n".join(paths))
+            print_line(*paths)
 
 
 def _import_torch() -> None:

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import (
-    Command,
-    DataDir,
-    JsonFlag,
-    MeasuredData,
-    percent,
-    percent_range,
-    print_json,
-    print_line,
-    print_table,
-)
+from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData
+from lenscope.cli.output import percent, percent_range, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from lenscope.insight.answers import Prediction

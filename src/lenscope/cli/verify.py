@@ -8,7 +8,8 @@ from pathlib import Path
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, OwnData, print_json, print_line, print_table
+from lenscope.cli.command import Command, DataDir, JsonFlag, OwnData
+from lenscope.cli.output import print_json, print_line, print_table
 from lenscope.errors import RunError
 
 VERDICTS = {True: "ok", False: "BROKEN", None: "unknown"}

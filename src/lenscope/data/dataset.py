@@ -15,6 +15,7 @@ from lenscope.data.checks import check_dataset
 from lenscope.data.mapped import collect, stretches
 from lenscope.errors import ConfigError, DataError
 from lenscope.randomness import Purpose, random_order
+from lenscope.text import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +40,14 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images of one part (training, validation or test) of a data set.
+    r"""Labelled images of one part (training, validation or test) of a data set.
 
     Attributes:
         images: uint8, shape (N, C, H, W); engines scale them to [0, 1]. Many are a file that is mapped: read-only, and
             in memory only as far as they are looked at (see `mapped.py`).
         labels: uint8 or int64, shape (N,), each below len(classes); other whole numbers become int64.
-        classes: the name of each class, in the order of the labels.
+        classes: the name of each class, in the order of the labels; a byte of a folder's name that is not UTF-8 is
+            escaped, as in `ros\xe9`.
         name: what the set is called, such as `mnist`.
         source: where it came from: an address or a path.
         licence: the licence of the data, or an empty string where it is not known.
@@ -68,7 +70,9 @@ class Dataset:
     def __post_init__(self) -> None:
         labels, classes = check_dataset(self.images, self.labels, self.classes, self.name)
         object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "classes", classes)
+        # A folder's name may hold bytes that are not UTF-8; neither JSON nor HTML nor a picture can hold those.
+        object.__setattr__(self, "classes", tuple(map(encodable, classes)))
+        object.__setattr__(self, "name", encodable(self.name))
 
     def __len__(self) -> int:
         return len(self.labels)

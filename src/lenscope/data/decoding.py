@@ -23,6 +23,7 @@ import numpy as np
 from lenscope.data.dataset import resize
 from lenscope.data.pictures import read_picture
 from lenscope.errors import DataError
+from lenscope.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +52,7 @@ def decode(path: Path, *, shrink: bool = False) -> Decoded:
     try:
         picture = read_picture(path)
     except DataError as error:
-        return str(error).removeprefix(f"{path}: ")
+        return str(error).removeprefix(printable(f"{path}: "))
     return shrunk(picture) if shrink else picture
 
 

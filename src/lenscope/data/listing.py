@@ -133,7 +133,7 @@ def walk(root: Path, classes: tuple[str, ...]) -> Iterator[Picture | Defect]:
 
 def summary(root: Path, defects: list[Defect]) -> str:
     """Defects in one line, the first ten by name."""
-    named = [f"{shown(defect.path)}: {defect.reason}" for defect in defects[:SHOWN_DEFECTS]]
+    named = [f"{defect.path}: {defect.reason}" for defect in defects[:SHOWN_DEFECTS]]
     more = [f"and {len(defects) - SHOWN_DEFECTS} more"] if len(defects) > SHOWN_DEFECTS else []
     count = "1 defect" if len(defects) == 1 else f"{len(defects)} defects"
     return f"{root}: {count}, expected {LAYOUT}: {'; '.join(named + more)}"
@@ -141,15 +141,10 @@ def summary(root: Path, defects: list[Defect]) -> str:
 
 def tell_skipped(skipped: Iterable[tuple[str, str]]) -> str:
     """Which files were left out, in one line, the first ten by name with the reason."""
-    told = [f"{shown(path)}: {reason}" for path, reason in skipped]
+    told = [f"{path}: {reason}" for path, reason in skipped]
     more = [f"and {len(told) - SHOWN_DEFECTS} more"] if len(told) > SHOWN_DEFECTS else []
     count = "1 unreadable picture" if len(told) == 1 else f"{len(told):,} unreadable pictures"
     return f"left out {count}: {'; '.join(told[:SHOWN_DEFECTS] + more)}"
-
-
-def shown(path: str) -> str:
-    """A path on one line, whatever its name holds."""
-    return path if path.isprintable() else ascii(path)
 
 
 def _walk_part(root: Path, part: str, classes: tuple[str, ...]) -> Iterator[Picture | Defect]:

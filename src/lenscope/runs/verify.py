@@ -12,6 +12,7 @@ from lenscope.errors import RunError
 from lenscope.nets.catalogue import convolutions
 from lenscope.runs import checkpoint, recorder
 from lenscope.runs.manifest import APPENDED, read_appended, read_static
+from lenscope.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +69,7 @@ def _look(run: Run, name: str, check: Check) -> Finding:
     try:
         return Finding(name, sound=True, says=check())
     except RunError as error:
-        return Finding(name, sound=False, says=str(error).removeprefix(f"{run.path / name}: "))
+        return Finding(name, sound=False, says=str(error).removeprefix(printable(f"{run.path / name}: ")))
 
 
 def _check_of(run: Run, name: str) -> Check:

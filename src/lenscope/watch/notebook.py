@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenscope.insight.curves import curves_of
 from lenscope.runs.metrics import Metrics
+from lenscope.text import printable
 from lenscope.training.events import EpochDone, RunStarted
 from lenscope.watch.start import describe_start
 
@@ -34,7 +35,7 @@ class NotebookWatcher:
         match event:
             case RunStarted(config=config):
                 self._config, self._rows = config, [*event.rows]
-                _show({"text/plain": "\n".join(describe_start(event))})
+                _show({"text/plain": "\n".join(map(printable, describe_start(event)))})
             case EpochDone(metrics=metrics):
                 self._rows.append(metrics)
                 self._draw()

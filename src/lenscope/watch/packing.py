@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from lenscope.data.listing import tell_skipped
+from lenscope.text import printable
+from lenscope.watch.screen import Screen, say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from lenscope.data.dataset import Splits
 
 EACH = 1_000  # files; a terminal is drawn ten times a second, whatever comes
@@ -24,7 +26,7 @@ class PackingBar:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(file=sys.stderr)
+        self._console = console or Screen()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False), BarColumn(bar_width=32), MofNCompleteColumn(),
             TextColumn("pictures"), TimeRemainingColumn(), console=self._console, transient=True,
@@ -46,7 +48,7 @@ class PackingBar:
             size = f" ({of:,} pictures{f', {done:,} of them already done' if done else ''})" if of else ""
             self._say(f"{what}{size} …")
             self._progress.start()
-            self._task = self._progress.add_task(what, total=of or None)
+            self._task = self._progress.add_task(printable(what), total=of or None)
         if self._task is not None and (done % EACH == 0 or done == of):
             self._progress.update(self._task, completed=done)
 
@@ -56,4 +58,4 @@ class PackingBar:
             self._say(tell_skipped(splits.skipped))
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, text)

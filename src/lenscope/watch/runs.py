@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lenscope.watch.screen import say
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,7 +67,7 @@ class RunsBar:
         tenth = TENTHS * done // max(1, total)
         if not self._console.is_terminal and tenth > self._told:
             self._told = tenth
-            self._console.print(f"{words}, {done:,} of {total:,} epochs{self._left(done, total)}", highlight=False)
+            say(self._console, f"{words}, {done:,} of {total:,} epochs{self._left(done, total)}")
 
     def _left(self, done: int, total: int) -> str:
         if done >= total or done <= self._before:

@@ -35,4 +35,5 @@ def describe_start(event: RunStarted) -> Iterator[str]:
     )
     network = build(config.network, event.channels, len(event.classes), config.seed)
     yield from event.notes
-    yield f"\n{summarise(network, (event.channels, network.image_size, network.image_size), size)}\n"
+    recap = summarise(network, (event.channels, network.image_size, network.image_size), size)
+    yield from ("", *recap.text().split("\n"), "")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from lenscope.training.events import EpochDone, RunFinished, RunStarted, RunStopped, StepsDone
+from lenscope.watch.screen import say
 from lenscope.watch.start import describe_start
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class TerminalWatcher:
             case StepsDone(epoch=epoch, step=step, losses=losses):
                 self._advance(epoch, step, float(losses[-1]))
             case EpochDone(metrics=metrics):
-                self._console.print(self._row(metrics), highlight=False)
+                say(self._console, self._row(metrics))
             case RunFinished() | RunStopped():
                 self.close()
             case _:
@@ -57,8 +58,8 @@ class TerminalWatcher:
         self._steps_per_epoch = event.steps_per_epoch
         self._has_validation = bool(event.validation_images)
         for line in describe_start(event):
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-        self._console.print(self._cells(COLUMNS), style="bold", highlight=False)
+            say(self._console, line)
+        say(self._console, self._cells(COLUMNS), "bold")
         self._progress.start()
         self._task = self._progress.add_task("epoch 1", total=event.steps_per_epoch, loss="")
 

@@ -1,0 +1,126 @@
+"""Text that others wrote (names of classes, files, runs and data sets, messages of libraries) on its way to a reader.
+
+Such text may hold characters that steer a terminal (escape sequences, line feeds), reverse the reading direction
+(U+202E), or cannot be encoded (bytes of a file name that are not UTF-8 are lone surrogates in Python). `printable`
+shows them as escapes; `screen` puts it between a whole process and its standard streams.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING, Any, TextIO, cast
+from unicodedata import category
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What an encoding such as cp1252 or ISO-8859-9 lacks of our own signs, and what stands for it.
+PLAIN = dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)) | {
+    "×": "x", "−": "-", "–": "-", "━": "-", "─": "-", "…": "...", "→": "->", "·": ".", "\u00a0": " ", "\u202f": " ",
+}  # fmt: skip
+_STYLES = re.compile(r"([\n\t]|\x1b\[[0-9;]*m)")  # SGR: colours and weights, which help texts have on a terminal
+HANDLER = "lenscope.plain"
+
+
+def is_printable(character: str) -> bool:
+    """Whether a character is shown as itself: no control, format, separator of lines, surrogate, or private one."""
+    return character.isprintable() or category(character) == "Zs"
+
+
+def escape(character: str) -> str:
+    r"""A character as Python writes it; a byte of a file name that is not UTF-8 as that byte.
+
+    >>> escape("\x1b"), escape("\u202e"), escape("\udcff")
+    ('\\x1b', '\\u202e', '\\xff')
+    """
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
+
+
+def printable(text: str, shows: Callable[[str], bool] = is_printable) -> str:
+    r"""A text on one line in which each character that is not shown as itself is an escape.
+
+    >>> printable("a\x1b[2J\nb\u202ec, 3 × 日")
+    'a\\x1b[2J\\nb\\u202ec, 3 × 日'
+    """
+    return "".join(character if shows(character) else escape(character) for character in text)
+
+
+def encodable(text: str) -> str:
+    """A text without lone surrogates, which no file of ours can hold: they are escaped, the rest is as it was."""
+    return printable(text, lambda character: category(character) != "Cs")
+
+
+def to_json(value: object, encoding: str = "utf-8") -> str:
+    """A JSON document whose characters are all printable and in an encoding; a number that is not finite is null."""
+
+    def shows(character: str) -> bool:
+        return character == "\n" or (is_printable(character) and _has(encoding, character))
+
+    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False, default=str)
+    return "".join(character if shows(character) else json.dumps(character)[1:-1] for character in text)
+
+
+class Screened:
+    """A stream that passes on printable text, line feeds, tabs and styles; anything else arrives as escapes.
+
+    Args:
+        stream: where to; rich, which screens what it draws in its own way, finds it by the attribute's name.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; returns its length."""
+        parts = _STYLES.split(text)
+        self.rich_proxied_file.write("".join(part if at % 2 else printable(part) for at, part in enumerate(parts)))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
+def screen() -> ExitStack:
+    """Screen standard output and standard error from now on, and let no text fail for their encoding.
+
+    Returns:
+        What ends it, as a context; for a whole process it can be left alone.
+    """
+    codecs.register_error(HANDLER, _plainer)
+    end = ExitStack()
+    for stream, redirect in ((sys.stdout, redirect_stdout), (sys.stderr, redirect_stderr)):
+        if hasattr(stream, "reconfigure"):
+            end.callback(stream.reconfigure, errors=stream.errors)
+            stream.reconfigure(errors=HANDLER)
+        end.enter_context(redirect(cast("TextIO", Screened(stream))))
+    return end
+
+
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that an encoding lacks, as an error handler of Python's codecs."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(character) or escape(character) for character in lacking), error.end
+
+
+def _has(encoding: str, character: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,35 @@
+"""The console that watchers draw on: of what comes from elsewhere only printable text reaches the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.segment import Segment
+from rich.text import Text
+
+from lenscope.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import ConsoleOptions, RenderableType
+
+
+class Screen(Console):
+    """Standard error; rich's own control codes pass, those within a text are shown as escapes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(file=options.pop("file", sys.stderr), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What is drawn, as rich has it, without control codes that are not rich's."""
+        for segment in super().render(renderable, options):
+            own = segment.control or segment.text == "\n"
+            yield segment if own else Segment(printable(segment.text), segment.style)
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print one line as it is: no part of it is markup, a control code, or another line."""
+    console.print(Text(printable(text), style), soft_wrap=True)
