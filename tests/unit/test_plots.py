@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import replace
+from functools import cache
 
 import matplotlib as mpl
 import numpy as np
@@ -24,13 +25,15 @@ from lenscope.insight.curves import curves_of
 from lenscope.insight.findings import Chart, LayerFilm, Line, Pictures
 from lenscope.insight.kernels import Kernels
 from lenscope.insight.mistakes import Evaluation
+from lenscope.plots import letters
 from lenscope.plots.bench import BenchDisplay
 from lenscope.plots.chart import ChartDisplay
 from lenscope.plots.curves import CurvesDisplay
 from lenscope.plots.digit import PreparationDisplay
-from lenscope.plots.display import DPI, STYLE, put_image, short, to_colours
+from lenscope.plots.display import DPI, STYLE, put_image, to_colours
 from lenscope.plots.films import FilmsDisplay
 from lenscope.plots.kernels import KernelsDisplay
+from lenscope.plots.letters import short, short_each
 from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
 from lenscope.plots.reconstructions import PicturesDisplay
 from lenscope.runs.metrics import Metrics
@@ -43,6 +46,8 @@ FASHION = (
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 BALANCED = (*DIGITS, *LETTERS, *"abdefghnqrt")
 LONG = ("Yorkshire terrier with a bow", "Bernese mountain dog", "x")
+LONG_200 = tuple(f"a bird with a rather long name, number {number}" for number in range(200))
+LANGUAGES = ("日本語", "ひらがな", "हिन्दी", "ру́сский", "العربية", "a\nb", "\x1b[3J", "$x", "\u202e", "😀")
 LONG_47 = tuple(f"a class with a rather long name {number}" for number in range(47))
 
 
@@ -193,6 +198,10 @@ DISPLAYS = {
     "confusion of 26": lambda: ConfusionDisplay(evaluation(LETTERS, 20_800)),
     "confusion of 47": lambda: ConfusionDisplay(evaluation(BALANCED, 18_800)),
     "confusion of 47 long": lambda: ConfusionDisplay(evaluation(LONG_47, 18_800)),
+    "confusion of 62": lambda: ConfusionDisplay(evaluation((*DIGITS, *LETTERS, *map(str.lower, LETTERS)), 6_200)),
+    "confusion of 200 long": lambda: ConfusionDisplay(evaluation(LONG_200, 20_000)),
+    "confusion of 1,000": lambda: ConfusionDisplay(evaluation(tuple(map(str, range(1000))), 10_000)),
+    "confusion of many languages": lambda: ConfusionDisplay(evaluation(LANGUAGES)),
     "confusion without a mistake": lambda: ConfusionDisplay(evaluation(DIGITS, 100, 0)),
     "no mistakes": lambda: with_mistakes(0),
     "1 mistake": lambda: with_mistakes(1),
@@ -454,11 +463,49 @@ def test_dark_numbers_are_legible_on_every_shade():
         assert (darkest + 0.05) / (ink + 0.05) >= 4.5, name
 
 
-def test_many_classes_have_a_colour_scale_and_no_numbers():
+def test_many_classes_have_colour_scales_and_no_numbers():
     (axes,) = ConfusionDisplay(evaluation(BALANCED, 18_800)).figure().axes
-    (bar,) = axes.child_axes
+    wrong, right = axes.child_axes
     assert len(axes.texts) == 0
-    assert bar.get_ylabel() == "wrong answers (images)"
+    assert wrong.get_ylabel() == "wrong answers (images)"
+    assert right.get_ylabel() == "right, of the label's images (%)"
+
+
+@pytest.mark.parametrize("name", ["confusion of 47", "confusion of 62", "confusion of 200 long"])
+def test_of_many_classes_what_is_right_is_seen_and_the_names_are_whole(name):
+    display = DISPLAYS[name]()
+    axes = display.figure().axes[0]
+    right, wrong = (np.ma.filled(np.ma.asarray(image.get_array()).astype(float), np.nan) for image in axes.images)
+    matrix = display.evaluation.confusion
+    np.testing.assert_allclose(np.diag(right), 100 * np.diag(matrix) / matrix.sum(axis=1))
+    assert np.isnan(np.diag(wrong)).all()
+    shades = np.array([axes.images[0].to_rgba(np.diag(right)[0])[:3], axes.images[1].cmap(0.0)[:3], (1, 1, 1)])
+    assert np.abs(shades[0] - shades[1:]).max(axis=1).min() > 0.5  # neither white nor a mistake's
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(set(names)) == len(names) >= 60 or len(names) == 47
+
+
+def test_names_that_begin_alike_stay_distinct():
+    names = [f"a class whose name begins like {last}" for last in ("the first", "the second")]
+    same = ["one and the same beginning, " + middle + ", one and the same end" for middle in "abc"]
+    shown = short_each([*names, *same, "x", "a" * 30], 22)
+    assert len(set(shown)) == 7
+    assert max(map(len, shown)) <= 22
+    assert shown[0] == "a class who… the first"
+    assert shown[2:5] == [f"one and t… same end #{number}" for number in (2, 3, 4)]
+
+
+def test_what_no_font_can_draw_is_an_escape_and_no_box(monkeypatch, caplog):
+    """Here a system without a Japanese font; with one the letters are drawn."""
+    monkeypatch.setattr(letters, "families", lambda: [letters.DEJAVU])
+    monkeypatch.setattr(letters, "_letters", cache(letters._letters.__wrapped__))
+    monkeypatch.setattr(letters, "_has_letter", letters._has_letter.__wrapped__)
+    monkeypatch.setattr("lenscope.plots.display.families", letters.families)
+    display = ConfusionDisplay(evaluation(("日本", "é", "\udcff")))
+    names = [label.get_text() for label in display.figure().axes[0].get_yticklabels()]
+    assert names == ["\\u65e5\\u672c", "é", "\\xff"]
+    assert display.png().startswith(b"\x89PNG")
+    assert not caplog.records
 
 
 def test_mistakes_tell_label_answer_probability_and_number():
@@ -530,6 +577,6 @@ def test_at_most_ten_probabilities_are_shown():
     assert len(preparation("none", LONG_47).figure().axes[-1].patches) == 10
 
 
-@pytest.mark.parametrize(("name", "expected"), [("abcde", "abcde"), ("abcdef", "abcd…"), ("", "")])
+@pytest.mark.parametrize(("name", "expected"), [("abcde", "abcde"), ("abcdef", "ab…ef"), ("", "")])
 def test_names_are_cut(name, expected):
     assert short(name, 5) == expected

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from lenscope.plots.display import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, Display, new_figure, short
+from lenscope.plots.display import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, Display, new_figure
+from lenscope.plots.letters import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

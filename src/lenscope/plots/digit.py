@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenscope.plots.display import FAINT, GREY, Display, new_figure, short
+from lenscope.plots.display import FAINT, GREY, Display, new_figure
+from lenscope.plots.letters import short_each
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,7 @@ class PreparationDisplay(Display):
     def plot_probabilities(self, axes: Axes) -> None:
         """Draw the most probable classes, at most ten, on existing axes."""
         likely = self.prediction.probabilities.argsort(kind="stable")[-10:]
-        names = [short(self.prediction.classes[label], 18) for label in likely]
+        names = short_each((self.prediction.classes[label] for label in likely), 18)
         axes.barh(range(len(likely)), 100 * self.prediction.probabilities[likely], color=GREY)
         axes.set(xlabel="probability (%)", xlim=(0, 100), yticks=range(len(likely)), yticklabels=names)
         axes.tick_params(labelsize=8)

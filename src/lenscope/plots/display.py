@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import textwrap
-import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,11 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from lenscope.plots.letters import drawable, families, quiet_about_weights
 from lenscope.runs.storage import write_file
+from lenscope.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +37,6 @@ DIVERGING = "RdBu_r"
 DPI = 144
 
 STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -68,13 +68,13 @@ class Display(ABC):
     def figure(self) -> Figure:
         """A new figure in the style of all our pictures; needs no display and leaves matplotlib's state alone."""
         with _style():
-            return self.draw()
+            return _legible(self.draw())
 
     def png(self) -> bytes:
         """The picture as a PNG file's bytes."""
         file = io.BytesIO()
         with _style():
-            figure = self.draw()
+            figure = _legible(self.draw())
             figure.set_dpi(DPI)
             canvas = FigureCanvasAgg(figure)
             canvas.print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]  # savefig draws twice
@@ -90,10 +90,16 @@ class Display(ABC):
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Our style; a letter that DejaVu Sans lacks, as of a class named in Japanese, is a box and no warning."""
-    with rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    with rc_context(STYLE | {"font.family": families()}), quiet_about_weights():
         yield
+
+
+def _legible(figure: Figure) -> Figure:
+    """A figure whose texts are made of letters that there are."""
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text.get_text() != (shown := drawable(text.get_text())):
+            text.set_text(shown)
+    return figure
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
@@ -101,14 +107,10 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    lines = textwrap.fill(title, int(width / 0.125))  # a letter of this type is 0.125 inches wide at most, on average
+    letters = int(width / 0.125)  # a letter of this type is 0.125 inches wide at most, on average
+    lines = textwrap.fill(drawable(printable(title)), letters)
     figure.suptitle(lines, x=0.08 / width, ha="left", fontsize=12, fontweight="bold")
     return figure
-
-
-def short(name: str, letters: int) -> str:
-    """A name cut to so many letters."""
-    return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
 def to_colours(weights: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:

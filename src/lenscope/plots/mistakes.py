@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, LogNorm
 
-from lenscope.plots.display import FAINT, INK, VERMILION, Display, new_figure, put_image, short
+from lenscope.plots.display import FAINT, GREEN, INK, VERMILION, Display, new_figure, put_image
+from lenscope.plots.letters import short_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
     from lenscope.data.dataset import Dataset
     from lenscope.insight.mistakes import Evaluation
@@ -20,37 +22,45 @@ if TYPE_CHECKING:
 COLUMNS, ROWS = 6, 4
 SIDE, CELL = 0.9, 1.34  # of an image and from row to row, where 1 is from column to column
 MANY = 30  # classes, from which on a colour scale replaces the numbers
+GREY_RIGHT = ListedColormap([FAINT])
+RIGHT = LinearSegmentedColormap.from_list("right", ["#f3f3f3", GREEN])
+NAME = 22  # letters of a class at an axis
 
 
 @dataclass(frozen=True, eq=False)
 class ConfusionDisplay(Display):
-    """Counts of label against answer; mistakes are shaded on a logarithmic scale, what is right is light grey."""
+    """Counts of label against answer; mistakes are shaded on a logarithmic scale, what is right is light grey.
+
+    Of many classes the counts are colours, and what is right is shaded by its share of the class's images.
+    """
 
     evaluation: Evaluation
 
     def draw(self) -> Figure:
         """A new figure."""
-        evaluation = self.evaluation
-        size = min(14.0, max(5.2, 0.52 * len(evaluation.classes) + 1.5))
-        right, total = evaluation.right, len(evaluation.labels)
-        title = f"{evaluation.shown}: {right:,} of {total:,} right, {total - right:,} wrong"
-        figure = new_figure(size + (1 if len(evaluation.classes) > MANY else 0), size + 0.3, title)
+        right, total = self.evaluation.right, len(self.evaluation.labels)
+        title = f"{self.evaluation.shown}: {right:,} of {total:,} right, {total - right:,} wrong"
+        side = _side(len(self.evaluation.classes))
+        names = max(map(len, self._names())) * _letter_points(len(self.evaluation.classes)) * 0.6 / 72
+        beside = 0.05 * side + 0.9 if len(self.evaluation.classes) > MANY else 0
+        figure = new_figure(side + beside + max(0.0, names - 0.8), side + max(0.0, names - 0.8) + 0.3, title)
         self.plot(figure.subplots())
         return figure
 
     def plot(self, axes: Axes) -> None:
         """Draw the matrix on existing axes."""
         matrix, diagonal = self.evaluation.confusion, np.eye(len(self.evaluation.classes), dtype=bool)
+        many = len(matrix) > MANY
+        share = np.where(diagonal, 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), np.nan)
+        found = axes.imshow(share, cmap=RIGHT if many else GREY_RIGHT, vmin=0, vmax=100, interpolation="nearest")
         wrong = np.where(diagonal | (matrix == 0), np.nan, matrix)
-        axes.imshow(np.where(diagonal, 1.0, np.nan), cmap=ListedColormap([FAINT]), interpolation="nearest")
         # The most frequent mistake takes six tenths of the scale, so that dark numbers are legible on it.
         top = 0.7 * (max(10.0, float(np.nanmax(wrong, initial=1.0))) / 0.7) ** (1 / 0.6)
         shades = axes.imshow(wrong, cmap="Oranges", norm=LogNorm(0.7, top), interpolation="nearest")
         self._name_classes(axes)
-        if len(matrix) > MANY:
-            beside = axes.inset_axes((1.03, 0.25, 0.02, 0.5))
-            bar = axes.get_figure().colorbar(shades, cax=beside, format="{x:g}")  # type: ignore[union-attr]
-            bar.set_label("wrong answers (images)")
+        if many:
+            _add_scale(axes, shades, 0.55, "wrong answers (images)")
+            _add_scale(axes, found, 0.05, "right, of the label's images (%)")
             return
         size = 10 if len(matrix) <= 12 else 8
         centred: dict[str, Any] = {"ha": "center", "va": "center", "in_layout": False}  # within the axes in any case
@@ -59,15 +69,36 @@ class ConfusionDisplay(Display):
                 weight = "bold" if row == column else "normal"
                 axes.text(column, row, f"{number}", fontsize=size, fontweight=weight, color=INK, **centred)
 
+    def _names(self) -> list[str]:
+        return short_each(self.evaluation.classes, NAME)
+
     def _name_classes(self, axes: Axes) -> None:
-        names = [short(name, 22) for name in self.evaluation.classes]
-        cell = min(12 / len(names), 0.52)  # inches, about
-        turned = max(map(len, names)) * 0.1 > cell
-        axes.set(xlabel="answer", ylabel="label", xticks=range(len(names)), yticks=range(len(names)))
-        axes.set_xticklabels(names, rotation=90 if turned else 0)
-        axes.set_yticklabels(names)
-        axes.tick_params(labelsize=min(10, 60 * cell))
+        """The classes along both axes; of very many every few one."""
+        names, size = self._names(), _letter_points(len(self.evaluation.classes))
+        cell = min(_side(len(names)) / len(names), 0.52)
+        every = -(-int(size * 1.25) // max(1, int(72 * cell)))
+        places = range(0, len(names), every)
+        turned = max(map(len, names)) * 0.1 > cell * every
+        axes.set(xlabel="answer", ylabel="label", xticks=places, yticks=places)
+        axes.set_xticklabels(names[::every], rotation=90 if turned else 0)
+        axes.set_yticklabels(names[::every])
+        axes.tick_params(labelsize=size)
         axes.grid(visible=False)
+
+
+def _side(classes: int) -> float:
+    """Inches of a matrix and what is about it: half an inch a class, then a fifth, and at most 22."""
+    return min(22.0, max(5.2, min(14.0, 0.52 * classes + 1.5), 0.2 * classes + 2))
+
+
+def _letter_points(classes: int) -> float:
+    return min(10.0, max(6.0, 60 * _side(classes) / classes))
+
+
+def _add_scale(axes: Axes, shades: AxesImage, bottom: float, words: str) -> None:
+    beside = axes.inset_axes((1.03, bottom, 0.02, 0.4))
+    bar = axes.get_figure().colorbar(shades, cax=beside, format="{x:g}")  # type: ignore[union-attr]
+    bar.set_label(words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +126,8 @@ class MistakesDisplay(Display):
     def _plot_one(self, axes: Axes, index: int, x: float, y: float) -> None:
         evaluation = self.evaluation
         put_image(axes, self.dataset.images[index].transpose(1, 2, 0), x, y, SIDE, cmap="gray_r", vmin=0, vmax=255)
-        label, answer = (short(evaluation.classes[of[index]], 10) for of in (evaluation.labels, evaluation.predicted))
+        names = short_each(evaluation.classes, 10)
+        label, answer = (names[of[index]] for of in (evaluation.labels, evaluation.predicted))
         between = " " if len(label + answer) <= 8 else "\n"
         centred: dict[str, Any] = {"ha": "center", "in_layout": False}
         title, below = f"{label}{between}called {answer}", f"p = {evaluation.confidence[index]:.3f}, no. {index}"

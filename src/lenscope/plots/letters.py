@@ -1,0 +1,96 @@
+"""The letters that a picture can show: of the fonts that are installed; others are drawn as escapes, never as boxes."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+
+from lenscope.text import is_printable, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+DEJAVU = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Arabic, Hebrew and many signs
+# What systems have for other scripts, the first that knows a letter draws it. macOS, Windows, Linux.
+OTHERS = (
+    "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Arial Unicode MS",
+    "Yu Gothic", "Meiryo", "MS Gothic", "Microsoft YaHei", "SimHei", "Malgun Gothic", "Nirmala UI", "Leelawadee UI",
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Noto Sans SC", "Noto Sans KR", "Source Han Sans",
+    "IPAexGothic", "IPAGothic", "TakaoPGothic", "VL PGothic", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "Droid Sans Fallback", "NanumGothic", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali",
+    "Noto Sans Tamil", "Noto Sans", "Noto Emoji", "Unifont",
+)  # fmt: skip
+
+
+@cache
+def families() -> list[str]:
+    """The families that texts are drawn with, in the order in which they are asked for a letter."""
+    installed = {font.name for font in fontManager.ttflist}
+    return [DEJAVU, *(name for name in OTHERS if name in installed)]
+
+
+@contextmanager
+def quiet_about_weights() -> Iterator[None]:
+    """Without matplotlib's line on stderr for each family that has no bold letters."""
+    log = logging.getLogger("matplotlib.font_manager")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def drawable(text: str) -> str:
+    r"""A text as a picture can show it: with escapes for what has no letter in the fonts; line feeds stay.
+
+    >>> drawable("a\n\x1b")
+    'a\n\\x1b'
+    """
+    return printable(text, lambda character: character == "\n" or _has_letter(character))
+
+
+def short(name: str, letters: int) -> str:
+    """A name of at most so many letters on one line, cut in its middle.
+
+    >>> short("a class with a long name 7", 13)
+    'a clas…name 7'
+    """
+    name = drawable(printable(name))
+    tail = (letters - 1) // 2
+    return name if len(name) <= letters else f"{name[: letters - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def short_each(names: Iterable[str], letters: int) -> list[str]:
+    """Names of at most so many letters that differ: those that would look the same have their number, from 0.
+
+    >>> short_each(["a very long one", "a very lost one"], 9)
+    ['a v…ne #0', 'a v…ne #1']
+    """
+    names = list(names)
+    cut = [short(name, letters) for name in names]
+    times = Counter(cut)
+    marks = [f" #{number}" if times[name] > 1 else "" for number, name in enumerate(cut)]
+    return [short(name, letters - len(mark)) + mark for name, mark in zip(names, marks, strict=True)]
+
+
+@cache
+def _has_letter(character: str) -> bool:
+    return is_printable(character) and any(ord(character) in letters for letters in _letters())
+
+
+@cache
+def _letters() -> tuple[frozenset[int], ...]:
+    """The code points of each family, that its regular and its bold font have."""
+    each = [[FontProperties(family=name, weight=weight) for weight in ("normal", "bold")] for name in families()]
+    with quiet_about_weights():
+        return tuple(frozenset.intersection(*(_code_points(findfont(font)) for font in own)) for own in each)
+
+
+def _code_points(path: str) -> frozenset[int]:
+    return frozenset(get_font(path).get_charmap())
