@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import tomllib
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import tomli_w
@@ -14,7 +16,6 @@ from lenscope.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 NetworkName = Literal["lenet", "lenet1998", "mlp", "autoencoder", "mlp-autoencoder"]
 InitName = Literal["pytorch", "glorot", "he", "orthogonal"]
@@ -85,6 +86,10 @@ class Settings(BaseModel):
             problems = [*{item["loc"][:1]: _problem(item, known) for item in error.errors()}.values()]
             more = [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
             raise ConfigError("; ".join(problems[:SHOWN_PROBLEMS] + more)) from None
+        for name, value in self:
+            for path in value if isinstance(value, tuple) else (value,):
+                if isinstance(path, Path):
+                    require_possible(name, path)
 
 
 class Table(Settings):
@@ -393,9 +398,21 @@ def _read(file: Path) -> str:
     try:
         with file.open(encoding="utf-8") as text:
             return text.read(MAX_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+    except (OSError, ValueError) as error:
+        unreadable = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
+        reason = getattr(error, "strerror", None) or unreadable
         raise ConfigError(f"{file}: cannot be read: {reason}; --config takes a TOML file") from None
+
+
+def require_possible(name: str, path: Path) -> None:
+    """Raise ConfigError for a path that no file can have: too long, with a NUL, or of characters without bytes."""
+    try:
+        path.lstat()
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:  # the path can be
+            return
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{name}: {_shown(str(path))} cannot be a path: {reason}; choose another") from None
 
 
 def renamed(settings: dict[str, Any]) -> dict[str, Any]:
@@ -414,6 +431,8 @@ def _problem(item: Any, known: Iterable[str]) -> str:
     name = str(item["loc"][0]) if item["loc"] else ""
     if item["type"] == "extra_forbidden":
         return str(unknown_name("setting", name, known))
+    if item["type"] == "string_unicode":
+        return f"{name}: got {_shown(item['input'])}, whose bytes are not UTF-8, as settings are; rename it"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if item["type"] == "value_error":
         return str(message)

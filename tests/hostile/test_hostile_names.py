@@ -176,6 +176,24 @@ def attack(root: Path, names: tuple[str, ...], capfd, monkeypatch) -> int:
     return looked
 
 
+@pytest.mark.pictures
+def test_folders_whose_names_are_not_utf8_work_to_the_end(tmp_path, capfd, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for part in ("train", "test"):
+        for name in ("\udcff\udcfe", "b"):
+            write_class(tmp_path / "data" / part / name, 4)
+    assert main(["train", "--data", "data", "--epochs", "1", "--batch-size", "8", "--out", "r\udcff"]) == 0
+    run = tmp_path / "r\udcff"
+    assert {path.name for path in (run / "plots").iterdir()} >= {"curves.png", "confusion.png", "mistakes.png"}
+    assert "\\\\xff\\\\xfe" in (run / "report.html").read_text(encoding="utf-8")
+    assert lenscope.runs.run.open_run(run).data.classes == ("b", "\\xff\\xfe")
+    capfd.readouterr()
+    for command in (["evaluate"], ["verify"], ["insight"], ["predict", "data/train/b/0.png", "--show", "s\udcfe"]):
+        assert main([command[0], "r\udcff", *command[1:], "--json"]) == 0
+        assert json.loads(capfd.readouterr().out)
+    assert (tmp_path / "s\udcfe" / "0-steps.png").exists()
+
+
 def groups() -> list[tuple[str, ...]]:
     """A name of each kind in each group, turned so that every place is taken by every kind."""
     rows = [NAMES[start::10] for start in range(10)]

@@ -154,6 +154,47 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, says, here, capsys):
     assert sorted(path.name for path in here.iterdir()) == ["file"]  # nothing half-written
 
 
+PATHS = [
+    ("train", "--data", "DIGITS", "--out"),
+    ("train", "--resume"),
+    ("train", "--config"),
+    ("train", "--data"),
+    ("train", "--data", "kmnist", "--data-dir"),
+    ("train", "--data", "DIGITS", "--batch-size", "20", "--init-from"),
+    ("evaluate",),
+    ("evaluate", "RUN", "--data"),
+    ("predict",),
+    ("predict", "RUN"),
+    ("predict", "RUN", "photo.png", "--show"),
+    ("plot",),
+    ("report",),
+    ("report", "RUN", "--out"),
+    ("film", "RUN", "--out"),
+    ("insight",),
+    ("verify",),
+    ("compare", "RUN"),
+    ("runs",),
+    ("data", "pack"),
+    ("data", "locate", "kmnist", "--data-dir"),
+    ("lab",),
+    ("sweep", "--config"),
+    ("reproduce", "--data", "DIGITS", "--out"),
+    ("bench", "--out"),
+]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800", "b" * 300, "c/" * 3000], ids=["NUL", "surrogate", "long", "deep"])
+@pytest.mark.parametrize("command", PATHS, ids=" ".join)
+def test_what_cannot_be_a_path_is_one_line(command, name, here, digits, tiny_run, capsys):
+    given = {"DIGITS": str(digits), "RUN": str(tiny_run.path)}
+    code, out, err = run_cli(capsys, *(given.get(word, word) for word in command), name)
+    assert code in {1, 2}
+    assert not out
+    assert len(err.splitlines()) == 1
+    assert err.startswith(f"lenscope {command[0]}: ")
+    assert not list(here.iterdir())
+
+
 BROKEN = [
     (("evaluate", "nowhere"), "nowhere: no such run directory"),
     (("evaluate", "."), "lacks manifest.json"),

@@ -119,7 +119,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("engine", "cuda", "'auto', 'fused' or 'torch'"),
     ("device", "tpu", "'auto', 'cpu', 'cuda' or 'mps'"),
     ("data", "", "at least 1 character"),
-    ("data", "\udcff", "unicode"),
+    ("data", "\udcff", "whose bytes are not UTF-8"),
     ("data", 3, "a valid string"),
     ("init_from", "", "at least 1 character"),
     ("train_accuracy", 1, "a valid boolean"),

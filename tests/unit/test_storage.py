@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,22 @@ def test_what_cannot_be_cut_or_removed_is_named(path: Path, monkeypatch: pytest.
     path.mkdir()
     with pytest.raises(StorageError, match=r"some\.json: cannot be written"):
         remove_file(path)
+
+
+def test_a_directory_may_lie_deeper_than_python_recurses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    deep = Path("/".join("d" * (sys.getrecursionlimit() + 10)))
+    make_directory(deep)
+    assert deep.is_dir()
+    for path in (deep, *deep.parents[:-1]):  # shutil.rmtree recurses
+        path.rmdir()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+def test_a_name_that_cannot_be_is_a_storage_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StorageError, match="cannot be written: "):
+        write_file(tmp_path / name, b"")
+    with pytest.raises(StorageError, match="cannot be written: "):
+        make_directory(tmp_path / name)
+    with pytest.raises(StorageError, match="File name too long"):
+        make_directory(tmp_path / ("a" * 300) / "b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,11 +65,11 @@ def load(  # noqa: PLR0913 - options, each by its name
         folder = Path(data_dir) if data_dir else None
         return _load_entry(find_entry(name_or_path), folder, download=download, pack=pack)
     path = Path(name_or_path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         if any(_files(path, "train") + _files(path, "t10k")):
             return _load_idx_folder(path, pack=pack)
         return load_folder(path, skip_unreadable=skip_unreadable, pack=pack, tell=tell)
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - as above
         raise UsageError(f"{path}: a file; expected a folder with {LAYOUT}")
     raise UsageError(f"{unknown_name('data set', str(name_or_path), CATALOGUE)}; or give a folder with {LAYOUT}")
 

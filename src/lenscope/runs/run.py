@@ -221,7 +221,7 @@ def open_run(path: str | Path) -> Run:
 def find_run(path: str | Path) -> Run:
     """A run by its directory, whatever is in its files; raises RunError where there is none."""
     run = Run(Path(path))
-    if not run.path.is_dir():
+    if not os.path.isdir(run.path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         raise RunError(f"{run.path}: no such run directory; 'lenscope runs' lists those there are")
     if not (run.path / manifest.FILE).exists():
         raise RunError(f"{run.path}: lacks {manifest.FILE}; not a run directory, or its run had not begun")

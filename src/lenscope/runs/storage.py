@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from lenscope.errors import StorageError
@@ -153,9 +154,15 @@ def make_directory(path: Path, *, exist_ok: bool = False) -> None:
         StorageError: it could not be made.
         FileExistsError: it exists, and may not.
     """
+    with explained(path):
+        missing = [*takewhile(lambda above: not above.exists(), path.parents)]
+    for above in reversed(missing):
+        _make_one(above, exist_ok=True)
+    _make_one(path, exist_ok=exist_ok)
+
+
+def _make_one(path: Path, *, exist_ok: bool) -> None:
     with explained(path, passing=() if exist_ok else FileExistsError):
-        if not path.parent.exists():
-            make_directory(path.parent, exist_ok=True)
         try:
             disk.make_directory(path)
         except FileExistsError:
@@ -186,14 +193,14 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 @contextmanager
 def explained(path: Path, passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
-    """Turn an OSError into a StorageError that names the path, the cause and what to do."""
+    """Turn an OSError, or the ValueError of a name that cannot be, into a StorageError with path, cause and remedy."""
     try:
         yield
     except passing:
         raise
-    except OSError as error:
-        reason = error.strerror or error
-        hint = HINTS.get(error.errno or 0, "free space or choose another --out")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        hint = HINTS.get(getattr(error, "errno", None) or 0, "free space or choose another --out")
         raise StorageError(f"{path}: cannot be written: {reason}; {hint}") from error
 
 
