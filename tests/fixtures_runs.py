@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lenscope.config import TrainConfig
+from lenscope.runs import manifest
 from lenscope.runs.record import record_run, resume_run
 from lenscope.runs.resume import settings_to_resume
+from lenscope.runs.run import Run, open_run
 from lenscope.training.events import Event, RunStarted, StepsDone
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lenscope.data.dataset import Splits
-    from lenscope.runs.run import Run
 
 QUICK = TrainConfig(epochs=3, batch_size=20, learning_rate=1e-3, checkpoint_every="2steps", train_accuracy=True)
 SAME_FILES = (
@@ -27,6 +28,16 @@ SAME_FILES = (
     "weights/initial.safetensors",
     "weights/final.safetensors",
 )
+
+
+def plant(path: Path, name: str, content: bytes) -> Run:
+    """Put a file into a run with a manifest that agrees."""
+    run = open_run(path)
+    committed = run.committed
+    (committed.appended if name in manifest.APPENDED else committed.static)[name] = manifest.entry_of(content)
+    (path / name).write_bytes(content)
+    (path / manifest.FILE).write_bytes(committed.to_json())
+    return Run(path)
 
 
 class Stop(BaseException):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         mistakes,
         plot,
         predict,
+        predict_each,
         reconstruct,
         reconstructions,
         report,
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "compare": "api", "confusion": "api", "curves": "api", "evaluate": "api", "examine": "api", "film": "api",
-    "kernels": "api", "load": "api", "mistakes": "api", "plot": "api", "predict": "api",
+    "kernels": "api", "load": "api", "mistakes": "api", "plot": "api", "predict": "api", "predict_each": "api",
     "reconstruct": "api", "reconstructions": "api", "report": "api", "resume": "api",
     "show_preparation": "api", "summary": "api", "train": "api", "verify": "api",
     "TrainConfig": "config",
@@ -105,6 +106,7 @@ __all__ = [
     "open_run",
     "plot",
     "predict",
+    "predict_each",
     "reconstruct",
     "reconstructions",
     "report",

@@ -12,10 +12,11 @@ from lenscope.errors import DataError, UsageError
 from lenscope.runs.run import Run, find_run, open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import torch
 
+    from lenscope.data.form import Preparation
     from lenscope.insight.answers import Prediction
     from lenscope.insight.insight import Insight
     from lenscope.insight.mistakes import Evaluation
@@ -222,19 +223,35 @@ def evaluate(
     return evaluate_run(run, part_to_measure(run, data, data_dir))
 
 
-def predict(run: Run | str | Path, files: Sequence[str | Path]) -> list[Prediction]:
-    """What a run's network says of pictures, prepared as its data were made.
+def predict(run: Run | str | Path, files: Iterable[str | Path], *, prepare: Preparation = "auto") -> list[Prediction]:
+    """What a run's network says of pictures, prepared as its training images are drawn.
 
-    A network trained on MNIST or its kin takes any picture of a digit: dark on light or light on dark, any size and
-    colour. For other data the picture is resized as the data set is.
+    A network trained on digits that are centred on an even ground, as MNIST's are, takes any picture of a digit: dark
+    on light or light on dark, any size and colour. For other data the picture is resized as the data set is.
+
+    Args:
+        run: the run or its directory.
+        files: pictures.
+        prepare: `auto` goes by how the training images are drawn, which was measured before training; `digit` and
+            `resize` prepare pictures so in any case.
 
     Raises:
-        DataError: a picture that cannot be read, or that shows nothing.
+        DataError: the first picture that cannot be read, or that shows nothing; `predict_each` goes past it.
         RunError: a run without trained weights.
+        UsageError: another preparation, or an autoencoder.
     """
     from lenscope.insight.answers import predict_pictures
 
-    return predict_pictures(_opened(run), [Path(file) for file in files])
+    return predict_pictures(_opened(run), map(Path, files), prepare)
+
+
+def predict_each(
+    run: Run | str | Path, files: Iterable[str | Path], *, prepare: Preparation = "auto"
+) -> Iterator[Prediction | DataError]:
+    """As `predict`, one picture at a time, and in the place of one that cannot be used its DataError."""
+    from lenscope.insight.answers import predict_each
+
+    return predict_each(_opened(run), map(Path, files), prepare)
 
 
 def show_preparation(prediction: Prediction, directory: str | Path, name: str | None = None) -> Path:

@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 import lenscope
-from lenscope.data.dataset import Dataset
+from lenscope.data.dataset import Dataset, Splits
 from lenscope.training.choice import predict_log_probabilities
 
 if TYPE_CHECKING:
@@ -75,6 +75,24 @@ def test_a_drawing_is_what_predict_says_of_its_png(visit, report, tiny_run, tmp_
         page.get_by_role("button", name="Undo").click()
         page.wait_for_timeout(100)
         assert "Nothing to see yet" in says(page)
+
+
+def test_the_page_draws_for_any_set_of_digits_and_says_what_it_is_unsure_of(visit, mnist, tmp_path) -> None:
+    images, labels = 255 - mnist.train.images[:300], mnist.train.labels[:300]
+    splits = Splits(
+        Dataset(images, labels, mnist.classes, "mnist_png"),
+        test=Dataset(images[:40], labels[:40], mnist.classes, "mnist_png"),
+    )
+    run = lenscope.train(splits, out=tmp_path / "run", epochs=2, batch_size=50, lr=2e-3, progress=False)
+    with visit(lenscope.report(run, data=splits).resolve()) as page:
+        page.locator("input[name='look-way'][value='draw']").check()
+        stroke(page)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save as PNG").click()
+        download.value.save_as(tmp_path / "drawn.png")
+        [predicted] = lenscope.predict(run, [tmp_path / "drawn.png"])
+        np.testing.assert_allclose(bars(page), 100 * predicted.probabilities, atol=0.2)
+        assert says(page).startswith("Unsure: perhaps" if predicted.unsure else "Says")
 
 
 def test_a_digit_can_be_drawn_with_the_keyboard(visit, report) -> None:

@@ -18,7 +18,9 @@ import lenscope
 from fixtures_data import write_image_folder
 from lenscope.cli import VERBS, main
 from lenscope.cli.look import sparkline
+from lenscope.cli.output import print_json
 from lenscope.data.idx import write_idx
+from lenscope.runs.unsure import UnsureRule
 from lenscope.runs.verify import Finding
 
 
@@ -307,6 +309,48 @@ def test_predict_refuses_what_is_no_picture(tiny_run, here, capsys):
     assert code == 1
     assert not out
     assert "notes.png: not a picture" in err
+
+
+def test_predict_answers_the_others_where_a_picture_is_broken(tiny, tiny_run, here, capsys):
+    for number in (0, 1, 3):
+        Image.fromarray(tiny.test.images[number, 0]).save(f"{number}.png")
+    (here / "2.png").write_text("not a picture")
+    files = [f"{number}.png" for number in range(4)]
+    code, out, err = run_cli(capsys, "predict", tiny_run.path, *files)
+    assert code == 1
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["0.png", "1.png", "3.png"]
+    assert next(line for line in err.splitlines() if "2.png" in line).startswith(
+        "lenscope predict: 2.png: not a picture"
+    )
+    code, out, _ = run_cli(capsys, "predict", tiny_run.path, *files, "--json")
+    rows = json.loads(out)
+    assert code == 1
+    assert [row["file"] for row in rows] == files
+    assert [sorted(row) for row in (rows[2], rows[3])] == [
+        ["error", "file"], ["answer", "file", "probabilities", "probability", "unsure"],
+    ]  # fmt: skip
+
+
+def test_predict_says_how_pictures_are_prepared_and_does_otherwise_if_asked(tiny, tiny_run, here, capsys):
+    Image.fromarray(tiny.test.images[0, 0]).save("seven.png")
+    measured = "light on dark, centred by mass, 20 of 28 pixels large\n"
+    _, _, err = run_cli(capsys, "predict", tiny_run.path, "seven.png")
+    assert err == f"pictures are prepared as digits, since the training images are {measured}"
+    _, _, err = run_cli(capsys, "predict", tiny_run.path, "seven.png", "--prepare", "resize")
+    assert err == "pictures are only resized, as --prepare resize asks\n"
+
+
+def test_an_unsure_answer_is_said_to_be(tiny, tiny_run, here, capsys, monkeypatch):
+    rule = UnsureRule(99.0, 0.01, "validation", 500)
+    monkeypatch.setattr("lenscope.runs.run.Run.unsure_rule", rule)
+    Image.fromarray(tiny.test.images[0, 0]).save("seven.png")
+    assert run_cli(capsys, "predict", tiny_run.path, "seven.png")[1].startswith("seven.png: unsure: ")
+    assert json.loads(run_cli(capsys, "predict", tiny_run.path, "seven.png", "--json")[1])[0]["unsure"] is True
+
+
+def test_no_json_holds_what_json_cannot(capsys):
+    print_json({"a": [float("nan"), (np.float64("inf"), 1.5)], "b": {"c": -float("inf")}})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, [None, 1.5]], "b": {"c": None}}
 
 
 def test_data_lists_locates_and_verifies(capsys):

@@ -123,7 +123,7 @@ def test_every_network_and_data_set_has_a_report(tmp_path, network, classes, cha
     assert len(found["classes"]) == classes
     assert sum(images for _, _, images in found["mistakes"]["confusion"]) == 120
     assert found["images"]["channels"] == channels
-    assert not found["look"]["digits"]
+    assert found["look"]["form"] is None
     dead = [layer["dead"] for layer in found["layers"]]
     assert all(shares is None for shares in dead) if network == "lenet1998" else all(dead)
     assert (run.path / "report.html").stat().st_size < LIMIT

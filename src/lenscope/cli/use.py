@@ -10,7 +10,8 @@ import tyro
 from pydantic import Field
 
 from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData
-from lenscope.cli.output import percent, percent_range, print_json, print_line, print_table
+from lenscope.cli.output import percent, percent_range, print_json, print_line, print_note, print_table
+from lenscope.data.form import Preparation
 
 if TYPE_CHECKING:
     from lenscope.insight.answers import Prediction
@@ -78,10 +79,18 @@ class Evaluate(Command):
 
 
 class Predict(Command):
-    """Ask a run's network what pictures show; each is prepared as the run's data were made."""
+    """Ask a run's network what pictures show; each is prepared as the run's training images are drawn.
+
+    An answer is unsure where its lead, its log-probability minus the mean of all classes', is lower than that of 99 in
+    100 images that the run held out (or, where it held out none, trained on).
+    """
 
     run: tyro.conf.Positional[Path] = Field(description="run directory")
     files: tyro.conf.Positional[tuple[Path, ...]] = Field(description="pictures: PNG, JPEG and others, of any size")
+    prepare: Preparation = Field(
+        "auto",
+        description="auto: as the training images are drawn; digit: find the digit and centre it; resize: only resize",
+    )
     show: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
         None, description="write each step of the preparation as a picture into this directory"
     )
@@ -90,35 +99,48 @@ class Predict(Command):
     def execute(self) -> None:
         """Predict and print."""
         from lenscope import api
-        from lenscope.errors import UsageError
+        from lenscope.errors import DataError, UsageError
+        from lenscope.insight.answers import describe_preparation
+        from lenscope.runs.run import open_run
 
         if not self.files:
             raise UsageError("got no picture, expected at least one; lenscope predict RUN FILE…")
-        predictions = api.predict(self.run, self.files)
-        shown = [api.show_preparation(one, self.show, name) for one, name in self._named(predictions) if self.show]
+        run = open_run(self.run)
+        answers = api.predict_each(run, self.files, prepare=self.prepare)
+        print_note(describe_preparation(run.data, self.prepare))
+        rows: list[dict[str, object]] = []
+        for file, name, found in zip(self.files, self._names(), answers, strict=True):
+            if isinstance(found, DataError):
+                print_note(f"lenscope predict: {found}")
+                rows.append({"file": str(file), "error": str(found)})
+                continue
+            rows.append(_as_row(found))
+            shown = api.show_preparation(found, self.show, name) if self.show else None
+            if not self.json_output:
+                print_line(_as_line(found) + (f"\nsteps: {shown}" if shown else ""))
         if self.json_output:
-            print_json(
-                [
-                    {
-                        "file": one.source,
-                        "answer": one.answer,
-                        "probability": one.probability,
-                        "probabilities": dict(zip(one.classes, one.probabilities.tolist(), strict=True)),
-                    }
-                    for one in predictions
-                ]
-            )
-            return
-        for one in predictions:
-            others = sorted(zip(one.probabilities.tolist(), one.classes, strict=True), reverse=True)[1:3]
-            rest = ", ".join(f"{name} {percent(share)}" for share, name in others)
-            print_line(f"{one.source}: {one.answer}  {percent(one.probability)}  (then {rest})")
-        for path in shown:
-            print_line(f"steps: {path}")
+            print_json(rows)
+        if any("error" in row for row in rows):
+            raise SystemExit(1)
 
-    @staticmethod
-    def _named(predictions: list[Prediction]) -> list[tuple[Prediction, str]]:
-        """Each with a name of its own for a file: its picture's, numbered where two pictures share one."""
-        stems = [Path(one.source).stem for one in predictions]
-        numbered = [stem if stems.count(stem) == 1 else f"{place}-{stem}" for place, stem in enumerate(stems, start=1)]
-        return list(zip(predictions, numbered, strict=True))
+    def _names(self) -> list[str]:
+        """A name of its own for a file of each picture: the picture's, numbered where two pictures share one."""
+        stems = [file.stem for file in self.files]
+        return [stem if stems.count(stem) == 1 else f"{place}-{stem}" for place, stem in enumerate(stems, start=1)]
+
+
+def _as_row(one: Prediction) -> dict[str, object]:
+    return {
+        "file": one.source,
+        "answer": one.answer,
+        "probability": one.probability,
+        "unsure": one.unsure,
+        "probabilities": dict(zip(one.classes, one.probabilities.tolist(), strict=True)),
+    }
+
+
+def _as_line(one: Prediction) -> str:
+    others = sorted(zip(one.probabilities.tolist(), one.classes, strict=True), reverse=True)[1:3]
+    rest = ", ".join(f"{name} {percent(share)}" for share, name in others)
+    unsure = "unsure: " if one.unsure else ""
+    return f"{one.source}: {unsure}{one.answer}  {percent(one.probability)}  (then {rest})"

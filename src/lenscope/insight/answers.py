@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lenscope.data.dataset import Dataset
 from lenscope.data.digit import prepare_digit, to_grey
+from lenscope.data.form import MNIST, PREPARATIONS, Form
 from lenscope.data.pictures import read_picture
-from lenscope.errors import UsageError
+from lenscope.errors import DataError, UsageError, unknown_name
 from lenscope.insight.mistakes import evaluate_answers
 from lenscope.training.choice import predict_log_probabilities
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from lenscope.insight.mistakes import Evaluation
     from lenscope.nets.catalogue import Network
     from lenscope.runs.run import DataFacts, Run
+    from lenscope.runs.unsure import UnsureRule
 
-CENTRED_SETS = ("mnist", "kmnist", "qmnist", "emnist")  # made by cropping, scaling and centring, as MNIST was
+# Sets that were cropped, scaled and centred as MNIST was: for runs of releases that did not measure it.
+CENTRED_SETS = ("mnist", "kmnist", "qmnist", "emnist")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,8 @@ class Prediction:
         probability: its probability.
         probabilities: each class's, float32, shape (classes,).
         classes: their names.
-        steps: how the picture was prepared, step by step; None where it was only resized.
+        unsure: whether the answer counts as unsure by the run's rule; None where the run keeps none.
+        form: the form into which the picture was brought; of one that was only resized, centred by nothing.
         prepared: what the network saw; uint8, shape (C, H, W).
     """
 
@@ -46,8 +51,19 @@ class Prediction:
     probability: float
     probabilities: NDArray[np.float32]
     classes: tuple[str, ...]
-    steps: DigitSteps | None
+    unsure: bool | None
+    form: Form
     prepared: NDArray[np.uint8]
+
+    @property
+    def steps(self) -> DigitSteps | None:
+        """How the picture was prepared, step by step; None where it was only resized.
+
+        Its file is read again each time: the steps of a photo take 40 MB, and few are looked at.
+        """
+        if self.form.centred is None:
+            return None
+        return prepare_digit(read_picture(Path(self.source), contrast=True), self.source)
 
 
 def evaluate_run(run: Run, part: Dataset) -> Evaluation:
@@ -68,15 +84,64 @@ def evaluate_run(run: Run, part: Dataset) -> Evaluation:
     return evaluate_answers(predict_log_probabilities(network, part.resized(network.image_size)), part)
 
 
-def predict_pictures(run: Run, files: list[Path]) -> list[Prediction]:
-    """What a run's trained network says of each picture; raises DataError for one that cannot be used.
+def predict_each(run: Run, files: Iterable[Path], prepare: str = "auto") -> Iterator[Prediction | DataError]:
+    """What a run's trained network says of each picture, one at a time; of one that cannot be used, the error.
+
+    Args:
+        run: the run.
+        files: pictures.
+        prepare: `auto` prepares each as the training images are drawn, `digit` as a digit, `resize` only resizes it.
 
     Raises:
-        UsageError: an autoencoder, which says nothing of a picture.
+        UsageError: another preparation, or an autoencoder, which says nothing of a picture.
+        RunError: a run without trained weights.
     """
     require_answers(run)
-    network, facts = run.network(), run.data
-    return [_predict(network, facts, file) for file in files]
+    facts, form = run.data, form_for(run.data, prepare)
+    network, rule = run.network(), run.unsure_rule
+    for file in files:
+        try:
+            yield _predict(network, rule, facts, form, file)
+        except DataError as error:
+            yield error
+
+
+def predict_pictures(run: Run, files: Iterable[Path], prepare: str = "auto") -> list[Prediction]:
+    """What a run's trained network says of pictures; as `predict_each`, but raises the first DataError."""
+    predictions = []
+    for found in predict_each(run, files, prepare):
+        if isinstance(found, DataError):
+            raise found
+        predictions.append(found)
+    return predictions
+
+
+def form_for(facts: DataFacts, prepare: str = "auto") -> Form:
+    """The form into which a picture is brought for a network that was trained on these data; raises UsageError."""
+    if prepare not in PREPARATIONS:
+        raise unknown_name("prepare", prepare, PREPARATIONS)
+    known = facts.form or (MNIST if _has_known_name(facts) else Form())
+    if prepare == "digit":
+        return known.for_digits()
+    return Form() if prepare == "resize" else known
+
+
+def describe_preparation(facts: DataFacts, prepare: str = "auto") -> str:
+    """How pictures are prepared for a network that was trained on these data, and why."""
+    form = form_for(facts, prepare)
+    done = "prepared as digits" if form.centred else "only resized"
+    how = f": {form.described}" if form.centred else ""
+    if prepare != "auto":
+        return f"pictures are {done}, as --prepare {prepare} asks{how}"
+    if facts.form:
+        return f"pictures are {done}, since the training images are {facts.form.described}"
+    if form.centred:
+        return (
+            f"pictures are {done}, since the data are called {facts.name}: this run kept no measurement of its images"
+        )
+    return (
+        f"pictures are {done}: this run kept no measurement of its images; if they are of digits, add --prepare digit"
+    )
 
 
 def require_answers(run: Run) -> None:
@@ -88,10 +153,11 @@ def require_answers(run: Run) -> None:
         )
 
 
-def _predict(network: Network, facts: DataFacts, file: Path) -> Prediction:
-    steps, image = _prepare(facts, file)
+def _predict(network: Network, rule: UnsureRule | None, facts: DataFacts, form: Form, file: Path) -> Prediction:
+    image = _prepare(form, facts.channels, file)
     alone = Dataset(image[None], np.zeros(1, np.uint8), facts.classes, facts.name).resized(network.image_size)
-    probabilities = np.exp(predict_log_probabilities(network, alone)[0])
+    log_probabilities = predict_log_probabilities(network, alone)[0]
+    probabilities = np.exp(log_probabilities)
     best = int(probabilities.argmax())
     return Prediction(
         source=str(file),
@@ -99,24 +165,22 @@ def _predict(network: Network, facts: DataFacts, file: Path) -> Prediction:
         probability=float(probabilities[best]),
         probabilities=probabilities,
         classes=facts.classes,
-        steps=steps,
+        unsure=None if rule is None else rule.is_unsure(log_probabilities),
+        form=form,
         prepared=alone.images[0],
     )
 
 
-def _prepare(facts: DataFacts, file: Path) -> tuple[DigitSteps | None, NDArray[np.uint8]]:
-    """A picture as the images of its data set are: uint8, shape (C, H, W)."""
-    centred = is_centred(facts.name, facts.channels)
-    pixels = read_picture(file, contrast=centred)
-    if centred:
-        steps = prepare_digit(pixels, str(file))
-        return steps, steps.centred[None]
-    return None, _with_channels(pixels, facts.channels)
+def _prepare(form: Form, channels: int, file: Path) -> NDArray[np.uint8]:
+    """A picture in the form of its data set's images: uint8, shape (C, H, W)."""
+    pixels = read_picture(file, contrast=form.centred is not None)
+    if form.centred:
+        pixels = form.place(prepare_digit(pixels, str(file)).centred)
+    return _with_channels(pixels, channels)
 
 
-def is_centred(name: str, channels: int) -> bool:
-    """Whether the images of a data set were cropped, scaled and centred as MNIST's, so that a drawing must be, too."""
-    return channels == 1 and name.split("-", maxsplit=1)[0] in CENTRED_SETS
+def _has_known_name(facts: DataFacts) -> bool:
+    return facts.channels == 1 and facts.name.split("-", maxsplit=1)[0] in CENTRED_SETS
 
 
 def _with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

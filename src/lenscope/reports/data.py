@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenscope.insight.answers import is_centred
+from lenscope.insight.answers import form_for
 from lenscope.insight.kernels import is_coloured
 from lenscope.insight.operators import FAMILIES, bank
 from lenscope.nets.catalogue import LeNets
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lenscope.insight.mistakes import Evaluation
     from lenscope.insight.movement import Movement
     from lenscope.insight.operators import Match
+    from lenscope.runs.run import Run
 
 IMAGE_BYTES = 450_000  # of all images in a page
 MOST_CLASSES = 1_000  # of more, names and weights are too much for a page
@@ -44,23 +45,24 @@ def page_data(insight: Insight) -> dict[str, Any]:
     cells = [[int(label), int(answer), int(confusion[label, answer])] for label, answer in np.argwhere(confusion)]
     return page | {
         "images": chosen.as_json(),
-        "look": _look(insight.measured, chosen),
+        "look": _look(insight.run, insight.measured, chosen),
         "mistakes": {"confusion": cells, "cells": chosen.cells, "worst": chosen.worst},
     }
 
 
-def _look(measured: Measured, chosen: ChosenImages) -> dict[str, Any] | None:
+def _look(run: Run, measured: Measured, chosen: ChosenImages) -> dict[str, Any] | None:
     """What the section needs that runs the network; None where it is one that the page cannot run."""
     network, part, evaluation = measured.network, measured.part, measured.evaluation
     if not isinstance(network, LeNets):
         return None
     images = measured.ablations.images if measured.ablations else 0
-    shown = evaluation.shown
+    shown, form, rule = evaluation.shown, form_for(run.data), run.unsure_rule
     return {
         "network": network_program(network, part.channels),
         "sample": chosen.sample,
         "part": evaluation.part,
-        "digits": is_centred(part.name, part.channels),
+        "form": asdict(form) if form.centred else None,
+        "leastLead": rule and rule.least_lead,
         "measuredOn": f"{images:,} {'' if images == len(part) else f'of {len(part):,} '}{shown}",
     }
 

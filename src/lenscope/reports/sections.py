@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.insight import lecture
-from lenscope.insight.answers import is_centred
+from lenscope.insight.answers import form_for
 from lenscope.insight.story import NETWORKS, how_it_ended
 from lenscope.nets.catalogue import LeNets, build
 from lenscope.nets.sizes import by
@@ -60,7 +60,7 @@ def _what_is_missing(section: str, insight: Insight) -> str:
 def _what_is_there(section: str, insight: Insight) -> str:
     run, measured = insight.run, insight.measured
     if section == "look" and measured is not None:
-        draws = " or draw one" if is_centred(measured.part.name, measured.part.channels) else ""
+        draws = " or draw one" if form_for(run.data).centred else ""
         return NOTES[section].format(draws=draws)
     if section == "mistakes" and measured is not None:
         evaluation = measured.evaluation
@@ -221,6 +221,7 @@ def describe_making(run: Run) -> dict[str, object]:
         "data": run.data.name,
         "its source": run.data.source,
         "its licence": run.data.licence,
+        "its images": run.data.form and run.data.form.described,
         "SHA-256 of the training images and labels": run.data.train_sha256,
         "SHA-256 of the test images and labels": run.data.test_sha256,
     }

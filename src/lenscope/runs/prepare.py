@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
+from lenscope.data.form import measure_form
 from lenscope.environment import describe_environment
 from lenscope.errors import UsageError
 from lenscope.nets.autoencoder import Reconstructs
-from lenscope.nets.catalogue import NETWORKS, build
+from lenscope.nets.catalogue import NETWORKS, build, load_weights
 from lenscope.runs.manifest import entry_of
 from lenscope.runs.numerics import describe_numerics
 from lenscope.runs.run import DataFacts, open_run
+from lenscope.runs.unsure import UnsureRule, calibrate
 from lenscope.training.fit import check_batch_size
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from lenscope.data.dataset import Splits
     from lenscope.nets.catalogue import Network
     from lenscope.training.engine import Engine
+    from lenscope.training.events import Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,16 @@ def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:
     facts: dict[str, Any] = {"engine": engine.name, "device": engine.device, "isa": engine.isa}
     facts |= {"threads": engine.threads, "ranks": engine.ranks, "numerics": describe_numerics(engine)}
     return describe_environment() | facts | {"data": asdict(_facts(prepared.whole, prepared.sized))}
+
+
+def unsure_rule(prepared: Prepared, weights: Weights) -> UnsureRule | None:
+    """When answers of the trained weights count as unsure; None for an autoencoder, or where there are few images."""
+    config, splits = prepared.config, prepared.sized
+    if config.reconstructs:
+        return None
+    network = build(config.network, splits.train.channels, len(splits.classes), config.seed)
+    load_weights(network, weights)
+    return calibrate(network.eval(), splits)
 
 
 def start_from(source: str | None, network: Network) -> dict[str, Any]:
@@ -130,4 +143,5 @@ def _facts(whole: Splits, splits: Splits) -> DataFacts:
         train_images=len(splits.train),
         validation_images=len(splits.validation or ()),
         test_images=len(splits.test or ()),
+        form=measure_form(train.images),
     )

@@ -12,7 +12,7 @@ from lenscope.errors import Interrupted, StorageError
 from lenscope.runs import lock as locks
 from lenscope.runs.follow import tell_settings, tell_start
 from lenscope.runs.numerics import settled
-from lenscope.runs.prepare import environment_of, prepare, start_from
+from lenscope.runs.prepare import environment_of, prepare, start_from, unsure_rule
 from lenscope.runs.recorder import Recorder, claim_directory
 from lenscope.runs.resume import find_start, look_back, require_no_links
 from lenscope.runs.run import Run, open_run
@@ -72,7 +72,7 @@ def record_run(
             environment = environment_of(engine, prepared) | origin
             tell_start(ranks, engine, None)
             begin = partial(fit, config, prepared.sized, engine)
-            _train(begin, Recorder(path, environment, lock), watcher, ranks)
+            _train(begin, Recorder(path, environment, lock, calibrate=partial(unsure_rule, prepared)), watcher, ranks)
     return open_run(path)
 
 
@@ -108,7 +108,8 @@ def resume_run(
             for event in fit(config, prepared.sized, engine, stop, resumption.start):
                 yield replace(event, notes=resumption.notes) if isinstance(event, RunStarted) else event
 
-        recorder = Recorder(path, environment | resumption.facts, lock, before.manifest, before.kept)
+        facts, calibrate = environment | resumption.facts, partial(unsure_rule, prepared)
+        recorder = Recorder(path, facts, lock, before.manifest, before.kept, calibrate=calibrate)
         _train(begin, recorder, watcher, ranks)
     return open_run(path)
 

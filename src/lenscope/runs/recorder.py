@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 from safetensors.numpy import save
 
 from lenscope.errors import RunError, StorageError, UsageError
-from lenscope.runs import checkpoint, manifest
+from lenscope.runs import checkpoint, manifest, unsure
 from lenscope.runs.film import describe_layout, encode_record
 from lenscope.runs.metrics import HEADER, encode_row
 from lenscope.runs.storage import append_file, cut_file, make_directory, remove_file, write_file
 from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStarted, Snapshot, StepsDone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lenscope.runs.checkpoint import Kept
     from lenscope.runs.lock import Lock
-    from lenscope.training.events import Event
+    from lenscope.training.events import Event, Weights
 
 RUNS = Path("runs")
 FINAL = "weights/final.safetensors"
@@ -43,23 +43,26 @@ class Recorder:
         lock: of the directory, held as long as the recorder is used.
         before: the manifest of a run that goes on.
         kept: the checkpoint that it goes on from; None from the very start.
+        calibrate: when answers of the trained weights count as unsure; asked at the end of a finished run.
 
     Nothing is written before the first event. `record` raises StorageError where a file could not be written, and
     RunError where the directory, or a file that is appended to, is no longer what it wrote.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is given once, where a run is recorded
         self,
         path: Path,
         environment: Mapping[str, object],
         lock: Lock,
         before: manifest.Manifest | None = None,
         kept: Kept | None = None,
+        *,
+        calibrate: Callable[[Weights], unsure.UnsureRule | None] = lambda _: None,
     ) -> None:
         self.path = path
         self._environment = environment
         self._lock = lock
-        self._before, self._kept = before, kept
+        self._before, self._kept, self._calibrate = before, kept, calibrate
         self._manifest = before or manifest.Manifest()
         self._digests: dict[str, hashlib._Hash] = {}
         self._pending: dict[str, bytes] = {}
@@ -83,6 +86,8 @@ class Recorder:
             case Checkpoint():
                 self._keep(event)
             case RunFinished(weights=weights, why=why):
+                if rule := self._calibrate(weights):
+                    self._write_static(unsure.FILE, rule.to_json())
                 self._end("finished", why, save(weights))
             case _:
                 self._end("failed" if event.error else "interrupted", event.why, save(event.weights))
@@ -116,7 +121,7 @@ class Recorder:
             self._digests[name] = hashlib.sha256(manifest.read_appended(self.path, name, at_that_time))
         newest = checkpoint.file_name(kept.step) if kept else ""
         later = [name for name in checkpoint.names(self._manifest) if name > newest]
-        dropped = [name for name in (*later, FINAL) if self._manifest.static.pop(name, None)]
+        dropped = [name for name in (*later, FINAL, unsure.FILE) if self._manifest.static.pop(name, None)]
         self._manifest.appended = dict(appended)
         if self._manifest.static:  # an empty one would hide that the run had never got to its first commit
             self._write_manifest()

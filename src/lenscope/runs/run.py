@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lenscope.config import TrainConfig
+from lenscope.data.form import Form  # noqa: TC001 - read by pydantic
 from lenscope.errors import ConfigError, LenscopeError, RunError
 from lenscope.runs import manifest
 from lenscope.runs.film import Film, decode_film, read_layout
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenscope.nets.catalogue import Network
+    from lenscope.runs.unsure import UnsureRule
     from lenscope.training.events import Weights
 
 
@@ -58,7 +60,10 @@ class _Owner:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a run knows of its data: names, counts, and the SHA-256 of images and labels as loaded, of each part."""
+    """What a run knows of its data: names, counts, the SHA-256 of images and labels as loaded, of each part.
+
+    `form` is how the training images are drawn; None in a run of a release that did not measure it.
+    """
 
     name: str
     source: str
@@ -71,6 +76,7 @@ class DataFacts:
     train_images: Annotated[int, Field(ge=1)]
     validation_images: Annotated[int, Field(ge=0)]
     test_images: Annotated[int, Field(ge=0)]
+    form: Form | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,7 @@ class Run:
         """The network with its weights before or after training, in evaluation mode.
 
         Raises:
-            RunError: weights that are missing, broken or another network's.
+            RunError: weights that are missing, broken, not finite or another network's.
         """
         from lenscope.nets.catalogue import build, load_weights
 
@@ -176,7 +182,20 @@ class Run:
             load_weights(network, weights)
         except RunError as error:
             raise RunError(f"{self.path}: {error}; the run is broken") from None
+        if not all(np.isfinite(array).all() for array in weights.values()):
+            path = self.path / f"weights/{which}.safetensors"
+            raise RunError(f"{path}: a weight is not finite; the run is broken")
         return network.eval()
+
+    @property
+    def unsure_rule(self) -> UnsureRule | None:
+        """When an answer counts as unsure; None in a run that has not finished, or that keeps no rule."""
+        from lenscope.runs import unsure
+
+        if unsure.FILE not in self.committed.static:
+            return None
+        path = self.path / unsure.FILE
+        return _checked(unsure.UnsureRule, _json_object(self._static(unsure.FILE), path), path)
 
     @property
     def committed(self) -> manifest.Manifest:

@@ -2,6 +2,7 @@
 
 import { makePad, makeSteps } from "./draw.js";
 import { element } from "./elements.js";
+import { placeDigit } from "./form.js";
 import { lookThrough } from "./pass.js";
 import { prepareDigit, resizeSquare } from "./prepare.js";
 import { drawImage, makeTile } from "./tiles.js";
@@ -9,7 +10,7 @@ import { drawImage, makeTile } from "./tiles.js";
 export function lookChooser(state) {
   const { data } = state;
   const strip = lookStrip(state, (index) => lookAtImage(state, index));
-  const drawing = data.digits ? lookDrawing(state) : null;
+  const drawing = data.form ? lookDrawing(state) : null;
   const node = element("div", { class: "look-choose" });
   const ways = [["image", `${data.part ? `a ${data.part}` : "an"} image`, strip.node], ...(drawing ? [["draw", "a drawing", drawing.node]] : [])];
   const inputs = ways.map(([value]) => element("input", { type: "radio", name: "look-way", value, onchange: () => show(value) }));
@@ -83,7 +84,7 @@ function lookDrawing(state) {
   const size = state.data.network.size;
   const look = (drawing = false) => {
     if (node.hidden) return;
-    const { shown, pixels, problem } = lookPrepared(pad, size);
+    const { shown, pixels, problem } = lookPrepared(pad, size, state.data.form);
     steps.show(shown);
     note.textContent = problem ?? "";
     state.chosen = null;
@@ -97,12 +98,13 @@ function lookDrawing(state) {
   return { node, look: () => look() };
 }
 
-function lookPrepared({ grey, side, canvas, isBlank }, size) {
+function lookPrepared({ grey, side, canvas, isBlank }, size, form) {
   const drawn = { name: "drawn", note: `${side}×${side}`, drawn: canvas, width: side, height: side };
-  if (isBlank()) return { shown: [drawn], pixels: null, problem: "Draw a digit; it is prepared while you draw, as the images of MNIST were." };
+  if (isBlank()) return { shown: [drawn], pixels: null, problem: "Draw a digit; it is prepared while you draw, as the training images are drawn." };
   try {
     const { cropped, boxed, centred } = prepareDigit(grey, side, side);
-    const pixels = resizeSquare(centred.pixels, centred.width, size);
+    const placed = placeDigit(centred, form);
+    const pixels = resizeSquare(placed.pixels, placed.width, size);
     const shown = [
       drawn,
       { name: "cropped", note: `${cropped.width}×${cropped.height}, to the ink`, ...cropped },

@@ -4,6 +4,7 @@ import { argmax, decodeBytes } from "./arrays.js";
 import { LOOK_BESIDE, lookExample, lookLetGo } from "./ask.js";
 import { lookChooser } from "./choose.js";
 import { element, percent } from "./elements.js";
+import { isUnsure } from "./form.js";
 import { makeNetwork } from "./network.js";
 import { lookInput, lookLayer, lookOutput } from "./stages.js";
 import { lookAllOn } from "./switches.js";
@@ -60,7 +61,8 @@ function lookBest({ data }, { probabilities }) {
 
 function lookSays(state, passed) {
   if (state.blank) return { text: `Nothing to see yet; of a black picture it says ${lookBest(state, passed)}`, wrong: false };
-  const text = `Says ${lookBest(state, passed)}`;
+  const unsure = isUnsure(passed.logProbabilities, state.data.leastLead);
+  const text = unsure ? `Unsure: perhaps ${lookBest(state, passed)}` : `Says ${lookBest(state, passed)}`;
   if (state.chosen === null) return { text, wrong: false };
   const label = state.data.images.labels[state.chosen];
   const wrong = argmax(passed.probabilities) !== label;
