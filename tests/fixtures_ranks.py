@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lenscope.data.dataset import Splits
 
 RANK = Path(__file__).parent / "rank.py"
+WARNING = "lenscope train: warning: torchrun listens on all addresses"
 LISTENS = "0A"  # of a TCP socket, as /proc has it
 
 
@@ -106,10 +107,11 @@ def write_folder(folder: Path, whole: Splits, train: int, test: int) -> Path:
 class Torchrun:
     """`torchrun … lenscope train …`, without the pictures."""
 
-    def __init__(self, ranks: int, *arguments: str, options: tuple[str, ...] = (), **environment: str) -> None:
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), *options, str(RANK)]
+    def __init__(self, ranks: int, *arguments: str, command: tuple[str, ...] = (), **environment: str) -> None:
+        """Start it; `command` is another than torchrun's own, to which the arguments are added."""
+        torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), str(RANK), "train")
         self.process = subprocess.Popen(
-            [*command, "train", *arguments],
+            [*(command or torchrun), *arguments],
             env=os.environ | {"PYTHONFAULTHANDLER": "1"} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -125,6 +127,7 @@ class Torchrun:
                 os.kill(pid, signal.SIGABRT)
             pytest.fail(f"torchrun does not end:\n{self.process.communicate()[1]}")
         lines = [line for line in self.said.splitlines() if line.startswith("lenscope train:")]
+        lines = [line for line in lines if not line.startswith(WARNING)]
         return self.process.returncode, out, lines
 
     def succeed(self) -> str:

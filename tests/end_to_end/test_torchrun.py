@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lenscope
-from fixtures_ranks import RANK, Torchrun, addresses_listened_on, write_folder
+from fixtures_ranks import RANK, WARNING, Torchrun, addresses_listened_on, write_folder
 from fixtures_runs import contents
 from lenscope.config import TrainConfig
 from lenscope.runs import checkpoint
@@ -21,6 +21,8 @@ from lenscope.runs.run import open_run
 from lenscope.runs.verify import verify_run
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells who the processes are")
+
+ROOT = Path(__file__).parents[2]
 
 # 232 images in batches of 7 are 33 whole ones and one of a single image, of which all ranks but one have none.
 SETTINGS = ("--engine=torch", "--batch-size=7", "--quiet", "--threads=1")
@@ -181,14 +183,12 @@ def test_ranks_on_one_machine_listen_on_its_loopback_alone(folder, tmp_path) -> 
 
 
 @pytest.mark.slow
-def test_torchrun_itself_can_be_kept_from_listening(folder, tmp_path) -> None:
-    where = ("--rdzv-backend=c10d", f"--rdzv-endpoint={tmp_path / 'store'}", "--rdzv-conf=store_type=file")
+@pytest.mark.parametrize("document", ["docs/scale.md"])
+def test_the_documented_command_listens_on_the_loopback_alone(folder, tmp_path, document) -> None:
+    shown = first_command(ROOT / document).replace("-m lenscope train", f"{RANK} train")
+    shown = shown.replace("torchrun", f"exec {sys.executable} -m torch.distributed.run", 1)
     command = Torchrun(
-        2,
-        *options(folder, tmp_path / "run"),
-        "--checkpoint-every=20steps",
-        options=(*where, "--local-addr=127.0.0.1"),
-        TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1",
+        2, *options(folder, tmp_path / "run"), "--checkpoint-every=20steps", command=("sh", "-c", f'{shown} "$@"', "sh")
     )
     await_checkpoint(command, tmp_path / "run")
     pids = command.pids()
@@ -199,6 +199,23 @@ def test_torchrun_itself_can_be_kept_from_listening(folder, tmp_path) -> None:
     assert listened[0] == []
     assert all(listened[1:])
     assert all(address.is_loopback for addresses in listened for address in addresses)
+    assert "warning" not in command.said
+
+
+def first_command(document: Path) -> str:
+    """The first command of torchrun's that a document shows, in one line, without the options of training."""
+    text = document.read_text(encoding="utf-8").replace("\\\n", " ")
+    line = next(line for line in text.splitlines() if line.startswith("    ") and "torchrun" in line)
+    return line[: line.index("lenscope train") + len("lenscope train")].strip()
+
+
+@pytest.mark.slow
+def test_torchruns_own_table_is_warned_of(folder, tmp_path) -> None:
+    command = begin(folder, tmp_path / "run", 2, "--epochs=1")
+    command.succeed()
+    [line] = [line for line in command.said.splitlines() if line.startswith("lenscope train: warning: ")]
+    assert line.startswith(WARNING)
+    assert "can run code as you" in line
 
 
 def no_trace(command: Torchrun) -> bool:

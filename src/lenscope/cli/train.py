@@ -115,8 +115,11 @@ class Train(TrainConfig):
     def _execute_as_rank(self, place: Place) -> None:
         from lenscope import api
         from lenscope.runs.follow import follow_run
-        from lenscope.training.ranks import join
+        from lenscope.training.ranks import describe_exposure, join
 
+        exposed = describe_exposure()
+        if exposed and not place.rank:
+            print_note(f"lenscope train: warning: {exposed}")
         _import_torch()
         ranks = join(place)
         if place.rank:

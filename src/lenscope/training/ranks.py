@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 LOOPBACK = "127.0.0.1"
+TORCHRUNS_TABLE = "TORCHELASTIC_USE_AGENT_STORE"  # "True" where the ranks use the one that torchrun serves
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 PATIENCE = timedelta(minutes=10)  # for a rank that neither answers nor ends
 TOLD = 2  # numbers that are summed with a gradient: the loss, and how many ranks were asked to stop
@@ -68,6 +69,20 @@ def find_place(environment: Mapping[str, str] | None = None) -> Place | None:
     if count == 1:
         return None
     return Place(rank, count, local_rank, local_count, environment["MASTER_ADDR"], _number(environment, "MASTER_PORT"))
+
+
+def describe_exposure(environment: Mapping[str, str] | None = None) -> str | None:
+    """What follows from a table of torchrun's that listens on all addresses; None where torchrun has none.
+
+    PyTorch's TCPStore cannot listen on one address alone, and torchrun reads what is in it with pickle.
+    """
+    environment = os.environ if environment is None else environment
+    if environment.get(TORCHRUNS_TABLE) != "True":
+        return None
+    return (
+        "torchrun listens on all addresses of this machine, and whoever reaches it can run code as you; "
+        "docs/scale.md has the command that listens nowhere"
+    )
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
@@ -227,7 +242,7 @@ def _meet(place: Place) -> Any:
     from torch import distributed
 
     stores: Any = distributed  # its types do not tell of them
-    theirs = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    theirs = os.environ.get(TORCHRUNS_TABLE) == "True"
     address = LOOPBACK if place.on_one_machine else place.address
     serves, descriptor = not theirs and place.rank == 0, None
     if serves and place.on_one_machine:  # left to itself it listens on every address
