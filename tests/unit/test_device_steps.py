@@ -69,6 +69,7 @@ def assert_same_weights(one, other, **tolerance):
         np.testing.assert_allclose(values, other.weights()[name], **tolerance)
 
 
+RATE = [1e-3]
 RULES = [
     {"optimizer": "sgd"},
     {"optimizer": "momentum", "weight_decay": 1e-3},
@@ -264,10 +265,10 @@ def test_the_watch_over_a_step_sees_a_look():
 
 
 class Cuda:
-    """torch.cuda as far as a capture goes; tells what was called, in order."""
+    """torch.cuda as far as a capture goes; tells what was called, in order, and which stream is the current one."""
 
     def __init__(self, error=None):
-        self.calls, self.error = [], error
+        self.calls, self.error, self.current = [], error, "main"
 
     def Stream(self):  # noqa: N802
         return self
@@ -279,13 +280,18 @@ class Cuda:
 
     @contextlib.contextmanager
     def stream(self, _stream):
+        before = self.current
         self.calls.append("beside")
-        yield
-        self.calls.append("back")
+        try:
+            yield
+        finally:
+            self.calls.append("back")
+            self.current = before
 
     @contextlib.contextmanager
     def graph(self, _graph):
         self.calls.append("capture")
+        self.current = "capturing"
         yield
         if self.error:
             raise self.error
@@ -301,15 +307,34 @@ def test_a_capture_follows_a_warm_up_beside_the_current_stream(monkeypatch):
     replay = capture_graph(lambda: cuda.calls.append("step"))
     replay()
     warm_up = ["wait", "beside", "step", "step", "step", "back", "wait"]
-    assert cuda.calls == [*warm_up, "capture", "step", "captured", "replay"]
+    assert cuda.calls == [*warm_up, "beside", "capture", "step", "captured", "back", "replay"]
 
 
-def test_what_cannot_be_captured_runs_as_it_is(monkeypatch):
-    monkeypatch.setattr(torch, "cuda", Cuda(RuntimeError("operation not permitted when stream is capturing")))
-    assert capture_graph(never) is never
+def test_what_cannot_be_captured_says_so_and_runs_as_it_is(monkeypatch):
+    cuda = Cuda(RuntimeError("operation not permitted when stream is capturing\nand more"))
+    monkeypatch.setattr(torch, "cuda", cuda)
+    line = "^no CUDA graph of this step, the host starts each kernel: operation not permitted when stream is capturing$"
+    with pytest.warns(RuntimeWarning, match=line):
+        assert capture_graph(never) is never
+    assert cuda.current == "main"
     monkeypatch.setattr(torch, "cuda", Cuda(torch.OutOfMemoryError("no memory")))
     with pytest.raises(torch.OutOfMemoryError):
         capture_graph(never)
+
+
+@pytest.mark.parametrize("settings", RULES, ids=lambda settings: settings["optimizer"])
+def test_a_captured_step_goes_on_from_the_moments_that_were_loaded(tiny, settings):
+    """As a graph does, the step has the addresses of the optimiser's memory from when it was captured."""
+    first, other = (engine_of(tiny, FakeGraph(), **settings) for _ in range(2))
+    batches = orders(2, 20)
+    first.run(1, batches[:2], RATE * 2, never)
+    other.run(1, batches[3:], RATE * 3, never)
+    memory = dict(other._optimizer.state[other._weights])
+    other.load(first.state())
+    assert all(other._optimizer.state[other._weights][name] is tensor for name, tensor in memory.items())
+    losses = [engine.run(1, batches[2:], RATE * 4, never) for engine in (first, other)]
+    np.testing.assert_array_equal(*losses)
+    assert_same_weights(first, other, rtol=0)
 
 
 @pytest.mark.parametrize(("device", "capture"), [("cuda", capture_graph), ("cpu", None), ("mps", None)])

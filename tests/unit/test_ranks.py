@@ -45,10 +45,11 @@ from lenscope.runs.run import open_run
 from lenscope.runs.verify import verify_run
 from lenscope.training import torch_engine
 from lenscope.training.choice import choose_engine
+from lenscope.training.devices import choose_rank_device
 from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStopped, StepsDone
 from lenscope.training.fit import fit
 from lenscope.training.ranks import TOLD, Place, Ranks, find_place, join
-from lenscope.training.torch_engine import TorchEngine, choose_rank_device
+from lenscope.training.torch_engine import TorchEngine
 from lenscope.watch.start import describe_start
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a.b"}
@@ -290,13 +291,23 @@ def test_devices_of_ranks(monkeypatch):
         choose_rank_device("mps", ranks)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UsageError, match="2 ranks on this machine, but 1 GPUs"):
+    with pytest.raises(UsageError, match="2 ranks on this machine, but 1 GPU;"):
         choose_rank_device("auto", ranks)
     chosen = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     assert choose_rank_device("cuda", ranks) == torch.device("cuda", 1)
     assert chosen == [1]
+
+
+def test_a_rank_that_sees_one_gpu_takes_it(monkeypatch):
+    chosen = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert choose_rank_device("auto", Ranks(Place(1, 2, 1, 2, "localhost", 1))) == torch.device("cuda", 0)
+    assert chosen == [0]
 
 
 def test_ranks_take_the_torch_engine(tiny):

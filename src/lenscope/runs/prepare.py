@@ -18,6 +18,7 @@ from lenscope.runs.manifest import entry_of
 from lenscope.runs.numerics import describe_numerics
 from lenscope.runs.run import DataFacts, open_run
 from lenscope.runs.unsure import UnsureRule, calibrate
+from lenscope.training.devices import describe_gpu
 from lenscope.training.fit import check_batch_size
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def _sized(config: TrainConfig, splits: Splits, size: int) -> Splits:
 def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:
     """What `environment.json` says of an experiment: the machine, the engine and the data."""
     facts: dict[str, Any] = {"engine": engine.name, "device": engine.device, "isa": engine.isa}
-    facts |= {"threads": engine.threads, "ranks": engine.ranks, "numerics": describe_numerics(engine)}
+    facts |= {"threads": engine.threads, "ranks": engine.ranks, "gpu": describe_gpu(engine.device)}
+    facts["numerics"] = describe_numerics(engine)
     return describe_environment() | facts | {"data": asdict(_facts(prepared.whole, prepared.sized))}
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lenscope.runs.checkpoint import Kept
     from lenscope.runs.manifest import Manifest
 
-SAME = ("engine", "device", "isa")  # and the versions of what computes: else the last bits may differ
+SAME = ("engine", "device", "gpu", "isa")  # and the versions of what computes: else the last bits may differ
 SAME_WITH_TORCH = ("threads", "processor")  # by which its libraries choose their ways
 SAME_PACKAGES = ("lenscope", "torch", "numpy")
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 from lenscope import native
 from lenscope.errors import UsageError
 from lenscope.training import fused_engine, torch_engine
+from lenscope.training.devices import choose_device
 from lenscope.training.fused_engine import FusedEngine
-from lenscope.training.torch_engine import TorchEngine, choose_device
+from lenscope.training.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
     import numpy as np

@@ -226,21 +226,25 @@ def uncaptured(step: Step) -> Step:
 def capture_graph(step: Step) -> Step:
     """A CUDA graph of a step, after a warm-up beside the current stream; the step as it is where it has none.
 
-    A network of the user's own may look at a value on the host, which no graph can hold.
+    A network of the user's own may look at a value on the host, which no graph can hold: then a RuntimeWarning says so.
     """
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream), warnings.catch_warnings():
+    current, beside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    beside.wait_stream(current)
+    with torch.cuda.stream(beside), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*capturable=True", UserWarning)  # it is not captured yet
         for _ in range(WARM_UPS):
             step()
-    torch.cuda.current_stream().wait_stream(stream)
+    current.wait_stream(beside)
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph):
+        with torch.cuda.stream(current), torch.cuda.graph(graph):  # the latter leaves its own current where it fails
             step()
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError:
+    except RuntimeError as error:
+        reason = next(iter(str(error).splitlines()), "")[:200]
+        warnings.warn(
+            f"no CUDA graph of this step, the host starts each kernel: {reason}", RuntimeWarning, stacklevel=2
+        )
         return step
     return graph.replay

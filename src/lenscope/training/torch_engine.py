@@ -12,12 +12,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from lenscope.errors import RunError, UsageError
+from lenscope.errors import RunError
 from lenscope.nets.autoencoder import Reconstructs
 from lenscope.nets.catalogue import convolutions, load_weights
-from lenscope.nets.threads import set_threads, usable
+from lenscope.nets.threads import set_threads
 from lenscope.training.classification import Classification
 from lenscope.training.device_steps import PART, Learner, capture_graph, dtype_of, scaled
+from lenscope.training.devices import choose_device, choose_rank_device, full_precision, has_room
 from lenscope.training.events import State
 from lenscope.training.nonfinite import UNKNOWN, first_broken_weight, first_non_finite
 from lenscope.training.objective import Batch, Tally
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lenscope.config import DeviceName, TrainConfig
+    from lenscope.config import TrainConfig
     from lenscope.data.dataset import Dataset
     from lenscope.nets.catalogue import AutoencoderNetwork
     from lenscope.training.device_steps import Capture, Examples
@@ -110,12 +111,8 @@ class TorchEngine:
         if batches and not self._weights.isfinite().all():
             return self._refuse_weights()
         examples = partial(self._examples, epoch)
-        if self._learner:
-            losses = self._learner.run(batches, learning_rates, stop, examples)
-            if len(losses) and math.isnan(losses[-1]):
-                self._refuse_on_device(torch.from_numpy(batches[len(losses) - 1]).to(self._device), examples)
-        else:
-            losses = self._run_from_host(batches, learning_rates, stop, examples)
+        with full_precision(self._device):
+            losses = self._take_steps(batches, learning_rates, stop, examples)
         self._good.copy_(self._weights.detach())
         return losses
 
@@ -124,7 +121,8 @@ class TorchEngine:
         if dataset not in self._kept:
             self._kept[dataset] = _tensors(dataset, self._device)
         tally = self._tally_together if self._ranks else self._objective.tally
-        return tally(*self._kept[dataset], look).score(len(dataset))
+        with full_precision(self._device):
+            return tally(*self._kept[dataset], look).score(len(dataset))
 
     def weights(self) -> Weights:
         """A copy of the weights, named as in the network's state_dict."""
@@ -158,7 +156,9 @@ class TorchEngine:
         }
         if "exp_avg" in memory:
             memory["step"] = torch.tensor(float(state.updates), device=self._device)
-        self._optimizer.state[self._weights] = memory
+        present = self._optimizer.state[self._weights]
+        for name, values in memory.items():  # in place: a captured step knows where they are
+            present.setdefault(name, values).copy_(values)
 
     @property
     def _memory(self) -> tuple[str, ...]:
@@ -170,6 +170,20 @@ class TorchEngine:
                 return ("momentum_buffer",)
             case _:
                 return ()
+
+    def _take_steps(
+        self,
+        batches: Sequence[NDArray[np.int64]],
+        learning_rates: Sequence[float],
+        stop: Callable[[], bool],
+        examples: Examples,
+    ) -> NDArray[np.float32]:
+        if not self._learner:
+            return self._run_from_host(batches, learning_rates, stop, examples)
+        losses = self._learner.run(batches, learning_rates, stop, examples)
+        if len(losses) and math.isnan(losses[-1]):
+            self._refuse_on_device(torch.from_numpy(batches[len(losses) - 1]).to(self._device), examples)
+        return losses
 
     def _run_from_host(
         self,
@@ -310,36 +324,6 @@ def _objective(network: torch.nn.Module, config: TrainConfig) -> Objective:
     return Classification(network)
 
 
-def choose_device(name: DeviceName) -> torch.device:
-    """The device of that name; `auto` takes a GPU where there is one; raises UsageError where it is not there."""
-    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return usable(torch.device(next(device for device, there in found.items() if there)))
-    if not found[name]:
-        there = ", ".join(device for device in found if found[device])
-        raise UsageError(f"--device {name}: not available to PyTorch {torch.__version__} here; there is: {there}")
-    return usable(torch.device(name))
-
-
-def choose_rank_device(name: DeviceName, ranks: Ranks) -> torch.device:
-    """The device of that name for one of some ranks, each with a GPU of its own; raises UsageError."""
-    if name == "mps":
-        raise UsageError(f"--device mps: trains in one process, got {ranks.count} ranks; choose --device cpu")
-    device = choose_device("cpu" if name == "auto" and not torch.cuda.is_available() else name)
-    if device.type == "cpu":
-        return device
-    there, needed = torch.cuda.device_count(), ranks.place.local_count
-    if there < needed:
-        raise UsageError(f"{needed} ranks on this machine, but {there} GPUs; start no more, or add --device cpu")
-    torch.cuda.set_device(ranks.place.local_rank)
-    return torch.device("cuda", ranks.place.local_rank)
-
-
-def has_room(device: torch.device, size: int) -> bool:
-    """Whether so many bytes leave a device half of its free memory; where images stay on the host, batches are sent."""
-    return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // 2
-
-
 def choose_capture(device: torch.device) -> Capture | None:
     """How steps are repeated that stay on the device; None where the host drives each."""
     return capture_graph if device.type == "cuda" else None
@@ -347,9 +331,11 @@ def choose_capture(device: torch.device) -> Capture | None:
 
 def predict_log_probabilities(network: torch.nn.Module, dataset: Dataset) -> NDArray[np.float32]:
     """What a network says of each image: log-probabilities, float32, shape (N, classes)."""
-    images, _ = _tensors(dataset, next(network.parameters()).device)
-    parts = Classification(network).log_probabilities(images)
-    return np.concatenate([part.cpu().numpy().copy() for part in parts])
+    device = next(network.parameters()).device
+    images, _ = _tensors(dataset, device)
+    with full_precision(device):
+        parts = Classification(network).log_probabilities(images)
+        return np.concatenate([part.cpu().numpy().copy() for part in parts])
 
 
 def _tensors(dataset: Dataset, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
