@@ -7,6 +7,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+CPUINFO = Path("/proc/cpuinfo")
+MODEL = ("cpu family", "model", "cache size", "CPU implementer", "CPU part")
 PACKAGES = ("lenscope", "torch", "numpy", "pillow", "safetensors", "matplotlib", "pydantic")
 
 
@@ -29,14 +31,25 @@ def usable_processors() -> int:
     return os.cpu_count() or 1
 
 
-def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def processor_name(cpuinfo: Path = CPUINFO) -> str:
     """The processor's name as it gives it, or the machine's type."""
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
+    return _first_processor(cpuinfo).get("model name") or platform.processor() or platform.machine()
+
+
+def processor_model(cpuinfo: Path = CPUINFO) -> str:
+    """What tells processors of one name apart, as far as Linux says it: family, model and cache; else an empty string.
+
+    Virtual machines have processors that are called `AMD EPYC` and no more.
+    """
+    facts = _first_processor(cpuinfo)
+    return ", ".join(f"{name} {facts[name]}" for name in MODEL if name in facts)
+
+
+def _first_processor(cpuinfo: Path) -> dict[str, str]:
+    """What is said of the first processor; empty where nothing is."""
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in reversed(list(lines))}
 
 
 def package_version(name: str) -> str | None:

@@ -15,6 +15,7 @@ from lenscope.environment import (
     PACKAGES,
     describe_environment,
     package_version,
+    processor_model,
     processor_name,
     usable_processors,
 )
@@ -54,6 +55,14 @@ def test_the_processor_is_named_as_it_names_itself(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_bytes(b"processor\t: 0\nmodel name\t: Fast: 3000 \xff\nmodel name\t: Other\n")
     assert processor_name(cpuinfo) == "Fast: 3000 \ufffd"
+
+
+def test_processors_of_one_name_are_told_apart_by_family_model_and_cache(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    assert not processor_model(cpuinfo)
+    first = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\ncache size\t: 1024 KB\n"
+    cpuinfo.write_text(f"{first}\n{first.replace('17', '1')}")
+    assert processor_model(cpuinfo) == "cpu family 25, model 17, cache size 1024 KB"
 
 
 @pytest.mark.parametrize("content", [None, b"nothing of use\n"])

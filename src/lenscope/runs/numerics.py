@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from lenscope.environment import processor_model
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,17 +58,15 @@ def describe_numerics(engine: Engine) -> dict[str, Any]:
     backends: Any = torch.backends
     mkldnn = backends.mkldnn
     precisions = (backends.fp32_precision, mkldnn.matmul.fp32_precision, mkldnn.conv.fp32_precision)
-    return (
-        facts
-        | {
-            "CPU capability": backends.cpu.get_cpu_capability(),
-            "float32 precision": " ".join(name.replace("none", "ieee") for name in precisions),  # all, matmul, conv
-            "oneDNN": "on" if mkldnn.enabled else "off",
-            "deterministic algorithms": "on" if torch.are_deterministic_algorithms_enabled() else "off",
-            "variables": " ".join(f"{name}={os.environ[name][:40]}" for name in VARIABLES if name in os.environ)
-            or "none",
-        }
-    )
+    variables = [f"{name}={os.environ[name][:40]}" for name in VARIABLES if name in os.environ]
+    return facts | {
+        "processor model": processor_model(),
+        "CPU capability": backends.cpu.get_cpu_capability(),
+        "float32 precision": " ".join(name.replace("none", "ieee") for name in precisions),  # all, matmul, conv
+        "oneDNN": "on" if mkldnn.enabled else "off",
+        "deterministic algorithms": "on" if torch.are_deterministic_algorithms_enabled() else "off",
+        "variables": " ".join(variables) or "none",
+    }
 
 
 def _functions() -> str:

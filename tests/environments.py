@@ -1,0 +1,244 @@
+"""Begin small runs of random settings and end them at random moments; resume and repeat them in other environments.
+
+    python tests/environments.py begin COUNT FOLDER
+    python tests/environments.py resume FOLDER NUMBER…
+
+A case is a function of its number. The second command prints a line of JSON for each: how the resumed run ended, and
+how the repetition of the one that was never interrupted. It is started with the variables that the cases ask for.
+"""
+
+from __future__ import annotations
+
+import json
+import locale
+import os
+import random
+import signal
+import sys
+import traceback
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import lenscope
+from disks import Dying, Killed, count_operations, in_place
+from fixtures_runs import Act, Stop, contents, die
+from lenscope.config import TrainConfig
+from lenscope.data.idx import write_idx
+from lenscope.errors import Interrupted, LenscopeError
+from lenscope.runs.run import open_run
+from lenscope.training.events import Checkpoint, StepsDone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lenscope.data.dataset import Splits
+
+STEPS = 6  # of a run: two epochs of three
+NETWORKS = (("fused", "lenet"), ("torch", "lenet"), ("torch", "lenet1998"), ("torch", "mlp"), ("torch", "autoencoder"))
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "dtype": (torch.float32, torch.float64),
+    "deterministic": (False, True),
+    "onednn": (True, False),
+    "precision": ("highest", "medium"),
+    "threads": (1, 2),
+    "locale": ("C", "C.UTF-8", "POSIX"),
+}
+USUAL = {name: choices[0] for name, choices in CHOICES.items()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, where it is begun and how it ends, and what is elsewhere when it resumes."""
+
+    config: TrainConfig
+    begun: dict[str, Any]
+    resumed: dict[str, Any]
+    end: str
+    step: int
+    source: str  # of init_from: none, kept, trained, deleted
+    data: str  # folder, moved, lost, own
+    moves_run: bool
+    moves_away: bool  # the working directory
+
+
+def case_of(number: int) -> Case:
+    draw = random.Random(number)
+    engine, network = draw.choice(NETWORKS)
+    source = draw.choice(["none", "none", "kept", "trained", "deleted"])
+    config = TrainConfig(
+        engine=engine,
+        network=network,
+        optimizer=draw.choice(["adam", "sgd", "nesterov"]),
+        learning_rate=1e-3,
+        schedule=draw.choice(["constant", "cosine", "onecycle"]),
+        augment=draw.choice(["none", "shift=1.5,rotation=9"]),
+        init="pytorch" if network == "lenet1998" else draw.choice(["pytorch", "he", "orthogonal"]),
+        threads=draw.choice([None, 1, 2]),
+        batch_size=20,
+        validation=draw.choice([0, 5]),
+        epochs=2,
+        checkpoint_every=draw.choice(["2steps", "100"]),
+        seed=draw.randrange(2**32),
+        init_from=None if source == "none" else "source",
+    )
+    begun = {name: draw.choice(choices) if draw.random() < 0.2 else USUAL[name] for name, choices in CHOICES.items()}
+    resumed = {name: draw.choice(choices) if draw.random() < 0.3 else begun[name] for name, choices in CHOICES.items()}
+    return Case(
+        config,
+        begun,
+        resumed,
+        draw.choice(["step", "checkpoint", "signal", "operation", "first operations"]),
+        draw.randint(1, STEPS - 1),
+        source,
+        draw.choice(["folder", "moved", "lost", "own"]),
+        draw.random() < 0.3,
+        draw.random() < 0.5,
+    )
+
+
+@contextmanager
+def environment(settings: dict[str, Any], folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    _set(settings)
+    try:
+        yield
+    finally:
+        _set(USUAL)
+        os.chdir(before)
+
+
+def _set(settings: dict[str, Any]) -> None:
+    backends: Any = torch.backends
+    torch.set_default_dtype(settings["dtype"])
+    torch.use_deterministic_algorithms(settings["deterministic"])
+    backends.mkldnn.enabled = settings["onednn"]
+    torch.set_float32_matmul_precision(settings["precision"])
+    torch.set_num_threads(settings["threads"])
+    locale.setlocale(locale.LC_ALL, settings["locale"])
+
+
+def begin(number: int, whole: Splits, folder: Path) -> None:
+    """Train a case's run to its end, and once more to where it is ended; then change what is changed."""
+    case, draw = case_of(number), random.Random(-number)
+    away = folder / "away"
+    away.mkdir(parents=True)
+    splits = make_data(whole, number, folder / "data")
+    data: Any = splits if case.data == "own" else folder / "data"
+    with environment(case.begun, folder):
+        for place in ["source", "away/source"] if case.config.init_from else []:  # the second is another, in the way
+            settings = {"init_from": None, "epochs": 1, "schedule": "constant", "seed": len(place)}
+            lenscope.train(data, out=place, config=case.config.with_settings(**settings), progress=False)
+        operations = count_operations(lambda: lenscope.train(data, out="lived", config=case.config, progress=False))
+        train = {"out": Path("died"), "config": case.config}
+        with suppress(Stop, Killed, Interrupted):
+            if case.end.endswith("operation"):
+                with in_place(Dying(draw.randrange(2, operations))):
+                    lenscope.train(data, progress=False, **train)
+            elif case.end == "first operations":
+                with in_place(Dying(draw.randrange(10, 40))):
+                    lenscope.train(data, progress=False, **train)
+            else:
+                act = (lambda: signal.raise_signal(signal.SIGINT)) if case.end == "signal" else die
+                lenscope.train(
+                    data, progress=Act(case.step, act, Checkpoint if case.end == "checkpoint" else StepsDone), **train
+                )
+        if case.source == "trained":
+            lenscope.resume("source", epochs=2, progress=False)
+    if case.source == "deleted":
+        rmtree(folder / "source")
+    if case.moves_run:
+        for name in ("lived", "died"):
+            (folder / name).rename(folder / f"{name}-moved")
+    if case.data in {"moved", "lost"}:
+        (folder / "data").rename(folder / "data-moved")
+
+
+def make_data(whole: Splits, number: int, folder: Path) -> Splits:
+    """60 training and 20 test images, in a folder and as parts of the user's own."""
+    train, test = (
+        replace(part, images=part.images[number:][:count], labels=part.labels[number:][:count], name="mine", source="")
+        for part, count in ((whole.train, 60), (whole.test or whole.train, 20))
+    )
+    folder.mkdir()
+    for name, part in (("train", train), ("t10k", test)):
+        write_idx(folder / f"{name}-images-idx3-ubyte", part.images[:, 0])
+        write_idx(folder / f"{name}-labels-idx1-ubyte", part.labels)
+    return lenscope.Splits(train, test=test)
+
+
+def resume(number: int, whole: Splits, folder: Path) -> dict[str, Any]:
+    """How a case's run ends where it resumes, and what its repetition says."""
+    case = case_of(number)
+    moved = "-moved" if case.moves_run else ""
+    given: dict[str, Any] = {}
+    if case.data == "own":
+        rmtree(folder / "data")
+        given = {"data": make_data(whole, number, folder / "data")}
+    elif case.data == "moved":
+        given = {"data": folder / "data-moved"}
+    lived, died = folder / f"lived{moved}", folder / f"died{moved}"
+    with environment(case.resumed, folder / "away" if case.moves_away else folder):
+        outcomes = {
+            "replay": outcome(lambda: replayed(lived, given)),
+            "resume": outcome(lambda: resumed(died, lived, given)),
+        }
+    return {"number": number, **outcomes}
+
+
+def outcome(work: Any) -> str:
+    try:
+        return str(work())
+    except LenscopeError as error:
+        return f"refused: {error}" if str(error).isprintable() else f"crashed: {error!r}"
+    except Exception:  # noqa: BLE001 - what must never come
+        return f"crashed: {traceback.format_exc()}"
+
+
+def resumed(died: Path, lived: Path, given: dict[str, Any]) -> str:
+    watcher = Act(10**9, die)
+    run = lenscope.resume(died, progress=watcher, **given)
+    notes = [note for note in watcher.started[0].notes if note.endswith("may differ in its last bits")]
+    said = notes and run.resumed[-1].differs
+    if without_place(died) == without_place(lived):
+        return "equal, though said to differ" if said else "equal"
+    return "other bytes, and said" if said else "other bytes, SILENT"
+
+
+def replayed(lived: Path, given: dict[str, Any]) -> str:
+    found = lenscope.verify(open_run(lived), replay=True, progress=False, **given)
+    if any(finding.sound is False for finding in found):
+        return f"a sound run was called broken: {[one for one in found if one.sound is False]}"
+    reasons = [finding for finding in found if finding.part == "environment.json" and "may differ" in finding.says]
+    if any(finding.sound is None for finding in found):
+        return "other bytes, and said" if reasons else "other bytes, SILENT"
+    return "equal, though said to differ" if reasons else "equal"
+
+
+def without_place(path: Path) -> dict[str, Any]:
+    """A run's bytes but for where its data are."""
+    found = contents(path)
+    found["config.toml"] = [line for line in found["config.toml"].splitlines() if not line.startswith(b"data = ")]
+    return found
+
+
+def main(verb: str, *arguments: str) -> None:
+    whole = lenscope.load("mnist")
+    if verb == "begin":
+        count, folder = arguments
+        for number in range(int(count)):
+            begin(number, whole, Path(folder) / str(number))
+    else:
+        folder, *numbers = arguments
+        for number in map(int, numbers):
+            sys.stdout.write(json.dumps(resume(number, whole, Path(folder) / str(number))) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
