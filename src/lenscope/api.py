@@ -129,8 +129,8 @@ def resume(  # noqa: PLR0913 - all but the run by name
     """Go on with a run that was interrupted, killed or failed, or with a finished one to more epochs.
 
     It ends with the bytes of a run that was never interrupted (times apart), from the newest checkpoint that is sound,
-    also in the middle of an epoch. Where engine, instruction set, device or versions are others than before it says so,
-    and `environment.json` keeps it.
+    also in the middle of an epoch. Where something that decides bytes is another than before, such as the engine, the
+    instruction set or a version, it says so, and `environment.json` keeps it.
 
     Args:
         run: the run or its directory; its settings count.
@@ -173,7 +173,8 @@ def verify(  # noqa: PLR0913 - all but the run by name
     """Whether a run directory is what it says it is: a finding for each of its files.
 
     Every file is compared with the manifest's size and SHA-256, and the files with one another: no epoch is missing,
-    each training loss is that of its steps, the film runs from the initial to the final kernels, all is finite.
+    each training loss is that of its steps, the film runs from the initial to the final kernels, all is finite. A
+    finding's `sound` is None where a replay differs and something that decides bytes is another than before.
 
     Args:
         run: the run or its directory.

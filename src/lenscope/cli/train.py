@@ -60,7 +60,8 @@ class Train(TrainConfig):
     checkpoint_every: Annotated[str | None, tyro.conf.arg(metavar="N|Ns|Nsteps")] = _FIELDS["checkpoint_every"]
     init_from: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = _FIELDS["init_from"]
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = Field(
-        None, description="go on with this run, with its own settings; --epochs may be more than before"
+        None,
+        description="go on with this run, with its own settings, --epochs may be more, --data tells where its data are",
     )
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
         None, description="TOML file of settings, such as a run's config.toml"
