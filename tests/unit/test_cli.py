@@ -386,7 +386,7 @@ def test_data_packs_a_folder(tmp_path, monkeypatch, capsys):
     assert "left out 1 unreadable picture: test/b/1.png: " in err
     code, _, err = run_cli(capsys, "data", "pack", tmp_path / "nowhere")
     assert code == 2
-    assert "unknown data set" in err
+    assert "nowhere: no such folder; expected one with train/<class>" in err
 
 
 def test_train_can_leave_out_what_cannot_be_read(here, monkeypatch, capsys):

@@ -156,6 +156,11 @@ def test_a_file_is_no_data_set(tmp_path: Path) -> None:
         load(tmp_path / "x.png")
 
 
+def test_a_folder_that_is_not_there_is_no_unknown_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone: no such folder; expected one with train/<class>"):
+        load(tmp_path / "gone")
+
+
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown data set 'minst'; did you mean 'mnist'\? .*; or give a folder with"):
         load("minst")

@@ -71,6 +71,8 @@ def load(  # noqa: PLR0913 - options, each by its name
         return load_folder(path, skip_unreadable=skip_unreadable, pack=pack, tell=tell)
     if os.path.exists(path):  # noqa: PTH110 - as above
         raise UsageError(f"{path}: a file; expected a folder with {LAYOUT}")
+    if len(path.parts) > 1:
+        raise UsageError(f"{path}: no such folder; expected one with {LAYOUT}")
     raise UsageError(f"{unknown_name('data set', str(name_or_path), CATALOGUE)}; or give a folder with {LAYOUT}")
 
 
