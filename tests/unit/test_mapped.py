@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import sys
 import tempfile
@@ -55,12 +56,12 @@ def test_a_file_without_a_name_leaves_nothing_in_the_cache(tmp_path: Path) -> No
 def test_a_kept_array_is_made_once(tmp_path: Path) -> None:
     images, kept = random_images(30, 1, 4, 4), tmp_path / "pack" / "train-4.u8"
     first = collect(blocks(images), images.shape, kept)
-    assert kept.read_bytes() == images.tobytes()
+    assert kept.read_bytes() == images.tobytes() + hashlib.sha256(images.tobytes()).digest()
     again = collect(iter(()), images.shape, kept)
     assert np.array_equal(first, again)
     kept.write_bytes(b"cut")
     assert np.array_equal(collect(blocks(images), images.shape, kept), images)
-    assert kept.read_bytes() == images.tobytes()
+    assert kept.read_bytes() == images.tobytes() + hashlib.sha256(images.tobytes()).digest()
     assert sorted(path.name for path in kept.parent.iterdir()) == [cache.LOCK, kept.name]
 
 
@@ -153,13 +154,23 @@ def parts(splits: Splits) -> tuple[Dataset, Dataset]:
     return splits.train, splits.validation
 
 
-def test_a_known_hash_is_of_the_set_alone_and_not_of_what_is_made_of_it(tmp_path: Path) -> None:
+def test_a_hash_is_of_the_very_bytes_and_a_kept_copy_that_changed_is_made_again(tmp_path: Path) -> None:
     data = large()
-    known = Dataset(data.images, data.labels, data.classes, data.name, _kept=Kept(tmp_path / "pack" / "train", "known"))
-    assert known.sha256 == "known"
-    assert known.take(np.arange(40)).sha256 == data.sha256
-    assert known.resized(8).sha256 == data.resized(8).sha256
-    assert (tmp_path / "pack" / "train-8.u8").read_bytes() == resize(data.images, 8).tobytes()
+
+    def kept() -> Dataset:
+        path = tmp_path / "pack" / "train"
+        return Dataset(data.images, data.labels, data.classes, data.name, _kept=Kept(path, packed=True))
+
+    assert kept().sha256 == kept().take(np.arange(40)).sha256 == data.sha256
+    assert kept().resized(8).sha256 == data.resized(8).sha256
+    copy, expected = tmp_path / "pack" / "train-8.u8", resize(data.images, 8)
+    assert copy.read_bytes() == expected.tobytes() + hashlib.sha256(expected.tobytes()).digest()
+    before = copy.stat().st_ino
+    assert np.array_equal(kept().resized(8).images, expected)
+    assert copy.stat().st_ino == before
+    copy.write_bytes(bytes(copy.stat().st_size))
+    assert np.array_equal(kept().resized(8).images, expected)
+    assert copy.stat().st_ino != before
 
 
 def test_what_is_measured_takes_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

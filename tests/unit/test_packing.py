@@ -121,8 +121,8 @@ def test_a_resized_copy_is_kept_in_the_pack(tmp_path: Path, monkeypatch: pytest.
     splits = load_folder(fill(tmp_path / "shapes", "grey"), pack=True)
     assert splits.pack is not None
     sized = splits.resized(8)
-    assert (splits.pack / "train-8.u8").read_bytes() == sized.train.images.tobytes()
-    assert (splits.pack / "test-8.u8").stat().st_size == 21 * 64
+    assert (splits.pack / "train-8.u8").read_bytes()[:-32] == sized.train.images.tobytes()
+    assert (splits.pack / "test-8.u8").stat().st_size == 21 * 64 + 32
     assert not sized.train.images.flags.writeable
 
 
@@ -349,6 +349,44 @@ def test_a_pack_that_is_not_whole_is_made_anew(tmp_path: Path) -> None:
         assert told[0] == ("packing shapes anew, since its pack is broken", 0, 42)
         assert same(splits, expected)
         assert not (pack / "train-9.u8").exists()
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("name", ["images.u8", "labels"])
+def test_a_pack_whose_bytes_changed_is_made_anew_and_the_hash_is_of_what_is_used(name: str, tmp_path: Path) -> None:
+    root = fill(tmp_path / "shapes", "grey")
+    expected, first = load_folder(root), load_folder(root, pack=True)
+    assert first.pack is not None
+    path = first.pack / name
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    told: Told = []
+    splits = load_folder(root, pack=True, tell=lambda *what: told.append(what))
+    assert told[0] == ("packing shapes anew, since its pack is broken", 0, 42)
+    assert same(splits, expected)
+    assert load_folder(root, pack=True).pack == first.pack
+
+
+@pytest.mark.usefixtures("here")
+def test_a_picture_that_changed_and_kept_its_size_and_time_makes_another_pack(tmp_path: Path) -> None:
+    root = fill(tmp_path / "shapes", "grey")
+    first = load_folder(root, pack=True)
+    path = min((root / "train").rglob("*.png"))
+    before, content = path.stat(), bytearray(path.read_bytes())
+    other = next(picture for n in range(999) if len(picture := png(n)) == len(content) and picture != content)
+    path.write_bytes(other)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    again = load_folder(root, pack=True)
+    assert again.train.sha256 != first.train.sha256
+    shutil.rmtree(tmp_path / "cache")
+    assert same(again, load_folder(root))
+
+
+def png(seed: int) -> bytes:
+    return picture(random_images(1, 6, 6, seed=seed)[0])
 
 
 def forge(pack: Path, **facts: object) -> None:

@@ -31,11 +31,11 @@ class Kept(NamedTuple):
 
     Attributes:
         path: what the names of files begin with in which arrays that are made of it are kept.
-        sha256: its own, or an empty string where it has to be computed.
+        packed: whether its images lie in a pack there, and not in files of the user's.
     """
 
     path: Path
-    sha256: str = ""
+    packed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +88,10 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the shape, the images and the labels as little-endian int64, in hexadecimal."""
-        if self._kept and self._kept.sha256:
-            return self._kept.sha256
+        """SHA-256 of the shape, the images and the labels as little-endian int64, in hexadecimal.
+
+        It is computed on these very bytes, once: a hash that was written down earlier may be of others.
+        """
         digest = hashlib.sha256(repr(self.images.shape).encode())
         for rows in stretches(len(self), self._image_bytes, _BLOCK_BYTES):
             digest.update(np.ascontiguousarray(self.images[rows]).data)
@@ -164,7 +165,7 @@ class Splits:
     def pack(self) -> Path | None:
         """The folder of the cache that it is read from; None where it is read from its own files."""
         kept = self.train._kept  # noqa: SLF001 - of the same module
-        return kept.path.parent if kept and kept.sha256 else None
+        return kept.path.parent if kept and kept.packed else None
 
     def resized(self, size: int) -> Splits:
         """Every part at size×size pixels."""

@@ -34,14 +34,15 @@ class Picture(NamedTuple):
         path: below the folder, with `/` between names.
         part: `train` or `test`.
         label: the number of its class.
-        size, time: bytes, and when it was changed, in nanoseconds; −1 for a link to nothing.
+        size: in bytes; −1 for a link to nothing.
+        times: mtime and ctime in nanoseconds.
     """
 
     path: str
     part: str
     label: int
     size: int
-    time: int
+    times: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def list_folder(root: Path, classes: tuple[str, ...]) -> Listed:
         else:
             counts.setdefault(found.part, np.zeros(len(classes), np.int64))[found.label] += 1
             total += max(found.size, 0)
-            listing.add(found.path, found.size, found.time)
+            listing.add(found.path, found.size, found.times)
     return Listed(root, classes, listing.key, counts, total, tuple(defects))
 
 
@@ -170,17 +171,17 @@ def _walk_class(root: Path, folder: str, part: str, label: int) -> Iterator[Pict
         if entry.is_symlink() and _leaves(root / path, root):
             yield Defect(path, "a link that leaves the folder")
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not _is_folder(entry):  # noqa: PTH122 - no Path a file
-            yield Picture(path, part, label, *_size_and_time(entry))
+            yield Picture(path, part, label, *_size_and_times(entry))
         else:
             yield Defect(path, f"not a picture; expected {', '.join(SUFFIXES)}")
 
 
-def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+def _size_and_times(entry: os.DirEntry[str]) -> tuple[int, tuple[int, int]]:
     try:
         found = entry.stat()
     except OSError:
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
+        return -1, (-1, -1)
+    return found.st_size, (found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -128,7 +128,8 @@ def _packed(
     """
     listing = packs.Listing(about[0])
     for file in files:
-        listing.add(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns)
+        found = file.stat()
+        listing.add(str(file.resolve()), found.st_size, (found.st_mtime_ns, found.st_ctime_ns))
     key = listing.key
     splits = packs.open_pack(key, *about)
     if splits is not None:

@@ -8,6 +8,7 @@ be written is refused by Linux as soon as it is larger than memory.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import mmap
 import os
@@ -36,8 +37,9 @@ def collect(blocks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], kept: P
     Args:
         blocks: of the shape but for their first lengths; not looked at where the array is kept already.
         shape: of all of them together.
-        kept: the file in which a large array stays, to be found again; where there is none, or another process writes
-            in its folder, it is a file without a name in the cache, which goes with the process.
+        kept: the file in which a large array stays, to be found again, followed by the SHA-256 of its bytes, with which
+            they are compared then. Where there is none, or another process writes in its folder, it is a file without
+            a name in the cache, which goes with the process.
 
     Raises:
         StorageError: no room for a large array.
@@ -46,11 +48,11 @@ def collect(blocks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], kept: P
         return _in_memory(blocks, shape)
     if kept is None:
         return _without_name(blocks, shape)
-    if not has_size(kept, math.prod(shape)):
+    if not _is_sealed(kept, math.prod(shape)):
         with held(kept.parent) as own:
             if not own:
                 return _without_name(blocks, shape)
-            write_whole(kept, blocks)
+            write_whole(kept, _sealed(blocks))
     return map_file(kept, shape)
 
 
@@ -103,6 +105,23 @@ def unnamed(blocks: Iterable[NDArray[np.uint8] | bytes]) -> memoryview:
 def has_size(path: Path, size: int) -> bool:
     """Whether a file is there and has this size."""
     return path.is_file() and path.stat().st_size == size
+
+
+def _sealed(blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8] | bytes]:
+    """Blocks, and the SHA-256 of all of them."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block).data)
+        yield block
+    yield digest.digest()
+
+
+def _is_sealed(path: Path, size: int) -> bool:
+    """Whether a file holds so many bytes and their SHA-256."""
+    if not has_size(path, size + hashlib.sha256().digest_size):
+        return False
+    content = map_bytes(path)
+    return hashlib.sha256(content[:size]).digest() == content[size:]
 
 
 def _without_name(blocks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> NDArray[np.uint8]:

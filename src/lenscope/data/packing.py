@@ -166,7 +166,7 @@ def _read_rest(listed: Listed, work: _Work, tell: Tell) -> None:
 
     def files() -> Iterator[tuple[str, int]]:
         for number, picture in enumerate(_pictures(listed)):
-            again.add(picture.path, picture.size, picture.time)
+            again.add(picture.path, picture.size, picture.times)
             if number >= begun:
                 paths.append(picture.path)
                 yield str(listed.root / picture.path), picture.size

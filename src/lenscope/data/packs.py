@@ -1,12 +1,12 @@
 """Packs: data sets in the cache as plain bytes, found again by what they were made of, and read in place.
 
 A pack is a folder `packs/KEY` of the cache. The key is the SHA-256 of a listing: where the files lie that the set is
-read from, their names, sizes and times, and the version of this layout.
+read from, their names, sizes, mtimes and ctimes, and the version of this layout.
 
     images.u8      the images of train, then those of test: bytes of shape (N, C, H, W)
     labels         one for each, of the type that pack.json names, little-endian
     pack.json      shape, counts, classes, SHA-256, which files were left out; written last: without it there is no pack
-    train-32.u8    the same images at another size, once they were asked for
+    train-32.u8    the same images at another size, once they were asked for, and 32 bytes of SHA-256 (see mapped.py)
     source         the path that it was made from, so that it goes when a newer one of the same path comes
     work/          what a pack of pictures has so far, to go on from (see packing.py)
 """
@@ -26,13 +26,14 @@ import numpy as np
 from lenscope.data.cache import cache_folder, explained, held
 from lenscope.data.dataset import Dataset, Kept, Splits
 from lenscope.data.mapped import has_size, map_file, stretches, write_whole
+from lenscope.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-LAYOUT = 1
+LAYOUT = 2
 PARTS = ("train", "test")
 LABELS = {"uint8": "<u1", "int64": "<i8"}
 MAX_JSON_BYTES = 2**28  # ten thousand files that were left out take four million
@@ -70,9 +71,12 @@ class Listing:
     def __init__(self, what: str) -> None:
         self._digest = hashlib.sha256(f"{LAYOUT}\0{what}\n".encode(errors="surrogateescape"))
 
-    def add(self, name: str, size: int, time: int) -> None:
-        """The next file: its name, its size in bytes, and when it was changed, in nanoseconds."""
-        self._digest.update(f"{name}\0{size}\0{time}\n".encode(errors="surrogateescape"))
+    def add(self, name: str, size: int, times: tuple[int, int]) -> None:
+        """The next file: its name, its size in bytes, and its mtime and ctime in nanoseconds.
+
+        A program can set the first one back after it changed a file (`touch -r`, `cp -p`), but not the second one.
+        """
+        self._digest.update(f"{name}\0{size}\0{times[0]}\0{times[1]}\n".encode(errors="surrogateescape"))
 
     @property
     def key(self) -> str:
@@ -98,7 +102,9 @@ def _find_pack(key: str) -> Facts | None:
 
 
 def open_pack(key: str, name: str, source: str, licence: str = "") -> Splits | None:
-    """The parts of a pack, mapped; None where there is none, or one that is not whole.
+    """The parts of a pack, mapped; None where there is none, or one that does not hold what was written.
+
+    All of its bytes are read and compared with their SHA-256, which takes less time than reading them from a disk.
 
     Args:
         key: of its listing.
@@ -107,9 +113,14 @@ def open_pack(key: str, name: str, source: str, licence: str = "") -> Splits | N
         licence: of the data.
     """
     facts = _find_pack(key)
-    with suppress(OSError, ValueError, KeyError):  # it may go at any time, or have been forged
-        return _splits(key, facts, name, source, licence) if facts else None
+    with suppress(OSError, ValueError, KeyError, DataError):  # it may go at any time, or have been forged
+        splits = _splits(key, facts, name, source, licence) if facts else None
+        return splits if splits and facts and _hashes(splits) == facts.sha256 else None
     return None
+
+
+def _hashes(splits: Splits) -> dict[str, str]:
+    return {part: data.sha256 for part, data in zip(PARTS, (splits.train, splits.test), strict=True) if data}
 
 
 def _splits(key: str, facts: Facts, name: str, source: str, licence: str) -> Splits | None:
@@ -121,7 +132,7 @@ def _splits(key: str, facts: Facts, name: str, source: str, licence: str) -> Spl
     for part in PARTS[: len(facts.images)]:
         count = facts.images[part]
         images = map_file(folder / "images.u8", (count, *facts.shape), done * math.prod(facts.shape))
-        kept, own = Kept(folder / part, facts.sha256.get(part, "")), labels[done : done + count]
+        kept, own = Kept(folder / part, packed=True), labels[done : done + count]
         parts[part] = Dataset(images, own, facts.classes, name, source, licence, _kept=kept)
         done += count
     return Splits(parts["train"], test=parts.get("test"), skipped=facts.skipped)
@@ -181,8 +192,7 @@ def complete(key: str, facts: Facts, labels: NDArray[Any], origin: str) -> None:
     write_whole(folder / "labels", [labels.astype(LABELS[facts.labels]).tobytes()])
     found = _splits(key, facts, "", "", "")
     assert found is not None  # noqa: S101 - for the type checker: the labels are within the classes
-    hashes = {part: data.sha256 for part, data in zip(PARTS, (found.train, found.test), strict=True) if data}
-    write_whole(folder / "pack.json", [_encode(replace(facts, sha256=hashes))])
+    write_whole(folder / "pack.json", [_encode(replace(facts, sha256=_hashes(found)))])
     _replace_older(folder, origin)
 
 
