@@ -585,7 +585,8 @@ def part_to_measure(
     found = load_own(run.config, data_dir) if data is None else data
     found = found if isinstance(found, Splits) else load(found, data_dir=data_dir)
     if (found.train.sha256, found.test and found.test.sha256) == (run.data.train_sha256, run.data.test_sha256):
-        return found.to_measure(run.config.validation, run.config.seed, run.config.train_images)
+        held_out = run.config.validation, run.config.seed, run.config.train_images
+        return found.to_measure(*held_out, stratify=run.config.stratify)
     if data is None:
         raise DataError(
             f"{run.config.data}: the images are not those of {run.name}; give the right ones, or name them with --data"

@@ -26,6 +26,8 @@ EngineName = Literal["auto", "fused", "torch"]
 RecipeName = Literal["lecture", "fast", "best"]
 AUTOENCODERS = ("autoencoder", "mlp-autoencoder")  # networks that learn without labels
 
+WRITTEN_BY_A_RUN = {"data", "network", "epochs", "optimizer", "train_accuracy", "seed", "device"}  # always, together
+
 # Characters of settings as TOML. All of them with two of the longest paths take 9,000. A key of 16,000 characters with
 # a dot at every second takes the parser two seconds, one twice as long four times that.
 MAX_CHARACTERS = 10_000
@@ -193,6 +195,9 @@ class TrainConfig(Settings):
     validation: int | float = Field(
         0, ge=0, le=1_000_000_000, description="training images held out: a count, or a fraction below 1; 0 for none"
     )
+    stratify: bool = Field(
+        default=True, description="hold out of each class in proportion, instead of without a look at the classes"
+    )
     train_images: int | None = Field(
         None,
         ge=1,
@@ -285,7 +290,7 @@ class TrainConfig(Settings):
     @classmethod
     def from_toml(cls, text: str, source: str = "config") -> TrainConfig:
         """The settings in a TOML text over the defaults; raises ConfigError naming `source`."""
-        settings = parse_toml(text, source)
+        settings = parse_settings(text, source)
         try:
             return cls(**settings)
         except ConfigError as error:
@@ -314,7 +319,15 @@ def resolve(recipe: str | None = None, file: Path | None = None, **options: Any)
 
 def read_settings(file: Path) -> dict[str, Any]:
     """The settings in a TOML file; raises ConfigError."""
-    return parse_toml(_read(file), str(file))
+    return parse_settings(_read(file), str(file))
+
+
+def parse_settings(text: str, source: str) -> dict[str, Any]:
+    """The settings in a TOML text, of which an older run's mean what they meant; raises ConfigError naming `source`."""
+    settings = parse_toml(text, source)
+    if settings.keys() >= WRITTEN_BY_A_RUN and settings.get("validation"):
+        return {"stratify": False} | settings  # a run that does not name it is of a release that did not have it
+    return settings
 
 
 def parse_augmentation(value: Any) -> Augmentation:

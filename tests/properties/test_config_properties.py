@@ -48,6 +48,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
         Autoencoding, masking=st.floats(0, 0.99), gaussian=st.floats(0, 100), kl=st.floats(0, 9), l1=st.floats(0, 9)
     ),
     "validation": COUNT | COUNT.map(float) | st.floats(0, 1, exclude_min=True, exclude_max=True),
+    "stratify": st.booleans(),
     "train_images": st.none() | COUNT,
     "patience": st.none() | COUNT,
     "train_accuracy": st.booleans(),

@@ -125,7 +125,10 @@ WRONG = [
     (("train", "--patience", "3"), "needs a validation part; add --validation 5000"),
     (("train", "--train-images", "60001"), "train_images: got 60001, expected at most the 60000 training images"),
     (("train", "--train-images", "55001", "--validation", "5000"), "expected at most the 55000 training images"),
-    (("train", "--train-images", "99"), "batch_size: got 100, expected at most the 99 training images"),
+    (
+        ("train", "--train-images", "99", "--batch-size", "200"),
+        "batch_size: got 200, expected at most the 99 training images",
+    ),
     (("train", "--validation", "60000"), "validation: got 60000 of 60000 images"),
     (("train", "--validation", "1.5"), "expected a whole count or a fraction below 1"),
     (("train", "--config", "none.toml"), "none.toml: cannot be read: No such file or directory"),

@@ -301,3 +301,16 @@ def test_an_autoencoders_settings_are_a_table_and_a_text_and_a_file_as_it_was(go
     assert TrainConfig.from_toml(config.to_toml()) == config
     assert TrainConfig(network="autoencoder", autoencode="none").autoencode == TrainConfig().autoencode
     golden("config-autoencoder.toml", config.to_toml())
+
+
+def test_settings_of_a_run_of_an_earlier_release_hold_out_as_it_did(tmp_path):
+    """A run's own file, also as `--config`; a file that somebody wrote gets today's rule."""
+    config = TrainConfig(validation=0.2, epochs=3)
+    before = config.to_toml().replace("stratify = true\n", "")
+    assert before != config.to_toml()
+    assert TrainConfig.from_toml(before) == config.with_settings(stratify=False)
+    (tmp_path / "config.toml").write_text(before)
+    assert resolve(file=tmp_path / "config.toml") == config.with_settings(stratify=False)
+    assert TrainConfig.from_toml(config.to_toml()).stratify
+    assert TrainConfig.from_toml(before.replace("validation = 0.2", "validation = 0")).stratify
+    assert TrainConfig.from_toml("validation = 0.2").stratify

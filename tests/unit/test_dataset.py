@@ -168,3 +168,33 @@ def test_what_is_kept_is_apart_from_what_is_held_out() -> None:
 def test_without_test_and_validation_only_the_kept_images_are_measured() -> None:
     assert len(Splits(dataset(20)).to_measure(0, 1, 7)) == 7
     assert len(Splits(dataset(20)).to_measure(5, 1, 7)) == 5
+
+
+@pytest.mark.parametrize("validation", [10, 0.2, 13, 40])
+@pytest.mark.parametrize("seed", range(50))
+def test_of_ten_classes_of_five_images_each_keeps_some_on_either_side(validation: float, seed: int) -> None:
+    labels = np.repeat(np.arange(10, dtype=np.uint8), 5)
+    whole = Splits(Dataset(random_images(50, 1, 2, 2), labels, tuple("abcdefghij"), "small"))
+    divided = whole.hold_out(validation, seed)
+    assert divided.validation is not None
+    assert set(divided.validation.labels.tolist()) == set(divided.train.labels.tolist()) == set(range(10))
+
+
+def test_classes_are_held_out_in_proportion_and_one_image_alone_stays() -> None:
+    counts = np.array([600, 300, 97, 2, 1])
+    labels = np.repeat(np.arange(5), counts)
+    whole = Splits(Dataset(random_images(1000, 1, 1, 1), labels, tuple("abcde"), "uneven"))
+    for share, expected in ((0.1, [59, 30, 10, 1, 0]), (0.5, [300, 150, 49, 1, 0]), (4, [1, 1, 1, 1, 0])):
+        held_out = whole.hold_out(share, 1).validation
+        assert held_out is not None
+        assert np.bincount(held_out.labels, minlength=5).tolist() == expected
+
+
+def test_without_stratify_the_same_images_are_held_out_as_by_earlier_releases() -> None:
+    labels = np.arange(20) % 3
+    images = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
+    held_out = Splits(Dataset(images, labels, ("a", "b", "c"), "d")).hold_out(6, 1, stratify=False)
+    assert held_out.validation is not None
+    assert held_out.validation.images.ravel().tolist() == [2, 3, 5, 12, 17, 19]
+    measured = Splits(Dataset(images, labels, ("a", "b", "c"), "d")).to_measure(6, 1, stratify=False)
+    assert measured.images.ravel().tolist() == [2, 3, 5, 12, 17, 19]

@@ -18,6 +18,7 @@ from lenscope.training.engine import Score
 from lenscope.training.events import (
     Checkpoint,
     EpochDone,
+    Position,
     RunFinished,
     RunStarted,
     RunStopped,
@@ -318,6 +319,15 @@ def test_a_batch_larger_than_the_set_is_refused(tiny, optimizer):
     with pytest.raises(ConfigError, match=r"^batch_size: got 61, expected at most the 60 training images$"):
         next(fit(settings(batch_size=61, optimizer=optimizer), tiny, Spy()))
     assert isinstance(next(fit(settings(batch_size=60), tiny, Spy())), RunStarted)
+
+
+def test_a_recipes_batch_larger_than_the_set_is_made_smaller_and_it_says_so(tiny):
+    started = next(fit(TrainConfig(), tiny, Spy()))
+    assert (started.config.batch_size, started.steps_per_epoch) == (60, 1)
+    assert started.notes == ("batches of 60, all training images; the recipe's have 100",)
+    assert next(fit(TrainConfig(optimizer="gd"), tiny, Spy())).config.batch_size == 100
+    start = Start(Position(), np.empty(0, np.float32), Spy().state(), ("goes on",))
+    assert next(fit(TrainConfig(batch_size=60), tiny, Spy(), start=start)).notes == ("goes on",)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

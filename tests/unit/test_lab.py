@@ -58,6 +58,13 @@ def test_a_run_with_other_settings_is_not_taken_for_it(digits, tmp_path):
         is_done(Trial("a", config(digits, seed=1)), tmp_path / "a")
 
 
+def test_one_whose_batch_was_made_as_small_as_the_set_is_taken_for_it(digits, tmp_path):
+    splits, trial = lenscope.load(digits), Trial("a", config(digits, batch_size=100, train_images=40))
+    carry_out(trial, tmp_path / "a", splits)
+    assert is_done(trial, tmp_path / "a")
+    assert lenscope.open_run(tmp_path / "a").config.batch_size == 40
+
+
 class Full(Heard):
     """A disk that is full after the first epoch."""
 

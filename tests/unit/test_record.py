@@ -273,3 +273,25 @@ def test_a_run_on_few_images_knows_them_and_the_whole_set(tiny, out) -> None:
     assert all(finding.sound for finding in [*verify_run(run), *replay_run(run, tiny)])
     with pytest.raises(ConfigError, match="train_images: got 61, expected at most the 60 training images"):
         record_run(QUICK.with_settings(train_images=61), tiny, out / "more")
+
+
+def test_a_run_of_an_earlier_release_keeps_the_images_that_it_held_out(tiny, out: Path) -> None:
+    """Its settings do not name the rule, and then classes were not looked at."""
+    record_run(QUICK.with_settings(validation=15, stratify=False), tiny, out)
+    before = (out / "config.toml").read_bytes().replace(b"stratify = false\n", b"")
+    manifest = Manifest.from_json((out / "manifest.json").read_bytes(), "manifest")
+    (out / "config.toml").write_bytes(before)
+    changed = replace(manifest, static=manifest.static | {"config.toml": entry_of(before)})
+    (out / "manifest.json").write_bytes(changed.to_json())
+    assert b"stratify" not in before
+    assert not open_run(out).config.stratify
+    assert all(finding.sound for finding in replay_run(open_run(out), tiny))
+
+
+def test_a_set_smaller_than_the_recipes_batch_trains_in_one_batch_and_keeps_that(tiny, out: Path) -> None:
+    watch = Watch()
+    run = record_run(TrainConfig(epochs=1), tiny, out, watch)
+    assert run.config.batch_size == 60
+    [started] = [event for event in watch.events if isinstance(event, RunStarted)]
+    assert started.notes == ("batches of 60, all training images; the recipe's have 100",)
+    assert all(finding.sound for finding in [*verify_run(run), *replay_run(run, tiny)])

@@ -144,7 +144,8 @@ class Train(TrainConfig):
         data = api.load(settings.data, data_dir=self.data_dir, skip_unreadable=skip, progress=progress)
         _import_torch()
         run = api.train(data, out=self.out, progress=not self.quiet, config=settings, ranks=ranks)
-        return run, data.to_measure(settings.validation, settings.seed, settings.train_images)
+        held_out = settings.validation, settings.seed, settings.train_images
+        return run, data.to_measure(*held_out, stratify=settings.stratify)
 
     def _resume(self, path: Path, ranks: Ranks | None) -> tuple[Run, Dataset]:
         from lenscope import api

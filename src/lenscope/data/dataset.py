@@ -172,19 +172,21 @@ class Splits:
         validation, test = (part and part.resized(size) for part in (self.validation, self.test))
         return replace(self, train=self.train.resized(size), validation=validation, test=test)
 
-    def hold_out(self, validation: float, seed: int) -> Splits:
+    def hold_out(self, validation: float, seed: int, *, stratify: bool = True) -> Splits:
         """Move a random part of the training images to validation.
 
         Args:
             validation: a count, or a fraction below 1 (rounded to the nearest count); 0 changes nothing.
             seed: decides which images.
+            stratify: hold out of each class in proportion (Sainte-Laguë's rule). A class of two images or more keeps at
+                least one on either side, as far as the counts allow. Without it classes are not looked at.
 
         Raises:
             ConfigError: nothing would be left to train on, or nothing be held out.
         """
         if not validation:
             return self
-        held_out, rest = _divide(len(self.train), validation, seed)
+        held_out, rest = _divide(self.train.labels, validation, seed, stratify=stratify)
         return replace(self, train=self.train.take(rest), validation=self.train.take(held_out))
 
     def keep(self, train_images: int | None, seed: int) -> Splits:
@@ -209,12 +211,14 @@ class Splits:
         kept = order[np.argsort(turns, kind="stable")[:train_images]]
         return replace(self, train=self.train.take(np.sort(kept)))
 
-    def to_measure(self, validation: float = 0, seed: int = 0, train_images: int | None = None) -> Dataset:
+    def to_measure(
+        self, validation: float = 0, seed: int = 0, train_images: int | None = None, *, stratify: bool = True
+    ) -> Dataset:
         """The images to measure a network on: test, else what `hold_out` keeps apart, else what is trained on."""
         if self.test is not None:
             return self.test
         if validation:
-            held_out, _ = _divide(len(self.train), validation, seed)
+            held_out, _ = _divide(self.train.labels, validation, seed, stratify=stratify)
             return replace(self.train.take(held_out), part="validation")
         return self.keep(train_images, seed).train
 
@@ -224,13 +228,31 @@ def _kind(dataset: Dataset) -> str:
     return f"{'grey' if dataset.channels == 1 else 'colour'} images of {len(dataset.classes)} classes ({names})"
 
 
-def _divide(total: int, validation: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which of so many images are held out, and which are left; raises ConfigError."""
+def _divide(
+    labels: NDArray[np.integer[Any]], validation: float, seed: int, *, stratify: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the images with these labels are held out, and which are left; raises ConfigError."""
+    total = len(labels)
     count = round(validation * total) if validation < 1 else int(validation)
     if not 0 < count < total:
         raise ConfigError(f"validation: got {validation} of {total} images, expected at least 1 on either side")
     order = random_order(seed, Purpose.SPLIT, 0, total)
+    if stratify:
+        order = order[np.argsort(_shares(labels[order]), kind="stable")]
     return np.sort(order[:count]), np.sort(order[count:])
+
+
+def _shares(labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """How much of its class is held out with each image, less half an image; the smallest go first.
+
+    So Sainte-Laguë's rule divides seats. The first image of a class comes before all others, its last one after them.
+    """
+    turns = _turns(labels)
+    counts = np.bincount(labels)[labels]
+    shares: NDArray[np.float64] = (turns + 0.5) / counts
+    shares[turns == 0] = 0
+    shares[turns == counts - 1] = 1
+    return shares
 
 
 def _turns(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

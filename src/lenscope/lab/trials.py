@@ -12,6 +12,7 @@ from lenscope.runs import lock, manifest, storage
 from lenscope.runs.recorder import FINAL, LEFTOVER
 from lenscope.runs.resume import settings_to_resume
 from lenscope.runs.run import open_run
+from lenscope.training.fit import check_batch_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ def is_done(trial: Trial, path: Path) -> bool:
     if not (path / manifest.FILE).exists():  # not begun, or killed before its first commit
         return False
     run = open_run(path)
-    if _placeless(run.config) != _placeless(trial.config):
+    if _placeless(run.config) != _placeless(check_batch_size(trial.config, run.data.train_images)):
         raise UsageError(f"{path}: was trained with other settings than are asked for now; choose another --out")
     ended = run.status.state in {"finished", "failed"} and FINAL in run.committed.static
     return ended and len(run.metrics) > 0

@@ -62,9 +62,9 @@ def _sized(config: TrainConfig, splits: Splits, size: int) -> Splits:
     All images are resized first, since the data keep them so: the next run on the same data, and one that is held out
     otherwise, begin at once. Only where a few are trained on, these alone are resized.
     """
-    if config.train_images is None:
-        return splits.resized(size).hold_out(config.validation, config.seed)
-    return splits.hold_out(config.validation, config.seed).keep(config.train_images, config.seed).resized(size)
+    whole = splits.resized(size) if config.train_images is None else splits
+    divided = whole.hold_out(config.validation, config.seed, stratify=config.stratify)
+    return divided.keep(config.train_images, config.seed).resized(size)
 
 
 def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:

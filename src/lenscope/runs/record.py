@@ -106,7 +106,9 @@ def resume_run(
 
         def begin(stop: Callable[[], bool]) -> Iterator[Event]:
             for event in fit(config, prepared.sized, engine, stop, resumption.start):
-                yield replace(event, notes=resumption.notes) if isinstance(event, RunStarted) else event
+                if isinstance(event, RunStarted):
+                    event = replace(event, notes=resumption.notes + event.notes)  # noqa: PLW2901
+                yield event
 
         facts, calibrate = environment | resumption.facts, partial(unsure_rule, prepared)
         recorder = Recorder(path, facts, lock, before.manifest, before.kept, calibrate=calibrate)

@@ -107,7 +107,7 @@ class RunStarted:
         threads: on how many threads of the processor.
         weights: the weights to begin with, named as in the network's state_dict.
         step: how many of the steps are done already, where a run goes on.
-        notes: what there is to say of a run that goes on, a line each.
+        notes: what there is to say, such as of a run that goes on, one line per note.
         rows: its epochs so far.
         ranks: how many processes share each step, each with so many threads.
     """

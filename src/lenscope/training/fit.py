@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lenscope.config import RECIPES
 from lenscope.errors import ConfigError, NonFiniteError
 from lenscope.randomness import Purpose, random_order
 from lenscope.training.events import (
@@ -64,12 +65,12 @@ def fit(
         last step that was taken, and RunFinished or RunStopped at the end.
 
     Raises:
-        ConfigError: a batch larger than the training set.
+        ConfigError: a batch larger than the training set, unless it is the recipe's.
         RunError: a state that is not this network's and optimiser's.
     """
-    check_batch_size(config, len(splits.train))
+    given, config = config, check_batch_size(config, len(splits.train))
     course = _Course(config, splits, Pace(config.checkpoint_every))
-    yield _started(course, engine, start)
+    yield _started(course, engine, start, _notes(given, config))
     at, losses = Position(), np.empty(0, np.float32)
     if start is None:
         yield Snapshot(0, engine.kernels())
@@ -128,10 +129,17 @@ def _checkpoint(at: Position, course: _Course, engine: Engine) -> Checkpoint:
     return Checkpoint(course.step(at), at, engine.state())
 
 
-def check_batch_size(config: TrainConfig, images: int) -> None:
-    """Refuse a batch larger than the training set with a ConfigError; gd takes all images, whatever the size."""
-    if config.optimizer != "gd" and config.batch_size > images:
+def check_batch_size(config: TrainConfig, images: int) -> TrainConfig:
+    """The settings with a batch no larger than the training set; gd takes all images, whatever the size.
+
+    Raises:
+        ConfigError: it is larger, and not the recipe's own batch size, which nobody gave.
+    """
+    if config.optimizer == "gd" or config.batch_size <= images:
+        return config
+    if config.batch_size != RECIPES[config.recipe]["batch_size"]:
         raise ConfigError(f"batch_size: got {config.batch_size}, expected at most the {images} training images")
+    return config.with_settings(batch_size=images)
 
 
 def steps_per_epoch(config: TrainConfig, images: int) -> int:
@@ -176,7 +184,13 @@ class _Course:
         return learning_rates(config.schedule, config.learning_rate, self.steps, start, start + self.steps_per_epoch)
 
 
-def _started(course: _Course, engine: Engine, start: Start | None) -> RunStarted:
+def _notes(given: TrainConfig, config: TrainConfig) -> tuple[str, ...]:
+    if given.batch_size == config.batch_size:
+        return ()
+    return (f"batches of {config.batch_size:,}, all training images; the recipe's have {given.batch_size:,}",)
+
+
+def _started(course: _Course, engine: Engine, start: Start | None, notes: tuple[str, ...]) -> RunStarted:
     splits = course.splits
     return RunStarted(
         config=course.config,
@@ -192,6 +206,7 @@ def _started(course: _Course, engine: Engine, start: Start | None) -> RunStarted
         threads=engine.threads,
         weights=engine.weights() if start is None else start.state.weights,
         step=0 if start is None else course.step(start.position),
+        notes=notes,
         rows=() if start is None else start.rows,
         ranks=engine.ranks,
     )
