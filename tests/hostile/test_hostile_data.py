@@ -20,7 +20,7 @@ from PIL import Image
 import lenscope
 from fixtures_data import picture, random_images, write_image_folder
 from lenscope.config import resolve
-from lenscope.data import fetch
+from lenscope.data import fetch, transfer
 from lenscope.data.catalogue import BUNDLED, CATALOGUE
 from lenscope.data.folder import load_folder
 from lenscope.data.idx import decode_idx, encode_idx, read_idx, unpack
@@ -300,7 +300,7 @@ def special(kind: int) -> zipfile.ZipInfo:
 def test_archives_with_anything_but_the_plain_file_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.zip: cannot be unpacked") as raised:
-        fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "out" / "x")
+        transfer.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "out" / "x")
     assert "\n" not in str(raised.value)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -310,21 +310,21 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         content = zip_with(("gzip/x", b"one"), ("gzip/x", b"two"))
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(DataError, match="expected 'gzip/x' once"):
-        fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "x")
+        transfer.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "x")
 
 
 def test_a_zip_bomb_and_a_flipped_bit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = zip_with(("gzip/x", bytes(2**22)))
     (tmp_path / "a.zip").write_bytes(content)
-    assert fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "x").read_bytes() == bytes(2**22)
-    monkeypatch.setattr(fetch, "MAX_BYTES", 2**20)
+    assert transfer.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "x").read_bytes() == bytes(2**22)
+    monkeypatch.setattr(transfer, "MAX_BYTES", 2**20)
     with pytest.raises(DataError, match="at most 1048576 bytes"):
-        fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "y")
+        transfer.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "y")
     small = bytearray(zip_with(("gzip/x", bytes(range(99)))))
     small[60] ^= 4
     (tmp_path / "a.zip").write_bytes(small)
     with pytest.raises(DataError, match="cannot be unpacked"):
-        fetch.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "y")
+        transfer.extract(tmp_path / "a.zip", "gzip/x", tmp_path / "y")
     assert not (tmp_path / "y").exists()
 
 

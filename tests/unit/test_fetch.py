@@ -5,21 +5,30 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from time import sleep
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import requests
 
 from fixtures_data import write_idx_folder
-from lenscope.data import catalogue, fetch
+from lenscope.data import cache, catalogue, fetch, transfer
 from lenscope.data.catalogue import BUNDLED, CATALOGUE
 from lenscope.data.entry import DataFile
 from lenscope.data.idx import encode_idx
 from lenscope.data.idx_reader import IdxReader, Part
 from lenscope.errors import DataError, IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ONE, TWO = "https://one.example/", "https://two.example/"
 
@@ -69,7 +78,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     )
     monkeypatch.setitem(catalogue.CATALOGUE, "tiny", tiny)
     monkeypatch.setenv("LENSCOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fetch, "MAX_BYTES", 2**21)
+    monkeypatch.setattr(transfer, "MAX_BYTES", 2**21)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return contents
@@ -192,6 +201,85 @@ def test_a_cache_that_cannot_be_written_is_told(web: Web, files: dict[str, bytes
 def test_the_users_cache_folder_is_used_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LENSCOPE_CACHE", raising=False)
     assert fetch.cache_folder().name == "lenscope"
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A mirror that sends a few bytes at a time: of the headers, or of a body that takes too long."""
+
+    def do_GET(self) -> None:
+        with suppress(OSError):  # nobody waits for it any more
+            self.send_response(200)
+            if self.path.startswith("/headers"):
+                self.flush_headers()
+            else:
+                self.end_headers()
+            while True:
+                self.drip(bytes(2**14) if self.path.startswith("/endless") else b"x")
+
+    def drip(self, content: bytes) -> None:
+        self.wfile.write(content)
+        self.wfile.flush()
+        sleep(0.01)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def slow() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("kind", "total", "reason"),
+    [
+        ("headers", 9.0, "sent 0 bytes in 0.05 s, expected 10,000/s or more"),
+        ("drips", 9.0, "sent 0 bytes in 0.05 s, expected 10,000/s or more"),
+        ("endless", 0.2, "took more than 0 s"),
+    ],
+)
+def test_a_mirror_that_is_too_slow_gives_way_to_the_next(
+    kind: str, total: float, reason: str, slow: str, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "WINDOW_SECONDS", 0.05)
+    monkeypatch.setattr(transfer, "TOTAL_SECONDS", total)
+    monkeypatch.setattr(transfer, "MAX_BYTES", 2**30)
+    monkeypatch.setitem(catalogue.CATALOGUE, "tiny", replace(CATALOGUE["tiny"], mirrors=(slow + kind, PLAIN)))
+    send = requests.adapters.HTTPAdapter.send
+
+    def answer(adapter: Any, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        if str(request.url).startswith(slow):
+            return send(adapter, request, **options)
+        web = Web()
+        web.answers = {PLAIN + name: content for name, content in files.items()}
+        return web.send(request)
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", answer)
+    assert {name: path.read_bytes() for name, path in fetch.fetch("tiny").items()} == files
+    fetch.cache_folder().rename("elsewhere")
+    monkeypatch.setitem(catalogue.CATALOGUE, "tiny", replace(CATALOGUE["tiny"], mirrors=(slow + kind,)))
+    with pytest.raises(DataError, match=f"127.0.0.1 {reason}"):
+        fetch.fetch("tiny")
+
+
+def test_what_a_killed_process_left_is_swept_once_it_is_old_and_nobodys(web: Web, files: dict[str, bytes]) -> None:
+    web.answers = {ONE + name: content for name, content in files.items()}
+    folder = fetch.cache_folder() / "tiny"
+    dead, young, alive = (folder / f"{cache.PART}{name}" for name in ("dead", "young", "alive"))
+    for part in (dead, young, alive):
+        part.mkdir(parents=True)
+        (part / "tmpx").write_bytes(b"the first half")
+        (part / cache.LOCK).touch()
+        if part != young:
+            os.utime(part, (0, 0))
+    with cache.held(alive) as own:
+        assert own
+        fetch.fetch("tiny")
+    assert (dead.exists(), young.exists(), alive.exists()) == (False, True, True)
 
 
 def zipped(members: dict[str, bytes]) -> bytes:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+from time import time
 from typing import TYPE_CHECKING
 
 import platformdirs
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCK = ".lock"
+PART, LEFT_SECONDS = ".part-", 24 * 3600
 
 
 def cache_folder() -> Path:
@@ -57,6 +61,30 @@ def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
         yield _lock(descriptor, wait=wait)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def part_of(folder: Path) -> Iterator[Path]:
+    """A folder in a folder of the cache for what is on its way there; it goes with all that is left in it.
+
+    What killed processes left goes first: their parts are locked no more, and are older than any transfer takes.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{PART}*"):
+        with suppress(OSError):  # another process may take it away, too
+            if time() - left.stat().st_mtime > LEFT_SECONDS:
+                _remove(left)
+    with TemporaryDirectory(prefix=PART, dir=folder, ignore_cleanup_errors=True) as part, held(Path(part)):
+        yield Path(part)
+
+
+def _remove(part: Path) -> None:
+    with held(part) as own:
+        if own:
+            rmtree(part, ignore_errors=True)
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:

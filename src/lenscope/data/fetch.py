@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import stat
-import tempfile
-import zipfile
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 from lenscope.data.cache import cache_folder
 from lenscope.data.catalogue import BUNDLED, find_entry
 from lenscope.data.idx import is_gzip, read_bytes, unpack
+from lenscope.data.transfer import download, extract
 from lenscope.errors import DataError, IntegrityError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    import requests
+    from collections.abc import Iterator
 
     from lenscope.data.entry import DataFile, Entry
 
 SHA256 = "sha256"
-# For connecting, and between two blocks of an answer.
-TIMEOUT_SECONDS = (10, 60)
-# Of a download, or of a file in an archive; the largest, EMNIST's archive, has 560 MB.
-MAX_BYTES = 2**30
-_BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -88,8 +77,8 @@ def _find(folder: Path, file: DataFile) -> Path | None:
 def fetch(name: str, data_dir: Path | None = None) -> dict[str, Path]:
     """The files of a data set; those that are not on this computer are downloaded into the cache.
 
-    From each mirror in turn, over https, redirects included (SVHN's site has none). A file appears in the cache whole
-    and verified, or not at all.
+    From each mirror in turn, over https, redirects included (SVHN's site has none), where one fails or is too slow. A
+    file appears in the cache whole and verified, or not at all.
 
     Args:
         name: a name of the catalogue.
@@ -109,9 +98,9 @@ def fetch(name: str, data_dir: Path | None = None) -> dict[str, Path]:
     folder = cache_folder() / entry.name
     try:
         if entry.archive:
-            archive = _download(entry.archive, entry.mirrors, cache_folder())
+            archive = download(entry.archive, entry.mirrors, cache_folder())
             return {file.name: extract(archive, f"gzip/{file.name}", folder / file.name) for file in entry.files}
-        return {file.name: _download(file, [m + file.name for m in entry.mirrors], folder) for file in entry.files}
+        return {file.name: download(file, [m + file.name for m in entry.mirrors], folder) for file in entry.files}
     except OSError as error:
         raise DataError(
             f"{folder}: cannot be written: {error.strerror}; set LENSCOPE_CACHE to another folder"
@@ -162,40 +151,6 @@ def _unpacked(raw: bytes | memoryview, path: Path, file: DataFile) -> bytes | me
     return unpack(raw, str(path)) if file.gzipped else raw
 
 
-def extract(archive: Path, member: str, target: Path) -> Path:
-    """Take one plain file out of a zip archive, to a path that the archive has no say in.
-
-    Args:
-        archive: the zip file.
-        member: the exact name inside it; it must be there once, as an ordinary file.
-        target: where it goes; it appears there whole or not at all.
-
-    Returns:
-        The target.
-
-    Raises:
-        DataError: a broken archive, or a member that is missing, double, no ordinary file, encrypted or too large.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with zipfile.ZipFile(archive) as file, file.open(_plain_member(file, member)) as source:
-            content = source.read(MAX_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{archive}: cannot be unpacked: {error}; delete it and fetch anew") from None
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        whole = Path(folder, target.name)
-        whole.write_bytes(content)
-        return whole.replace(target)
-
-
-def _plain_member(file: zipfile.ZipFile, member: str) -> zipfile.ZipInfo:
-    found = [info for info in file.infolist() if info.filename == member]
-    kinds = {stat.S_IFMT(info.external_attr >> 16) for info in found}
-    if len(found) != 1 or not kinds <= {0, stat.S_IFREG} or found[0].file_size > MAX_BYTES:
-        raise zipfile.BadZipFile(f"expected '{member}' once, as an ordinary file of at most {MAX_BYTES} bytes")
-    return found[0]
-
-
 def _folders(entry: Entry, data_dir: Path | None) -> Iterator[Path]:
     layouts = [Path(entry.torchvision, "raw")] if entry.torchvision else []
     if data_dir is not None:
@@ -220,62 +175,6 @@ def _check(file: DataFile, path: Path | None, name: str) -> FileCheck:
 
 def _expected(raw: bytes | memoryview, file: DataFile) -> tuple[str, ...]:
     return file.packed if file.gzipped and is_gzip(raw) else file.content
-
-
-def _download(file: DataFile, urls: Iterable[str], folder: Path) -> Path:
-    """The path of a file in a folder, downloaded from the first address that gives its published bytes."""
-    import pooch  # type: ignore[import-untyped]
-    import requests
-
-    pooch.get_logger().setLevel("ERROR")
-    reasons = []
-    for url in urls:
-        try:
-            return Path(pooch.retrieve(url, file.published[0], file.name, folder, downloader=download))
-        except requests.RequestException as error:
-            reasons.append(f"{urlsplit(url).hostname} {_reason(error)}")
-        except ValueError:  # pooch's for a wrong hash
-            reasons.append(f"{urlsplit(url).hostname} sent other bytes than were published")
-        except DataError as error:
-            reasons.append(str(error))
-    raise DataError(", ".join(reasons))
-
-
-def download(url: str, output: str, _pooch: object) -> None:
-    """Write what an address answers to a file, at most MAX_BYTES; pooch's signature of a downloader.
-
-    Over https alone, redirects included; of an address of the catalogue without https, that first answer alone is not.
-
-    Raises:
-        requests.RequestException: no connection, an error status, a cut answer, or a redirect to another scheme.
-        DataError: more than MAX_BYTES.
-    """
-    import requests
-
-    with requests.Session() as session, Path(output).open("wb") as file:
-        plain = session.adapters.pop("http://")  # so that nothing carries a redirect to http
-        if url.startswith("http://"):
-            session.mount(url, plain)
-        with session.get(url, stream=True, timeout=TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}) as answer:
-            answer.raise_for_status()
-            for block in answer.iter_content(_BLOCK_BYTES):
-                file.write(block)
-                if file.tell() > MAX_BYTES:
-                    raise DataError(f"{urlsplit(url).hostname} sent more than {MAX_BYTES} bytes")
-
-
-def _reason(error: requests.RequestException) -> str:
-    import requests
-
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"answered {error.response.status_code}"
-    reasons = {
-        requests.Timeout: "did not answer in time",
-        requests.exceptions.SSLError: "has a certificate that cannot be trusted",
-        requests.ConnectionError: "cannot be reached",
-        requests.exceptions.InvalidSchema: "redirected to an address without https",
-    }
-    return next((text for kind, text in reasons.items() if isinstance(error, kind)), "broke off")
 
 
 def _digest(data: bytes | memoryview, like: str) -> str:
