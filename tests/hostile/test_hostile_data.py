@@ -11,6 +11,7 @@ import tracemalloc
 import zipfile
 import zlib
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,11 +85,18 @@ def test_a_small_file_takes_memory_for_what_is_there(tmp_path: Path) -> None:
         assert read_idx(tmp_path / "x").tolist() == [97, 98, 99]
 
 
-def test_a_second_gzip_member_and_a_wrong_checksum_or_length_are_refused() -> None:
+def test_gzip_of_several_members_is_read_and_a_wrong_checksum_or_length_is_refused() -> None:
     raw = gzip.compress(encode_idx(np.ones(9, np.uint8)))
     assert decode_idx(unpack(raw, "x"), "x").sum() == 9
-    with pytest.raises(DataError, match="bytes after the end of the gzip"):
-        unpack(raw + gzip.compress(b""), "x")
+    content = encode_idx(np.arange(200, dtype=np.uint8))
+    for cuts in ([1, 5, 30], [0, 0, 208], [208, 208], list(range(208))):
+        members = [content[start:end] for start, end in pairwise([0, *cuts, len(content)])]
+        several = b"".join(map(gzip.compress, members))
+        assert unpack(several, "x") == content
+        with pytest.raises(DataError, match="x: cut gzip: its end is missing"):
+            unpack(several[:-3], "x")
+        with pytest.raises(DataError, match="x: 2 bytes after the end of the gzip"):
+            unpack(several + b"ab", "x")
     for position in range(len(raw) - 8, len(raw)):
         broken = bytearray(raw)
         broken[position] ^= 1

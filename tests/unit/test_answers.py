@@ -53,7 +53,8 @@ def test_images_of_other_classes_or_channels_are_refused(tiny_run, classes, chan
     plural = "" if channels == 1 else "s"
     assert str(caught.value) == (
         f"x: got {classes} classes (a, b, c, …) and {channels} channel{plural}, expected those that tiny was trained "
-        "on, 10 classes (0, 1, 2, …) and 1 channel"
+        "on, 10 classes (0, 1, 2, …) and 1 channel: missing '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', "
+        f"not expected {', '.join(map(repr, part.classes))}"
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import lenscope
 from fixtures_data import random_images
+from lenscope.data.checks import class_difference
 from lenscope.data.dataset import Dataset, Splits
 from lenscope.errors import DataError
 
@@ -100,7 +101,22 @@ def test_the_bytes_that_the_message_asks_for_train(tmp_path: Any) -> None:
 
 def test_parts_of_other_channels_or_classes_are_refused() -> None:
     train = Dataset(IMAGES, LABELS, NAMES, "mine")
-    with pytest.raises(DataError, match=r"test has colour images of 3 classes .*; training has grey images of 3"):
+    with pytest.raises(DataError, match="mine: test images have 3 channels, expected 1 as the training images have"):
         Splits(train, test=Dataset(random_images(6, 3, 28, 28), LABELS, NAMES, "mine"))
-    with pytest.raises(DataError, match=r"4 classes \('a', 'b', 'c', …\); training .* 3 classes \('a', 'b', 'c'\)"):
+    with pytest.raises(DataError, match="mine: test classes are not those of training: not expected 'd'; give both"):
         Splits(train, test=Dataset(IMAGES, LABELS, (*NAMES, "d"), "mine"))
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "says"),
+    [
+        (("caf\u00e9", "tea"), ("cafe\u0301", "tea"), ""),
+        (("a", "b"), ("a", "c"), "missing 'c', not expected 'b'"),
+        (("a",), ("a", "c"), "missing 'c'"),
+        (("b", "a"), ("a", "b"), "in another order, beginning with 'b', 'a', expected 'a', 'b'"),
+        ((), tuple("abcdefghijklm"), "missing 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j' and 3 more"),
+        (("a\u202eb",), ("a",), "missing 'a', not expected 'a\\u202eb'"),
+    ],
+)
+def test_what_differs_between_classes_is_named(got: tuple[str, ...], expected: tuple[str, ...], says: str) -> None:
+    assert class_difference(got, expected) == says

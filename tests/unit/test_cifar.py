@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fixtures_data import cifar_archive, cifar_batches, tar
-from lenscope.data import catalogue, cifar, fetch
+from lenscope.data import catalogue, cifar, fetch, transfer
 from lenscope.data.cifar import CifarReader
 from lenscope.data.entry import DataFile, Opened
 from lenscope.data.load import load
@@ -89,7 +89,7 @@ def test_it_is_downloaded_whole_and_verified(archive: Path, monkeypatch: pytest.
         asked.append(url)
         (archive / NAME).replace(output)
 
-    monkeypatch.setattr(fetch, "download", download)
+    monkeypatch.setattr(transfer, "_download", download)
     assert len(load("cifar-10").train) == 5 * EACH
     assert asked == [f"https://www.cs.toronto.edu/~kriz/{NAME}"]
     assert (tmp_path / "cache" / "cifar-10" / NAME).is_file()

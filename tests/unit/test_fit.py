@@ -9,6 +9,7 @@ import pytest
 
 from conftest import plant_gradient
 from lenscope.config import TrainConfig
+from lenscope.data.dataset import Splits
 from lenscope.errors import ConfigError, NonFiniteError
 from lenscope.nets.catalogue import build
 from lenscope.randomness import Purpose, random_order
@@ -328,6 +329,18 @@ def test_a_recipes_batch_larger_than_the_set_is_made_smaller_and_it_says_so(tiny
     assert next(fit(TrainConfig(optimizer="gd"), tiny, Spy())).config.batch_size == 100
     start = Start(Position(), np.empty(0, np.float32), Spy().state(), ("goes on",))
     assert next(fit(TrainConfig(batch_size=60), tiny, Spy(), start=start)).notes == ("goes on",)
+
+
+def test_classes_without_a_training_image_are_named(tiny):
+    by_twenties = replace(tiny.train, labels=tiny.train.labels.astype(int) * 20, classes=tuple(map(str, range(181))))
+    started = next(fit(settings(), Splits(by_twenties), Spy()))
+    [note] = started.notes
+    assert note.startswith("171 of 181 classes have no training image ('1', '2', '3', '4', '5', '6', '7', '8', '9', ")
+    assert note.endswith("'10', …); renumber the labels if they are no classes")
+    one = replace(tiny.train, labels=tiny.train.labels.astype(int) + 1, classes=tuple(map(str, range(11))))
+    [note] = next(fit(settings(), Splits(one), Spy())).notes
+    assert note.startswith("1 of 11 classes have no training image ('0');")
+    assert next(fit(settings(network="autoencoder"), Splits(one), Spy())).notes == ()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -189,3 +189,16 @@ def test_a_class_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert "train/b: cannot be read: Permission denied" in defects_of(root)
+
+
+def test_a_name_composed_otherwise_in_test_is_the_same_class(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    root = write_image_folder(tmp_path / "drinks", classes=(composed, "tea"))
+    (root / "test" / composed).rename(root / "test" / decomposed)
+    splits = load_folder(root)
+    assert splits.classes == (composed, "tea")
+    assert splits.test is not None
+    assert splits.test.labels.tolist() == [0, 0, 1, 1]
+    shutil.copytree(root / "train" / composed, root / "train" / decomposed)
+    with pytest.raises(DataError, match="the same name as another class's in other bytes; move both into one"):
+        load_folder(root)

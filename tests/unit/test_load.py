@@ -164,3 +164,30 @@ def test_a_folder_that_is_not_there_is_no_unknown_name(tmp_path: Path) -> None:
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown data set 'minst'; did you mean 'mnist'\? .*; or give a folder with"):
         load("minst")
+
+
+def test_a_test_part_may_be_called_test_and_two_are_refused(tmp_path: Path) -> None:
+    folder = write_idx_folder(tmp_path / "digits")
+    expected = load(folder)
+    for name in NAMES["t10k"]:
+        (folder / name).rename(folder / name.replace("t10k", "test"))
+    found = load(folder)
+    assert found.test is not None
+    assert expected.test is not None
+    assert found.test.sha256 == expected.test.sha256
+    write_idx_folder(folder)
+    with pytest.raises(DataError, match="digits: has two test parts, t10k-… and test-…; move one away"):
+        load(folder)
+
+
+def test_labels_of_four_bytes_are_read_and_too_large_ones_refused(tmp_path: Path) -> None:
+    folder = write_idx_folder(tmp_path)
+    write_idx(folder / NAMES["train"][1], np.array([1, 2, 3, 1, 2, 3], np.int32))
+    splits = load(folder)
+    assert splits.train.labels.tolist() == [1, 2, 3, 1, 2, 3]
+    assert splits.classes == ("0", "1", "2", "3")
+    assert splits.train.empty_classes == ["0"]
+    for wrong, message in ((2**31 - 1, "labels up to 2147483647, expected 0 to 99999; renumber"), (-1, "label -1 of")):
+        write_idx(folder / NAMES["train"][1], np.array([wrong] * 6, np.int32))
+        with pytest.raises(DataError, match=f"train-labels-idx1-ubyte.gz: {message}"):
+            load(folder)

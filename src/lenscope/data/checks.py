@@ -6,6 +6,7 @@ refused for their type are the values looked at, to say how to make bytes of the
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +14,14 @@ import numpy as np
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     Rules = tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...]  # what is wrong, and what to say of it
 
 CHANNELS = (1, 3)
+SHOWN = 10  # names of classes in a message
 
 
 def check_dataset(
@@ -46,6 +48,27 @@ def check_labels(labels: NDArray[Any], images: NDArray[Any], classes: int, sourc
     if not 0 <= labels.min() <= labels.max() < classes:
         first = np.flatnonzero((labels < 0) | (labels >= classes))[0]
         raise DataError(f"{source}: label {labels[first]} of image {first} is outside 0 to {classes - 1}")
+
+
+def normal(name: str) -> str:
+    """A class's name as it is compared: one text, however its letters and accents are put together (Unicode's NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def class_difference(got: Sequence[str], expected: Sequence[str]) -> str:
+    """In what the names of classes differ, in a few words; empty where they are the same in the same order."""
+    ours, theirs = [*map(normal, got)], [*map(normal, expected)]
+    if ours == theirs:
+        return ""
+    known, needed = set(ours), set(theirs)
+    missing = [name for name in theirs if name not in known]
+    more = [name for name in ours if name not in needed]
+    found = [f"{what} {_named(names)}" for what, names in (("missing", missing), ("not expected", more)) if names]
+    return ", ".join(found) or f"in another order, beginning with {_named(ours)}, expected {_named(theirs)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:SHOWN])) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _apply(rules: Rules, value: Any, what: str) -> None:

@@ -52,7 +52,7 @@ class CifarReader:
         try:
             batches = _unpack(content)
         except Exception as error:  # noqa: BLE001 - what tarfile and gzip raise on broken files is not bounded
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = error if isinstance(error, DataError) else "it is broken or cut"
             raise DataError(f"{source}: not CIFAR-10's archive: {reason}; get the file anew") from None
         train, test = b"".join(batches.pop(name) for name in TRAIN), batches.pop(TEST)
         return _decode(train, classes, f"{source}: training part"), _decode(test, classes, f"{source}: {TEST}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lenscope.data import mapped
-from lenscope.data.checks import check_dataset
+from lenscope.data.checks import check_dataset, class_difference
 from lenscope.data.mapped import collect, stretches
 from lenscope.errors import ConfigError, DataError
 from lenscope.randomness import Purpose, random_order
@@ -83,6 +83,12 @@ class Dataset:
         return int(self.images.shape[1])
 
     @property
+    def empty_classes(self) -> list[str]:
+        """The names of the classes of which there is no image."""
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        return [self.classes[label] for label in np.flatnonzero(counts == 0)]
+
+    @property
     def _image_bytes(self) -> int:
         return math.prod(self.images.shape[1:])
 
@@ -138,11 +144,13 @@ class Splits:
             dataset: Dataset | None = getattr(self, name)
             if dataset is None:
                 continue
-            if dataset.channels != self.train.channels or dataset.classes != self.train.classes:
+            if dataset.channels != self.train.channels:
                 raise DataError(
-                    f"{self.name}: {part} has {_kind(dataset)}; training has {_kind(self.train)}; "
-                    "expected the same channels, and the same classes in the same order"
+                    f"{self.name}: {part} images have {dataset.channels} channels, expected {self.train.channels} as "
+                    "the training images have; pass all grey or all in colour"
                 )
+            if difference := class_difference(dataset.classes, self.train.classes):
+                raise DataError(f"{self.name}: {part} classes are not those of training: {difference}; give both alike")
             if dataset.part != part:
                 object.__setattr__(self, name, replace(dataset, part=part))
 
@@ -221,11 +229,6 @@ class Splits:
             held_out, _ = _divide(self.train.labels, validation, seed, stratify=stratify)
             return replace(self.train.take(held_out), part="validation")
         return self.keep(train_images, seed).train
-
-
-def _kind(dataset: Dataset) -> str:
-    names = ", ".join(map(repr, dataset.classes[:3])) + (", …" if len(dataset.classes) > 3 else "")
-    return f"{'grey' if dataset.channels == 1 else 'colour'} images of {len(dataset.classes)} classes ({names})"
 
 
 def _divide(

@@ -32,6 +32,7 @@ MAX_BYTES = 2**40
 MAX_RATIO, SMALL_BYTES = 100, 2**24
 _HEADER_BYTES = 4 + 4 * MAX_DIMENSIONS
 _PACKED_BLOCK = 2**16  # of gzip, unpacked at a time to at most 67 MB
+_MOST_MEMBERS = 2**20  # bgzip's have up to 64 KiB each
 
 Content = bytes | memoryview  # of a file: in memory, or mapped where it is large
 
@@ -86,8 +87,8 @@ def is_gzip(raw: Content) -> bool:
 def unpack(raw: Content, source: str) -> Content:
     """The content of a file, unpacked if it is gzip, in no more memory than the IDX header inside states.
 
-    Checksum and length at the end are checked; trailing bytes and a second gzip member are refused. A large content is
-    written to a file of the cache without a name.
+    Checksum and length at the end of each member are checked; trailing bytes are refused. A large content is written to
+    a file of the cache without a name.
 
     Args:
         raw: the file's bytes.
@@ -100,8 +101,7 @@ def unpack(raw: Content, source: str) -> Content:
     if not is_gzip(raw):
         return raw
     try:
-        head = zlib.decompressobj(wbits=31).decompress(raw[:_PACKED_BLOCK], _HEADER_BYTES)
-        size = _stated_bytes(head, source)
+        size = _stated_bytes(b"".join(_Unpacking(raw, _HEADER_BYTES)), source)
         if size > max(SMALL_BYTES, MAX_RATIO * len(raw)):
             raise DataError(f"{source}: {len(raw)} bytes of gzip state {size} bytes of content; refused as a bomb")
         stream = _Unpacking(raw, size)
@@ -117,10 +117,10 @@ def unpack(raw: Content, source: str) -> Content:
 
 
 class _Unpacking:
-    """The content of a gzip, block by block, up to the first byte beyond a size.
+    """The content of a gzip, of one member or several (RFC 1952), block by block, up to the first byte beyond a size.
 
     Attributes:
-        ended: whether its end was found, with the right checksum and length.
+        ended: whether the end of its last member was found, with the right checksum and length.
         left_over: how many bytes came after it.
     """
 
@@ -128,20 +128,25 @@ class _Unpacking:
     left_over = 0
 
     def __init__(self, raw: Content, size: int) -> None:
-        self._raw, self._size = raw, size
+        self._raw, self._left, self._place = memoryview(raw), size + 1, 0
 
     def __iter__(self) -> Iterator[bytes]:
-        stream, left = zlib.decompressobj(wbits=31), self._size + 1
-        for start in range(0, len(self._raw), _PACKED_BLOCK):
-            until = start + _PACKED_BLOCK
-            block = stream.decompress(self._raw[start:until], left)
-            left -= len(block)
+        for _ in range(_MOST_MEMBERS):
+            self.ended = False
+            yield from self._member()
+            if not self.ended or not is_gzip(self._raw[self._place :]):
+                break
+        self.left_over = len(self._raw) - self._place if self.ended else 0
+
+    def _member(self) -> Iterator[bytes]:
+        stream = zlib.decompressobj(wbits=31)
+        while self._left and not self.ended and self._place < len(self._raw):
+            packed = self._raw[self._place : self._place + _PACKED_BLOCK]
+            block = stream.decompress(packed, self._left)
+            self._left -= len(block)
+            self._place += len(packed) - len(stream.unused_data)
             yield block
-            if stream.eof:
-                self.ended = True
-                self.left_over = len(stream.unused_data) + max(0, len(self._raw) - until)
-            if stream.eof or not left:
-                return
+            self.ended = stream.eof
 
 
 def decode_idx(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lenscope.data.checks import normal
 from lenscope.data.packs import Listing
 from lenscope.data.pictures import SUFFIXES
 from lenscope.errors import DataError
@@ -149,13 +150,17 @@ def tell_skipped(skipped: Iterable[tuple[str, str]]) -> str:
 
 
 def _walk_part(root: Path, part: str, classes: tuple[str, ...]) -> Iterator[Picture | Defect]:
+    """Its class folders are told by their normal names: copied from another system, a name may have other bytes."""
+    known, folders = set(map(normal, classes)), dict[str, str]()
     for entry in _visible(root / part):
         if not _is_folder(entry):
             yield Defect(f"{part}/{entry.name}", "not in a class folder")
-        elif entry.name not in classes:
+        elif normal(entry.name) not in known:
             yield Defect(f"{part}/{entry.name}", f"class only in {part}; expected one of train's")
+        elif folders.setdefault(normal(entry.name), entry.name) != entry.name:
+            yield Defect(f"{part}/{entry.name}", "the same name as another class's in other bytes; move both into one")
     for label, name in enumerate(classes):
-        yield from _walk_class(root, f"{part}/{name}", part, label)
+        yield from _walk_class(root, f"{part}/{folders.get(normal(name), name)}", part, label)
 
 
 def _walk_class(root: Path, folder: str, part: str, label: int) -> Iterator[Picture | Defect]:

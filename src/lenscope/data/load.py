@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from lenscope.data.packing import Tell
 
 
+IDX_PARTS = ("train", "t10k", "test")  # the last two are names of the same part
+MOST_CLASSES = 100_000
+
+
 def load(  # noqa: PLR0913 - options, each by its name
     name_or_path: str | Path,
     *,
@@ -36,7 +40,8 @@ def load(  # noqa: PLR0913 - options, each by its name
     """The images and labels of a data set.
 
     A known name comes first: write `./mnist` for a folder of that name. Of a folder, IDX files named as MNIST's are
-    read, their hashes unknown, the test part optional; else images in the layout that `load_folder` tells.
+    read (the test part, which is optional, as `t10k-…` or `test-…`), their hashes unknown; else images in the layout
+    that `load_folder` tells.
 
     EMNIST's files hold each image transposed; here it stands upright. Its letters are numbered from 1 in the files,
     from 0 here. Of QMNIST's rows of eight numbers, the first is the label.
@@ -66,7 +71,7 @@ def load(  # noqa: PLR0913 - options, each by its name
         return _load_entry(find_entry(name_or_path), folder, download=download, pack=pack)
     path = Path(name_or_path)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
-        if any(_files(path, "train") + _files(path, "t10k")):
+        if any(file for part in IDX_PARTS for file in _files(path, part)):
             return _load_idx_folder(path, pack=pack)
         return load_folder(path, skip_unreadable=skip_unreadable, pack=pack, tell=tell)
     if os.path.exists(path):  # noqa: PTH110 - as above
@@ -97,12 +102,14 @@ def _load_entry(entry: Entry, data_dir: Path | None, *, download: bool, pack: bo
 
 def _load_idx_folder(folder: Path, *, pack: bool) -> Splits:
     """IDX files named as MNIST's; the classes are 0 to the largest label of the training part."""
-    parts = [part for part in ("train", "t10k") if part == "train" or any(_files(folder, part))]
-    files = [_required(folder, name) for part in parts for name in _idx_names(part)]
+    tests = [part for part in IDX_PARTS[1:] if any(_files(folder, part))]
+    if len(tests) > 1:
+        raise DataError(f"{folder}: has two test parts, {' and '.join(f'{part}-…' for part in tests)}; move one away")
+    files = [_required(folder, name) for part in ("train", *tests) for name in _idx_names(part)]
 
     def read() -> Splits:
         train = _idx_part(folder, "train", ())
-        return Splits(train, test=_idx_part(folder, "t10k", train.classes) if "t10k" in parts else None)
+        return Splits(train, test=_idx_part(folder, tests[0], train.classes) if tests else None)
 
     about = (folder.resolve().name, str(folder.resolve()), "")
     in_place = not any(is_gzip(read_head(file)) for file in files)
@@ -142,9 +149,11 @@ def _packed(
 
 def _idx_part(folder: Path, part: str, classes: tuple[str, ...]) -> Dataset:
     images_path, labels_path = (_required(folder, name) for name in _idx_names(part))
-    images, labels = read_idx(images_path), read_idx(labels_path)
+    images, labels = read_idx(images_path), read_idx(labels_path, dtypes=("uint8", "int8", "int16", "int32"))
     check_images(images, str(images_path))
-    classes = classes or tuple(str(number) for number in range(int(labels.max()) + 1))
+    if labels.max() >= MOST_CLASSES:
+        raise DataError(f"{labels_path}: labels up to {labels.max()}, expected 0 to {MOST_CLASSES - 1}; renumber them")
+    classes = classes or tuple(str(number) for number in range(max(0, int(labels.max())) + 1))
     check_labels(labels, images, len(classes), str(labels_path))
     return Dataset(images[:, None], labels, classes, folder.resolve().name, source=str(folder.resolve()))
 

@@ -63,10 +63,11 @@ class SvhnReader:
 def _read_part(content: bytes | memoryview, source: str, classes: int) -> Labelled:
     try:
         images, numbers = read_matlab(content)
-    except (DataError, struct.error, zlib.error) as error:
+    except DataError as error:
         raise DataError(f"{source}: not a file of SVHN: {error}; get the file anew") from None
     upright = np.ascontiguousarray(images.transpose(3, 2, 0, 1))
-    from_1 = np.where(numbers == np.round(numbers), numbers, 0).astype(np.int64)  # 0 is no label in these files
+    is_whole = (numbers == np.round(numbers)) & (np.abs(numbers) < 2**31)
+    from_1 = np.where(is_whole, numbers, 0).astype(np.int64)  # 0 is no label in these files
     check_labels(from_1 - 1, upright, classes, f"{source}: y less 1")
     return Labelled(upright, (from_1 % 10).astype(np.uint8))
 
@@ -75,7 +76,7 @@ def read_matlab(content: bytes | memoryview) -> tuple[NDArray[np.uint8], NDArray
     """X, uint8 (32, 32, 3, N), and y, finite numbers (N,), of a MATLAB 5 file.
 
     Raises:
-        DataError, struct.error or zlib.error: another or a broken file; the message does not name it.
+        DataError: another or a broken file; the message does not name it.
     """
     if content[:8] == b"\x89HDF\r\n\x1a\n" or content[124:HEADER_BYTES] == b"\0\2IM":
         raise DataError("it is of MATLAB 7.3, expected MATLAB 5")
@@ -112,7 +113,10 @@ def _matrices(content: memoryview) -> Iterator[memoryview]:
         kind, matrix, place = _element(content, place)
         if kind == COMPRESSED:
             stream = zlib.decompressobj()
-            unpacked = stream.decompress(matrix, left + 1)
+            try:
+                unpacked = stream.decompress(matrix, left + 1)
+            except zlib.error:
+                raise DataError("a variable in it is broken") from None
             if len(unpacked) <= left and not stream.eof:
                 raise DataError("a variable in it is cut")
             left -= len(unpacked)
@@ -144,13 +148,15 @@ def _variable(matrix: memoryview) -> tuple[str, NDArray[Any] | None]:
         raise DataError(f"{name} is of class {bits & 0xFF}, expected an array of real numbers")
     shape = tuple(np.frombuffer(dimensions, "<i4").tolist())
     dtype = np.dtype(NUMBERS[kind])
-    if not shape or min(shape) < 0 or math.prod(shape) * dtype.itemsize != len(numbers):
+    if not 0 < len(shape) <= len(SHAPE) + 1 or min(shape) < 0 or math.prod(shape) * dtype.itemsize != len(numbers):
         raise DataError(f"{name} has {len(numbers)} bytes of {dtype}, its dimensions are {shape}")
     return name, np.frombuffer(numbers, dtype).reshape(shape, order="F")
 
 
 def _element(content: memoryview, place: int) -> tuple[int, memoryview, int]:
     """The kind and the content of the element at a place, and where the next one begins."""
+    if len(content) - place < 8:
+        raise DataError("it is cut")
     kind, length = struct.unpack_from("<II", content, place)
     start = place + 8
     if kind >> 16:  # a small one: its length stands beside its kind, its content in place of the length

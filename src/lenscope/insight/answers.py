@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenscope.data.checks import class_difference
 from lenscope.data.dataset import Dataset
 from lenscope.data.digit import prepare_digit, to_grey
 from lenscope.data.form import MNIST, PREPARATIONS, Form
@@ -75,10 +76,11 @@ def evaluate_run(run: Run, part: Dataset) -> Evaluation:
     """
     own = run.data
     require_answers(run)
-    if part.classes != own.classes or part.channels != own.channels:
+    difference = class_difference(part.classes, own.classes)
+    if difference or part.channels != own.channels:
         raise UsageError(
             f"{part.name}: got {_described(part.classes, part.channels)}, expected those that {run.name} was trained "
-            f"on, {_described(own.classes, own.channels)}"
+            f"on, {_described(own.classes, own.channels)}{f': {difference}' if difference else ''}"
         )
     network = run.network()
     return evaluate_answers(predict_log_probabilities(network, part.resized(network.image_size)), part)

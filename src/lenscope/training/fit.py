@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 FIRST_SNAPSHOTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)  # the kernels move fastest at the start
 INTERRUPTED = "interrupted"
+SHOWN_CLASSES = 10
 CALL_SECONDS = 0.05  # how long a call of the engine may take, so that a bar moves and an interrupt is heard
 
 
@@ -70,7 +71,7 @@ def fit(
     """
     given, config = config, check_batch_size(config, len(splits.train))
     course = _Course(config, splits, Pace(config.checkpoint_every))
-    yield _started(course, engine, start, _notes(given, config))
+    yield _started(course, engine, start, _notes(given, config, splits))
     at, losses = Position(), np.empty(0, np.float32)
     if start is None:
         yield Snapshot(0, engine.kernels())
@@ -184,10 +185,16 @@ class _Course:
         return learning_rates(config.schedule, config.learning_rate, self.steps, start, start + self.steps_per_epoch)
 
 
-def _notes(given: TrainConfig, config: TrainConfig) -> tuple[str, ...]:
-    if given.batch_size == config.batch_size:
-        return ()
-    return (f"batches of {config.batch_size:,}, all training images; the recipe's have {given.batch_size:,}",)
+def _notes(given: TrainConfig, config: TrainConfig, splits: Splits) -> tuple[str, ...]:
+    notes = []
+    if given.batch_size != config.batch_size:
+        notes.append(f"batches of {config.batch_size:,}, all training images; the recipe's have {given.batch_size:,}")
+    empty = [] if config.reconstructs else splits.train.empty_classes
+    if empty:
+        names = ", ".join(map(repr, empty[:SHOWN_CLASSES])) + (", …" if len(empty) > SHOWN_CLASSES else "")
+        classes = f"{len(empty):,} of {len(splits.classes):,} classes"
+        notes.append(f"{classes} have no training image ({names}); renumber the labels if they are no classes")
+    return tuple(notes)
 
 
 def _started(course: _Course, engine: Engine, start: Start | None, notes: tuple[str, ...]) -> RunStarted:
