@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lenscope.cli import main
 from lenscope.data.idx import write_idx
+from lenscope.lab.catalogue import EXPERIMENTS
 
 
 @pytest.fixture
@@ -53,6 +55,53 @@ def test_the_second_time_nothing_is_trained_and_json_is_one_document(here, capsy
     assert (code, err) == (0, "")
     assert told["experiment"] == "experiments/reproduce-digits"
     assert len(told["conclusions"]) == 2
+
+
+FEW = ("--data", "digits", "--seeds", "1", "--batch-size", "20", "--processes", "1", "--quiet")
+EACH = [
+    ("reproduce", *FEW, "--epochs", "1"),
+    ("race", *FEW, "--epochs", "1", "--rates", "1", "--search-seeds", "1", "--validation", "20"),
+    ("initlab", *FEW, "--labels", "40", "--pretrain-epochs", "1"),
+    ("longrun", *FEW, "--epochs", "1", "--variants", "plain"),
+    ("sweep", "--data", "digits", "--seeds", "1", "--set", "batch_size=10,20", "--processes", "1", "--quiet"),
+    (
+        "sweep",
+        "--data",
+        "digits",
+        "--seeds",
+        "1",
+        "--set",
+        "lr=1e-4..1e-2",
+        "--set",
+        "batch_size=20",
+        "--search",
+        "2",
+        "--processes",
+        "1",
+    ),
+]
+
+
+@pytest.mark.parametrize("command", EACH, ids=lambda command: " ".join(command[::7]))
+def test_an_experiment_all_of_whose_runs_fail_says_so_and_ends_with_1(command, here, capsys, monkeypatch):
+    """Also where only what it compares failed: the race after its search, the fine-tuning after the autoencoders."""
+    kind = EXPERIMENTS[command[0]]
+    honest = kind.trials
+    hopeless = {"learning_rate": 1e30, "optimizer": "sgd", "epochs": 2}
+
+    def broken(trial):
+        fails = not trial.config.reconstructs and trial.tags.get("stage") != "search"
+        return replace(trial, config=trial.config.with_settings(**hopeless)) if fails else trial
+
+    monkeypatch.setattr(kind, "trials", lambda *own: list(map(broken, honest(*own))))
+    code, out, err = run_cli(capsys, *command, "--out", "x")
+    assert code == 1, err
+    assert out, err
+    assert out.startswith("No run came to its end.\nFailed, since the loss was no number any more, and left out (")
+    assert err.splitlines()[-1].endswith("x: no run came to its end; 'lenscope runs x/runs' lists them")
+    assert run_cli(capsys, "lab", "x")[:2] == (1, out)
+    code, told, _ = run_cli(capsys, "lab", "x", "--json")
+    assert (code, json.loads(told)["conclusions"]) == (1, out.splitlines())
 
 
 def test_lab_makes_the_page_again(here, capsys):

@@ -13,8 +13,9 @@ from lenscope.cli.command import Command, DataDir, JsonFlag, parse
 from lenscope.cli.output import print_json, print_line, print_note
 from lenscope.config import read_settings
 from lenscope.environment import usable_processors
-from lenscope.errors import ConfigError, UsageError
+from lenscope.errors import ConfigError, RunError, UsageError
 from lenscope.lab.catalogue import EXPERIMENTS
+from lenscope.lab.experiment import RUNS
 from lenscope.lab.grid import read_grid
 from lenscope.lab.initlab import Initlab as InitlabExperiment
 from lenscope.lab.longrun import Longrun as LongrunExperiment
@@ -168,8 +169,10 @@ def conduct(command: Conduct, experiment: Experiment) -> None:
 
 
 def tell(findings: Findings, directory: Path, *, json_output: bool) -> None:
-    """Print what came of an experiment."""
+    """Print what came of an experiment; raises RunError where no run came to its end."""
     if json_output:
         print_json({"experiment": str(directory), "title": findings.title, "conclusions": list(findings.conclusions)})
     else:
         print_line(*findings.conclusions)
+    if findings.is_empty:
+        raise RunError(f"{directory}: no run came to its end; 'lenscope runs {directory / RUNS}' lists them")

@@ -132,3 +132,8 @@ class Findings:
     question: str
     conclusions: tuple[str, ...]
     sections: tuple[Section, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no run came to its end, so that nothing was found."""
+        return not self.sections

@@ -83,6 +83,10 @@ class Experiment(Settings):
     def measure(self, runs: Sequence[tuple[Trial, Run]], splits: Splits) -> Tables:
         """What is kept of the runs, as tables by the names of their files."""
 
+    def compared(self, results: Rows) -> Rows:
+        """The results that conclusions are drawn from: without any there are none."""
+        return results
+
     @abstractmethod
     def conclude(self, tables: Tables) -> Findings:
         """What the tables tell; nothing else is looked at, so that the page can be made again from them."""
@@ -159,7 +163,7 @@ def rebuild(directory: Path) -> Findings:
     if "results" not in tables:
         raise RunError(f"{directory}: has no results yet; 'lenscope {experiment.name} --out {directory}' makes them")
     try:
-        found = experiment.conclude(tables) if tables["results"] else _nothing(experiment)
+        found = experiment.conclude(tables) if experiment.compared(tables["results"]) else _nothing(experiment)
     except (LookupError, ValueError) as error:  # a column or a row that is not there, a cell that is no number
         raise RunError(
             f"{directory}: its tables are not those of {experiment.name}: {error}; run the experiment again"

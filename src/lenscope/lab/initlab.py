@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lenscope.data.dataset import Splits
     from lenscope.insight.findings import Findings
     from lenscope.lab.experiment import Runs, Tables
+    from lenscope.lab.rows import Rows
     from lenscope.runs.run import Run
 
 
@@ -156,6 +157,10 @@ class Initlab(Experiment):
             ),
             "reconstructions": collect(reconstruction_rows(autoencoders, splits, DRAWN)),
         }
+
+    def compared(self, results: Rows) -> Rows:
+        """Those of the fine-tuned networks, not of the autoencoders that some start from."""
+        return results.where(phase="fine-tuning")
 
     def conclude(self, tables: Tables) -> Findings:
         """Which starts help, with how many labels."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lenscope.data.dataset import Splits
     from lenscope.insight.findings import Findings
     from lenscope.lab.experiment import Runs, Tables
+    from lenscope.lab.rows import Rows
     from lenscope.runs.run import Run
 
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
@@ -83,6 +84,10 @@ class Race(Experiment):
             "results": collect(rows),
             "films": collect(row for trial, run in racing for row in film_rows(trial, run)),
         }
+
+    def compared(self, results: Rows) -> Rows:
+        """Those of the race, not of the search before it."""
+        return results.where(stage="race")
 
     def conclude(self, tables: Tables) -> Findings:
         """Who came how far, and when."""
