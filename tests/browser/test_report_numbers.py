@@ -45,6 +45,18 @@ def test_the_pages_network_is_pytorchs(visit, mnist, tiny, tmp_path, network) ->
     assert len(np.unique(expected.argmax(1))) > 1
 
 
+def test_ticks_of_a_short_runs_curves_differ_and_have_the_same_decimals(visit, tiny, tmp_path) -> None:
+    run = lenscope.train(tiny, out=tmp_path / "run", epochs=3, batch_size=60, learning_rate=1e-4, progress=False)
+    losses = run.metrics.test_loss
+    assert 0 < losses.max() - losses.min() < 0.02  # three digits do not tell its ticks apart
+    with visit(lenscope.report(run, data=tiny).resolve()) as page:
+        charts = page.locator("#learning figure.chart").all()
+        for ticks in [chart.locator("text.tick.y").all_text_contents() for chart in charts]:
+            assert len(set(ticks)) == len(ticks) >= 3
+            assert len({len(tick.rstrip(" %").partition(".")[2]) for tick in ticks}) == 1
+    assert len(charts) == 2
+
+
 def drawing(number: int) -> np.ndarray:
     """A stroke of a pen somewhere on a field of 280×280, uint8."""
     draw = np.random.default_rng(number)

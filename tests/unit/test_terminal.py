@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import lenscope
+from lenscope.cli import main
 from lenscope.config import RECIPES, TrainConfig, resolve
 from lenscope.nets.catalogue import build
 from lenscope.training.events import EpochDone, EpochMetrics, RunStarted, RunStopped, StepsDone
@@ -123,6 +125,17 @@ def test_without_test_images_the_accuracy_is_that_of_the_validation_part():
     with_accuracy, without = file.getvalue().splitlines()
     assert with_accuracy.split() == ["3", "0.5000", "87.50", "%", "1.00"]
     assert without.split() == ["4", "0.5000", "0.00"]
+
+
+def test_a_loss_that_rounds_to_zero_has_no_minus(tiny, tiny_run, monkeypatch, capsys):
+    """Float32 can give a log-probability a little above 0."""
+    file = io.StringIO()
+    TerminalWatcher(Console(file=file, width=100))(EpochDone(EpochMetrics(1, -1e-9, test_loss=-1e-6)))
+    assert file.getvalue().split()[1:3] == ["0.0000", "0.0000"]
+    sure = lenscope.api.evaluate(tiny_run, tiny)
+    monkeypatch.setattr("lenscope.api.evaluate", lambda *_, **__: replace(sure, loss=-1e-9))
+    assert main(["evaluate", str(tiny_run.path)]) == 0
+    assert capsys.readouterr().out.endswith("loss 0.0000 nats an image\n")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_sound_run_is_found_sound_file_by_file(run: Run) -> None:
     assert found["film.bin"] == "5 snapshots, steps 0 to 6"
     assert found["losses.f32"] == "6 steps, all finite"
     assert found["metrics.csv"].startswith("3 of 3 rows")
-    assert found["checkpoint/000000000006.safetensors"] == "after step 6, in epoch 3; all finite"
+    assert found["checkpoint/000000000006.safetensors"] == "after step 6, at the end of epoch 2; all finite"
 
 
 @pytest.mark.parametrize("network", ["lenet1998", "mlp", "autoencoder"])

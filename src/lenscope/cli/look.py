@@ -154,7 +154,7 @@ def _row(run: Run) -> tuple[str, ...]:
     facts = _facts(run)
     errors = facts["reconstruction_errors"]
     accuracy = "" if facts["accuracy"] is None else percent(facts["accuracy"])
-    accuracy = f"error {errors[-1]:.4f}" if errors else accuracy
+    accuracy = f"error {errors[-1]:z.4f}" if errors else accuracy
     epochs, course = f"{facts['epochs']}/{facts['of_epochs']}", sparkline(errors or facts["accuracies"])
     return run.name, facts["state"], epochs, accuracy, f"{facts['train_seconds']:.1f}", course
 

@@ -108,13 +108,13 @@ def _rows(layer: dict[str, Any]) -> Iterator[tuple[str, ...]]:
                 *_score(part["trained"]["first"]),
                 *_score(part["difference"]["first"]),
                 dead,
-                "" if ablation is None else f"{100 * ablation['change']:+.2f}",
+                "" if ablation is None else f"{100 * ablation['change']:+z.2f}",
             )
 
 
 def _score(match: dict[str, Any] | None) -> tuple[str, str]:
-    return ("", "") if match is None else (_short(match["score"]), f"{match['p']:.4f}")
+    return ("", "") if match is None else (_short(match["score"]), f"{match['p']:z.4f}")
 
 
 def _short(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None else f"{value:z.3f}"

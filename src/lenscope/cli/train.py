@@ -256,7 +256,7 @@ def result_line(result: dict[str, Any]) -> str:
         images = f"{result['reconstruction_images']:,} {result['reconstruction_part']} images"
         return f"{result['run']}: {name_error(result['reconstruction_error'])} on {images}; {time}{early}"
     if result["accuracy"] is None:
-        return f"{result['run']}: training loss {result['train_loss']:.4f}; {time}{early}"
+        return f"{result['run']}: training loss {result['train_loss']:z.4f}; {time}{early}"
     images = f"{result['images']:,} {result['accuracy_part']} images"
     return (
         f"{result['run']}: {percent(result['accuracy'])} of {images} right, "

@@ -63,7 +63,7 @@ class Evaluate(Command):
         print_line(
             f"{evaluation.dataset}: {percent(evaluation.accuracy)} of {len(evaluation.labels):,} {evaluation.part} "
             "images right, "
-            f"95 % Wilson interval {percent_range(interval)}; loss {evaluation.loss:.4f} nats an image"
+            f"95 % Wilson interval {percent_range(interval)}; loss {evaluation.loss:z.4f} nats an image"
         )
 
     def _reconstruct(self, run: Run) -> None:

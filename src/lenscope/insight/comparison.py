@@ -30,10 +30,10 @@ def describe_results(run: Run) -> dict[str, str]:
     return {
         "state": run.status.state,
         "epochs done": str(last.epoch),
-        "train loss": _shown(last.train_loss, "{:.4f}"),
+        "train loss": _shown(last.train_loss, "{:z.4f}"),
         "validation accuracy": _shown(last.validation_accuracy, "{:.2f} %", of=100),
-        "test loss": "" if returns else _shown(last.test_loss, "{:.4f}"),
-        "reconstruction error": _shown(last.reconstruction[1], "{:.4f}") if returns else "",
+        "test loss": "" if returns else _shown(last.test_loss, "{:z.4f}"),
+        "reconstruction error": _shown(last.reconstruction[1], "{:z.4f}") if returns else "",
         "test accuracy": _shown(last.test_accuracy, "{:.2f} %", of=100),
         "seconds": f"{seconds:.1f}",
     }

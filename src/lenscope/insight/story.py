@@ -111,7 +111,7 @@ def _is_returned(result: Evaluation | Reconstructions | None) -> TypeGuard[Recon
 
 def name_error(error: float) -> str:
     """A reconstruction error as it is written everywhere: the mean squared error of a pixel from 0 to 1."""
-    return f"reconstruction error {error:.4f}"
+    return f"reconstruction error {error:z.4f}"
 
 
 def _outcome(run: Run, result: Evaluation | Reconstructions | None) -> tuple[str, str]:
@@ -119,9 +119,9 @@ def _outcome(run: Run, result: Evaluation | Reconstructions | None) -> tuple[str
     if not run.config.reconstructs:
         return "accuracy", _accuracy(run, result if isinstance(result, Evaluation) else None)
     if _is_returned(result):
-        return "reconstruction error", f"{result.error:.4f} a pixel on {len(result.errors):,} {result.shown}"
+        return "reconstruction error", f"{result.error:z.4f} a pixel on {len(result.errors):,} {result.shown}"
     part, error = run.metrics.rows()[-1].reconstruction if len(run.metrics) else (None, None)
-    return "reconstruction error", "not measured" if error is None else f"{error:.4f} a pixel on the {part} images"
+    return "reconstruction error", "not measured" if error is None else f"{error:z.4f} a pixel on the {part} images"
 
 
 def _beats_guessing(evaluation: Evaluation) -> bool:

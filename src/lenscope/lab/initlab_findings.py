@@ -189,7 +189,7 @@ def _tables(ends: Rows, declared: Sequence[Comparison]) -> Iterator[Table]:
 
 
 def _p(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+    return "< 0.0001" if value < 1e-4 else f"{value:z.4f}"
 
 
 def _minus(gap: Difference) -> tuple[str, str]:
@@ -214,8 +214,8 @@ def _losses(before: Rows) -> Table:
     for start in before.names("start"):
         losses = before.where(start=start).numbers("test_loss").tolist()
         interval = mean_interval(losses)
-        bounds = f"{interval.low:.5f} to {interval.high:.5f}" if len(losses) > 1 else ""
-        rows.append((start, f"{np.mean(losses):.5f}", bounds))
+        bounds = f"{interval.low:z.5f} to {interval.high:z.5f}" if len(losses) > 1 else ""
+        rows.append((start, f"{np.mean(losses):z.5f}", bounds))
     return Table("Mean squared error a pixel of the test images", ("autoencoder", "mean", "95 % interval"), tuple(rows))
 
 

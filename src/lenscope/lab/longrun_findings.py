@@ -176,7 +176,7 @@ def _told_losses(variants: Variants) -> Iterator[str]:
 
 
 def _nats(difference: float) -> str:
-    return f"{difference:.4f}".replace("-", "−")
+    return f"{difference:z.4f}".replace("-", "−")
 
 
 def _told_accuracies(variants: Variants) -> Iterator[str]:

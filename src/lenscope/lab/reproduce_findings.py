@@ -159,8 +159,8 @@ def _first_section(within: list[Spread]) -> Section:
 
 
 def _nats(value: float) -> str:
-    return f"{value:.4f}"
+    return f"{value:z.4f}"
 
 
 def _nats_range(interval: Interval) -> str:
-    return f"{interval.low:.4f} to {interval.high:.4f}" if isfinite(interval.low) else ""
+    return f"{interval.low:z.4f} to {interval.high:z.4f}" if isfinite(interval.low) else ""

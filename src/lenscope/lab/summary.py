@@ -121,7 +121,7 @@ def points(difference: float) -> str:
     >>> points(-0.0012), points(-0.00003)
     ('−0.12', '0.00')
     """
-    return f"{100 * difference:.2f}".replace("-0.00", "0.00").replace("-", "−")
+    return f"{100 * difference:z.2f}".replace("-", "−")
 
 
 def signed(difference: float) -> str:
@@ -130,7 +130,7 @@ def signed(difference: float) -> str:
     >>> signed(-0.121)
     '−0.12'
     """
-    return f"{difference:+.2f}".replace("-", "−")
+    return f"{difference:+z.2f}".replace("-", "−")
 
 
 def shown_score(score: float) -> str:

@@ -35,7 +35,7 @@ class ReconstructionsDisplay(Display):
         """A new figure."""
         found, rows = self.reconstructions, self._rows()
         clean = "" if found.corruption == "none" else ", without the noise"
-        title = f"{found.shown}: reconstruction error {found.error:.4f} a pixel (mean of {len(found.errors):,}{clean})"
+        title = f"{found.shown}: reconstruction error {found.error:z.4f} a pixel (mean of {len(found.errors):,}{clean})"
         figure = new_figure(1.05 * len(found.given) + 1.6, 1.05 * len(rows) + 0.8, title)
         self.plot(figure.subplots())
         return figure
@@ -47,7 +47,7 @@ class ReconstructionsDisplay(Display):
         bottom = -ROW * len(rows) + 0.45
         axes.text(-0.6, bottom, "its error", fontsize=9, ha="right", va="top")
         for column, error in enumerate(self.reconstructions.own_errors):
-            axes.text(COLUMN * column, bottom, f"{error:.4f}", fontsize=9, ha="center", va="top")
+            axes.text(COLUMN * column, bottom, f"{error:z.4f}", fontsize=9, ha="center", va="top")
         axes.set(xlim=(-0.5, COLUMN * len(self.reconstructions.given) - 0.5), ylim=(bottom - 0.3, 0.5))
 
     def _rows(self) -> list[tuple[str, NDArray[np.float32]]]:

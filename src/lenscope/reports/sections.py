@@ -152,8 +152,8 @@ def _epoch(row: EpochMetrics, *, returns: bool) -> tuple[str, ...]:
     seconds = None if row.train_seconds is None else row.train_seconds + (row.evaluation_seconds or 0)
     return (
         f"{row.epoch:,}",
-        cell(row.train_loss, "{:.4f}"),
-        cell(row.reconstruction[1], "{:.4f}") if returns else cell(row.measured[1], "{:.2f} %", of=100),
+        cell(row.train_loss, "{:z.4f}"),
+        cell(row.reconstruction[1], "{:z.4f}") if returns else cell(row.measured[1], "{:.2f} %", of=100),
         cell(seconds, "{:.2f}"),
         cell(row.images_per_second, "{:,.0f}"),
     )
@@ -164,7 +164,7 @@ def _lecture(epoch: int) -> tuple[str, str]:
         return "", ""
     printed = lecture.LOSS_AS_PRINTED[epoch - 1]
     loss = None if printed is None else lecture.loss_per_image(printed)
-    return cell(loss, "{:.4f}"), cell(lecture.ACCURACY[epoch - 1], "{:.2f} %", of=100)
+    return cell(loss, "{:z.4f}"), cell(lecture.ACCURACY[epoch - 1], "{:.2f} %", of=100)
 
 
 def describe_classes(evaluation: Evaluation | None) -> Table | None:

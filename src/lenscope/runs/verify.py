@@ -145,7 +145,9 @@ def _checkpoint(run: Run, name: str) -> str:
     for other, entry in kept.appended.items():
         now = run.committed.appended.get(other)
         _require(now is not None and now.size >= entry.size, run, name, f"counts more of {other} than there is")
-    return f"after step {kept.step:,}, in epoch {kept.position.epoch:,}; all finite"
+    epoch, done = kept.position.epoch, kept.position.done
+    where = f"in epoch {epoch:,}" if done else f"at the end of epoch {epoch - 1:,}"
+    return f"after step {kept.step:,}, {where}; all finite"
 
 
 def _batch_size(run: Run) -> int:

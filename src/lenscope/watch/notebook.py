@@ -55,7 +55,7 @@ class NotebookWatcher:
         if last.test_accuracy is not None:
             title += f": {100 * last.test_accuracy:.2f} % of the test images right"
         elif self._config.reconstructs and last.test_loss is not None:
-            title += f": reconstruction error {last.test_loss:.4f} on the test images"
+            title += f": reconstruction error {last.test_loss:z.4f} on the test images"
         if last.train_seconds is not None:
             title += f", {last.train_seconds + (last.evaluation_seconds or 0):.1f} s"
         shown = {

@@ -68,7 +68,7 @@ class TerminalWatcher:
             done = step - (epoch - 1) * self._steps_per_epoch
             if done <= self._progress.tasks[0].completed:  # a new epoch, and with it a new estimate of its time
                 self._progress.reset(self._task)
-            self._progress.update(self._task, completed=done, description=f"epoch {epoch}", loss=f"{loss:.4f}")
+            self._progress.update(self._task, completed=done, description=f"epoch {epoch}", loss=f"{loss:z.4f}")
 
     def _row(self, metrics: EpochMetrics) -> str:
         _, accuracy = metrics.measured
@@ -92,4 +92,4 @@ class TerminalWatcher:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    return "" if value is None else f"{value:z.4f}"

@@ -8,7 +8,7 @@ const CHART = { width: 560, height: 300, left: 62, right: 16, top: 14, bottom: 4
 /**
  * A chart: `options` are title, xLabel, series [{name, kind, xs, ys, low, high, dots}], bands [{name, low, high}] across
  * all of it, bandName of those about a series, logX, logY, apart (few places, at each the series beside one another),
- * format(value), formatX(value). Returns {node, update(changes)}.
+ * format and formatX of (value, decimals), the latter for ticks, which are to differ. Returns {node, update(changes)}.
  */
 export function lineChart(options) {
   const state = { bands: [], format: String, formatX: String, ...options };
@@ -82,7 +82,7 @@ function drawChart(svg, state) {
   const edges = [...ys, ...bands.flatMap((band) => [band.low, band.high])].filter((y) => !logY || y > 0);
   const inset = state.apart ? APART * series.length / 2 : 0;
   const x = chartScale(xs, logX, CHART.left + inset, CHART.width - CHART.right - inset, state.rangeX);
-  if (state.apart) x.ticks = [...new Set(xs)];
+  if (state.apart) Object.assign(x, { ticks: [...new Set(xs)], decimals: undefined });
   const y = chartScale(edges, logY, CHART.height - CHART.bottom, CHART.top, state.rangeY);
   for (const band of bands) {
     const [top, bottom] = [y(band.high), y(Math.max(band.low, y.low))];
@@ -145,9 +145,9 @@ function drawAxes(svg, x, y, state) {
   const { left, right, bottom, width, height } = CHART;
   for (const tick of y.ticks) {
     svg.append(svgElement("line", { class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
-    svg.append(svgElement("text", { class: "tick y", x: left - 8, y: y(tick) + 4 }, state.format(tick)));
+    svg.append(svgElement("text", { class: "tick y", x: left - 8, y: y(tick) + 4 }, state.format(tick, y.decimals)));
   }
-  for (const tick of x.ticks) svg.append(svgElement("text", { class: "tick x", x: x(tick), y: height - bottom + 20 }, state.formatX(tick)));
+  for (const tick of x.ticks) svg.append(svgElement("text", { class: "tick x", x: x(tick), y: height - bottom + 20 }, state.formatX(tick, x.decimals)));
   svg.append(svgElement("text", { class: "name x", x: (left + width - right) / 2, y: height - 6 }, state.xLabel));
   svg.append(svgElement("line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }));
 }
@@ -159,14 +159,19 @@ function chartScale(values, log, from, to, range) {
   const change = log ? Math.log10 : (value) => value;
   const scale = (value) => from + (change(value) - change(low)) / (change(high) - change(low)) * (to - from);
   scale.low = low;
-  scale.ticks = (log ? logTicks(low, high) : evenTicks(low, high)).filter((tick) => tick >= low && tick <= high);
+  const step = log ? undefined : tickStep(low, high);
+  scale.ticks = (log ? logTicks(low, high) : evenTicks(low, high, step)).filter((tick) => tick >= low && tick <= high);
+  scale.decimals = log ? undefined : Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   return scale;
 }
 
-function evenTicks(low, high) {
+function tickStep(low, high) {
   const rough = (high - low) / 6;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
+  return [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
+}
+
+function evenTicks(low, high, step) {
   const first = Math.ceil(low / step);
   return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }

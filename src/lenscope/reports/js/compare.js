@@ -3,7 +3,7 @@
 import { lineChart } from "./chart.js";
 import { element, number } from "./elements.js";
 import { decodeLayer, drawRows, fieldset, gridRow, makeFilm, pValue, scaleLegend } from "./kernels.js";
-import { shortNumber } from "./learning.js";
+import { shortNumber, shortPercent } from "./learning.js";
 import { IN_COLOUR, chosenKernel, kernelOptions, makeCell, perPart, slicesOf } from "./parts.js";
 
 /** Fill the page of a comparison; `runs` is a list of {name, curves, layers}. */
@@ -11,7 +11,7 @@ export function mountComparison(learning, kernels, runs) {
   const chart = (title, kind, format) => lineChart({ title, xLabel: "epoch", formatX: shortNumber, format, series: compareSeries(runs, kind) });
   learning.querySelector(".charts").append(element("div", { class: "pair" },
     chart("Loss, nats an image", "loss", shortNumber).node,
-    chart("Accuracy", "accuracy", (value) => `${Number((100 * value).toFixed(2))} %`).node));
+    chart("Accuracy", "accuracy", shortPercent).node));
   mountFilms(kernels, runs);
 }
 

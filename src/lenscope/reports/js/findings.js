@@ -4,7 +4,7 @@ import { decodeBytes } from "./arrays.js";
 import { lineChart } from "./chart.js";
 import { mountFilms } from "./compare.js";
 import { element } from "./elements.js";
-import { shortNumber } from "./learning.js";
+import { shortNumber, shortPercent } from "./learning.js";
 import { drawImage, makeTile } from "./tiles.js";
 
 /** Fill a section; `part` has charts, a list of {title, xLabel, band, format, logX, logY, lines}, runs as a comparison has them, and
@@ -28,6 +28,6 @@ function findingsPictures({ name, count, channels, height, width, pixels }) {
 
 function findingsChart({ title, xLabel, band, format, logX, logY, apart, lines }) {
   const series = lines.map((line, i) => ({ ...line, kind: line.points ? "ring" : `run-${i}`, dots: line.points, marks: line.xs.length <= 15 }));
-  const shown = format === "percent" ? (value) => `${Number((100 * value).toFixed(2))} %` : shortNumber;
+  const shown = format === "percent" ? shortPercent : shortNumber;
   return lineChart({ title, xLabel, series, format: shown, formatX: shortNumber, logX, logY, apart, bandName: lines.some((line) => line.low.length) ? band : "" });
 }

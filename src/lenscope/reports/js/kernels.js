@@ -177,8 +177,7 @@ function wholeKernel({ layer, kernel }) {
 }
 
 function points(change) {
-  const shown = (100 * change).toFixed(2).replace("-", "−");
-  return `${change > 0 ? "+" : ""}${shown} points`;
+  return `${change > 0 ? "+" : ""}${number(100 * change)} points`;
 }
 
 function scoreRows({ layer, family, source }, slices) {

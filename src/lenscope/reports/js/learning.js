@@ -1,7 +1,7 @@
 // Loss and accuracy against epoch.
 
 import { lineChart } from "./chart.js";
-import { count, element } from "./elements.js";
+import { count, element, number } from "./elements.js";
 
 /** Fill the section with its two charts; `curves` has loss and accuracy, each a list of {name, epochs, values}, and the
  * title of the loss; an autoencoder has no accuracy. */
@@ -12,7 +12,7 @@ export function mountLearning(section, curves) {
   const axis = { xLabel: "epoch", formatX: shortNumber };
   const charts = [
     lineChart({ ...axis, title: curves.title, format: shortNumber, series: learningSeries(curves.loss) }),
-    lineChart({ ...axis, ...accuracy, format: (value) => `${Number((100 * value).toFixed(2))} %` }),
+    lineChart({ ...axis, ...accuracy, format: shortPercent }),
   ];
   logarithmic.addEventListener("change", () => {
     const log = { logX: logarithmic.checked, logY: logarithmic.checked };
@@ -26,10 +26,16 @@ export function mountLearning(section, curves) {
   );
 }
 
-/** A number as short as it can be: three digits, or whole from 100 on. */
-export function shortNumber(value) {
+/** A number as short as it can be: three digits, or whole from 100 on; with so many decimals where they are given. */
+export function shortNumber(value, decimals) {
+  if (decimals) return number(value, decimals);
   if (Math.abs(value) >= 100) return count(Math.round(value)).replace("-", "−");
   return String(Number(value.toPrecision(3))).replace("-", "−");
+}
+
+/** A fraction as a percentage with two decimals or fewer, or with those of a tick of fractions. */
+export function shortPercent(value, decimals) {
+  return `${decimals === undefined ? Number((100 * value).toFixed(2)) : number(100 * value, Math.max(0, decimals - 2))} %`;
 }
 
 function learningSeries(curves, change = (value) => value) {

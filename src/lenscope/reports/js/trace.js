@@ -1,7 +1,7 @@
 // The panel that tells where one value of the network comes from: patch, kernel, products, sums, bias, activation.
 
 import { magnitude } from "./arrays.js";
-import { element, percent } from "./elements.js";
+import { element, number, percent } from "./elements.js";
 import { divergingColour, drawTile, makeTile } from "./tiles.js";
 
 export const TRACE_STRONGEST = 10;
@@ -46,13 +46,7 @@ export function strongestInputs({ products }) {
 
 /** A number for reading: three decimals, none where it is large. */
 export function traceNumber(value) {
-  return traceFixed(value, Math.abs(value) >= 1000 ? 0 : Math.abs(value) >= 100 ? 1 : 3);
-}
-
-/** With so many decimals and a true minus, but none before a zero. */
-function traceFixed(value, digits) {
-  const shown = value.toFixed(digits);
-  return Number(shown) === 0 ? shown.replace("-", "") : shown.replace("-", "−");
+  return number(value, Math.abs(value) >= 1000 ? 0 : Math.abs(value) >= 100 ? 1 : 3);
 }
 
 function traceFill(panel, body) {
@@ -105,7 +99,7 @@ function traceChannels({ made, source }, panel, body, chosen, colours) {
     type: "button", class: "look-channel", "aria-pressed": String(channel === chosen), onclick: () => choose(channel),
     "aria-label": `${source.channelName(channel)}: sum ${traceNumber(each.sum)}; show its numbers`,
   }, element("span", {}, source.channelShort(channel)), ...["patch", "kernel", "products"].map((part) => traceTile(each[part], colours[part], made.window.size)),
-  element("span", {}, traceFixed(each.sum, 2))));
+  element("span", {}, number(each.sum, 2))));
   const names = ["", "patch", "kernel", "products", "sum"].map((name) => element("span", {}, name));
   return element("div", { class: "look-channels", role: "group", "aria-label": "Channels" },
     element("div", { class: "look-rows", "aria-hidden": "true" }, names), columns);
@@ -197,13 +191,13 @@ function traceLedger(rows) {
 /** A square of numbers on their colours. */
 function traceGrid(name, values, colour, size, winner) {
   const cells = Array.from(values, (value, i) => {
-    const cell = element("span", { class: i === winner ? "won" : "" }, traceFixed(value, Math.abs(value) >= 10 ? 1 : 2));
+    const cell = element("span", { class: i === winner ? "won" : "" }, number(value, Math.abs(value) >= 10 ? 1 : 2));
     const ground = colour(value);
     cell.style.backgroundColor = `rgb(${ground.join(" ")})`;
     cell.style.color = traceInkOn(ground);
     return cell;
   });
-  const rows = Array.from({ length: size }, (_, row) => Array.from(values.slice(row * size, (row + 1) * size), (value) => traceFixed(value, 2)).join(" "));
+  const rows = Array.from({ length: size }, (_, row) => Array.from(values.slice(row * size, (row + 1) * size), (value) => number(value, 2)).join(" "));
   return element("figure", {}, element("div", { class: `look-grid of-${size}`, role: "img", "aria-label": `${name}: ${rows.join("; ")}` }, cells),
     element("figcaption", {}, name));
 }
