@@ -31,6 +31,7 @@ CHUNKS = b"IHDR IDAT IEND PLTE tRNS acTL fcTL fdAT iCCP tEXt zTXt iTXt eXIf gAMA
 MARKERS = [*(bytes([255, code]) for code in range(0xC0, 0xFF)), b"Exif\0\0", b"MPF\0", b"Adobe", b"ICC_PROFILE\0"]
 PATHS = [b"../", b"/", b"..", b"checkpoint/../../file"]
 BLOCKS = [b"!\xfe", b"!\xf9\4", b"!\xff\x0bNETSCAPE2.0", b",", b";"]
+TAGS = [struct.pack("<H", tag) for tag in (*range(254, 350), 34665, 34675, 1, 3, 4, 7, 8, 32773, 32946)]
 TEXT = [b"0", b"-1", b"1", b"0.5", b"1e999", b"-1e999", b"9" * 20, b"9" * 5000, b"1_0", b"\xff", b"\xed\xa0\x80", b"\n"]
 CELLS = [*TEXT, b",", b'"', b"nan", b"-inf", b"\r", b"\0", b" "]
 SIGNS = b'" { } [ ] : , {} [] null true NaN Infinity \\n \\ud800 "" "a\\nb\\ud800" "size" "name"'.split()
@@ -170,6 +171,10 @@ FORMATS = {
     "gzip": Format(seeds.gzips, read_numbers, refusal=DataError, mend=mend_gzip),
     "png": Format(seeds.pngs, read_pixels, refusal=DataError, words=CHUNKS, mend=mend_png),
     "jpeg": Format(seeds.jpegs, read_pixels, refusal=DataError, words=MARKERS),
+    "webp": Format(
+        seeds.webps, read_pixels, refusal=DataError, words=b"VP8  VP8L VP8X ANIM ANMF EXIF XMP  ICCP".split()
+    ),
+    "tiff": Format(seeds.tiffs, read_pixels, refusal=DataError, words=TAGS),
     "gif": Format(seeds.gifs, read_pixels, refusal=DataError, words=BLOCKS),
     "bmp": Format(seeds.bitmaps, read_pixels, refusal=DataError),
     "safetensors": Format(

@@ -152,6 +152,23 @@ def jpegs() -> list[bytes]:
     ]
 
 
+def webps() -> list[bytes]:
+    return [
+        *(saved("WEBP", mode, lossless=way) for mode in ("L", "RGB", "RGBA") for way in (False, True)),
+        saved("WEBP", "RGB", exif=turned(), icc_profile=bytes(200), xmp=b'tiff:Orientation="6"'),
+        saved("WEBP", "RGB", save_all=True, append_images=[Image.new("RGB", PICTURE.shape[1::-1])]),
+    ]
+
+
+def tiffs() -> list[bytes]:
+    return [
+        *(saved("TIFF", mode, 4, big_endian=way) for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK") for way in (0, 1)),
+        saved("TIFF", "I;16"),
+        saved("TIFF", "RGB", exif=turned(), icc_profile=bytes(200), dpi=(72, 72)),
+        saved("TIFF", "L", 9, save_all=True, append_images=[Image.new("L", (8, 8))]),
+    ]
+
+
 def gifs() -> list[bytes]:
     return [
         saved("GIF", "L"),

@@ -30,7 +30,7 @@ def test_pictures_come_in_their_order_from_any_number_of_processes(processes: in
     files = write_pictures(tmp_path, 300)
     (tmp_path / "77.png").write_bytes(b"no picture")
     found = list(decode_all(files, processes))
-    assert found[77] == "not a picture; expected PNG, JPEG, BMP, GIF by content"
+    assert found[77] == "not a picture; expected PNG, JPEG, BMP, GIF, WEBP, TIFF by content"
     for index, one in enumerate(found):
         assert index == 77 or np.array_equal(one, random_images(1, 6, 6, seed=index)[0])
 
@@ -145,7 +145,7 @@ def test_what_a_process_does(tmp_path: Path) -> None:
     assert ready == b"ready"
     assert json.loads(told) == [
         [6, 6],
-        "cannot be read: No such file or directory; expected a picture: PNG, JPEG, BMP, GIF",
+        "cannot be read: No such file or directory; expected a picture: PNG, JPEG, BMP, GIF, WEBP, TIFF",
     ]
     assert pixels == random_images(1, 6, 6)[0].tobytes()
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fixtures_data import picture, random_images
-from lenscope.data import pictures
+from lenscope.data import endings, pictures
 from lenscope.data.pictures import decode_picture, read_picture
 from lenscope.errors import DataError
 
@@ -20,12 +20,12 @@ GREY = random_images(1, 5, 8)[0]
 COLOUR = random_images(1, 5, 8, 3)[0]
 
 
-@pytest.mark.parametrize("format_", ["PNG", "BMP", "GIF"])
+@pytest.mark.parametrize("format_", ["PNG", "BMP", "GIF", "TIFF"])
 def test_grey_pictures_come_back_as_they_were(format_: str) -> None:
     assert np.array_equal(decode_picture(picture(GREY, format_), "x"), GREY)
 
 
-@pytest.mark.parametrize("format_", ["PNG", "BMP"])
+@pytest.mark.parametrize("format_", ["PNG", "BMP", "TIFF"])
 def test_colour_pictures_come_back_as_they_were(format_: str) -> None:
     assert np.array_equal(decode_picture(picture(COLOUR, format_), "x"), COLOUR)
 
@@ -80,6 +80,117 @@ def test_of_an_animation_the_first_frame_is_taken() -> None:
 
 def test_padding_with_zero_bytes_is_no_fault() -> None:
     assert np.array_equal(decode_picture(picture(GREY) + bytes(7), "x"), GREY)
+
+
+def animation() -> bytes:
+    frames = [Image.fromarray(random_images(1, 9, 9, seed=seed)[0]) for seed in range(3)]
+    return picture(GREY, "GIF", save_all=True, append_images=frames, interlace=1)
+
+
+WHOLE = {
+    "PNG": picture(COLOUR),
+    "JPEG": picture(COLOUR, "JPEG"),
+    "progressive JPEG": picture(random_images(1, 90, 90, 3)[0], "JPEG", progressive=True),
+    "JPEG with restarts": picture(random_images(1, 90, 90, 3)[0], "JPEG", restart_marker_blocks=1),
+    "JPEG with another in it": picture(COLOUR, "JPEG", comment=picture(COLOUR, "JPEG")),
+    "GIF": picture(GREY, "GIF"),
+    "animated GIF": animation(),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_follows_the_end_of_a_picture_is_no_part_of_it(name: str) -> None:
+    """Phones append films and thumbnails to a JPEG, editors a line end to a PNG."""
+    whole = WHOLE[name]
+    for trailer in (b"\n", b"\0", b"SEFT" * 16 + b"xyz", b"\xff\xda" * 99, picture(COLOUR, "JPEG") * 60):
+        assert np.array_equal(decode_picture(whole + trailer, "x"), decode_picture(whole, "x"))
+    for end in (*range(len(whole) - 9, len(whole)), len(whole) // 2):
+        with pytest.raises(DataError):
+            decode_picture(whole[:end], "x")
+
+
+def test_several_jpegs_in_one_file_are_its_first() -> None:
+    frames = [Image.fromarray(random_images(1, 16, 16, seed=seed)[0]) for seed in range(2)]
+    stream = io.BytesIO()
+    frames[0].save(stream, "MPO", save_all=True, append_images=frames[1:])
+    assert np.abs(decode_picture(stream.getvalue(), "x").astype(int) - np.asarray(frames[0])).max() < 60
+
+
+def test_a_file_in_very_many_pieces_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endings, "MAX_PIECES", 2)
+    for whole in (picture(COLOUR), picture(COLOUR, "JPEG"), picture(GREY, "GIF")):
+        with pytest.raises(DataError, match="x: broken picture: it is in more than"):
+            decode_picture(whole, "x")
+
+
+@pytest.mark.parametrize(("limit", "side"), [(2000, 32), (600, 16), (100, 8), (8, None)])
+def test_a_large_jpeg_is_read_at_a_part_of_its_size(
+    limit: int, side: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_PIXELS", limit)
+    monkeypatch.setattr(pictures, "MAX_REDUCED_PIXELS", 512 * limit - 1)
+    rows, columns = np.mgrid[:64, :64]
+    content = picture((2 * rows + columns).astype(np.uint8), "JPEG", quality=95)
+    if side is None:
+        with pytest.raises(DataError, match="x: 64×64 is more than 8 pixels; save it smaller"):
+            decode_picture(content, "x")
+        return
+    small = decode_picture(content, "x")
+    assert small.shape == (side, side)
+    part = 64 // side
+    means = (2 * rows + columns).reshape(side, part, side, part).mean((1, 3))
+    assert np.abs(small - means).max() < 4
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_a_larger_jpeg_is_refused_earlier_if_all_of_it_is_kept(options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 2000)
+    monkeypatch.setattr(pictures, "MAX_KEPT_PIXELS", 3000)
+    content = picture(random_images(1, 64, 64)[0], "JPEG", **options)
+    if options:
+        with pytest.raises(DataError, match="64×64 is more than 2000 pixels"):
+            decode_picture(content, "x")
+    else:
+        assert decode_picture(content, "x").shape == (32, 32)
+
+
+def test_a_jpeg_with_a_scan_for_each_component_is_kept_whole() -> None:
+    content = picture(COLOUR, "JPEG")
+    assert not endings.is_kept_whole(content)
+    place = content.index(b"\xff\xda")
+    assert endings.is_kept_whole(content[: place + 4] + b"\1" + content[place + 5 :])
+    assert endings.is_kept_whole(content[:place])
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_webp_is_read(lossless: bool) -> None:
+    smooth = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8)
+    found = decode_picture(picture(smooth, "WEBP", lossless=lossless, quality=100), "x")
+    assert np.abs(found.astype(int) - (smooth if found.ndim == 2 else smooth[..., None])).max() <= (
+        0 if lossless else 4
+    )
+
+
+def test_a_webp_is_not_opened_before_its_size_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 39)
+    alpha = np.dstack([COLOUR, np.full((5, 8), 7, np.uint8)])
+    kinds = [picture(COLOUR, "WEBP"), picture(COLOUR, "WEBP", lossless=True), picture(alpha, "WEBP")]
+    assert [content[12:16] for content in kinds] == [b"VP8 ", b"VP8L", b"VP8X"]
+    monkeypatch.setattr("PIL.Image.open", None)
+    for content in kinds:
+        with pytest.raises(DataError, match="x: 8×5 is more than 39 pixels"):
+            decode_picture(content, "x")
+
+
+def test_plain_tiffs_are_read_and_packed_ones_named(capfd: pytest.CaptureFixture[str]) -> None:
+    assert np.array_equal(decode_picture(picture(COLOUR, "TIFF"), "x"), COLOUR)
+    words = np.array([[0, 257, 65535]], np.uint16)
+    assert decode_picture(picture(words, "TIFF"), "x").tolist() == [[0, 1, 255]]
+    with pytest.raises(
+        DataError, match=r"x: a TIFF that is packed \(compression 5\), expected an unpacked one; save it as PNG"
+    ):
+        decode_picture(picture(COLOUR, "TIFF", compression="tiff_lzw"), "x")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:

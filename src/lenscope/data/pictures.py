@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from lenscope.data import tiff
+from lenscope.data.endings import find_end, is_kept_whole
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,11 +20,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Formats are told by content. TIFF is left out: a container of many codecs, and the usual door of attacks.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+# Formats are told by content, and those that Pillow was built without are left out. AVIF is not among them: a file of
+# 742 bytes whose header says 64×64 makes its decoder take 100 MB, and larger ones more.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 2**24
+# A JPEG of more is decoded at a half, a quarter or an eighth of its size. Where the decoder keeps all coefficients, 2
+# to 8 bytes per pixel, it may have fewer. Pillow itself opens nothing of more than 178,956,970 pixels.
+MAX_REDUCED_PIXELS, MAX_KEPT_PIXELS = 2**27, 2**25
 MAX_SIDE = 2**16
+MOST_BANDS = 6  # of a TIFF, each in strips of its own
 MAX_FILE_BYTES = 2**26
 # Pillow takes what precedes the pixels piece by piece in Python: millions of pieces take minutes.
 MAX_READS = 2**18
@@ -29,8 +38,15 @@ RUN_LENGTHS = (1, 2)
 # Parts of which a file can hold so many that they take minutes: scans and EXIF of a JPEG, colour profiles of a PNG.
 MAX_COSTLY = 50
 _COSTLY = {b"\xff\xd8": (b"\xff\xda", b"Exif\0\0"), b"\x89PNG": (b"iCCP",)}
-# The bytes that a whole file ends with, for formats that Pillow accepts without them.
-_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "GIF": b";"}
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints errors that are raised as well
+# What is refused by its name, since people have such files: how it begins, from a place on.
+_OTHERS = {
+    (4, b"ftypheic"): "HEIC", (4, b"ftypheix"): "HEIC", (4, b"ftyphevc"): "HEIC", (4, b"ftypheim"): "HEIC",
+    (4, b"ftypheis"): "HEIC", (4, b"ftypmif1"): "HEIC", (4, b"ftypmsf1"): "HEIC", (4, b"ftypavif"): "AVIF",
+    (4, b"ftypavis"): "AVIF", (0, b"\0\0\0\x0cjP  "): "JPEG 2000", (0, b"\xff\x0a"): "JPEG XL",
+    (0, b"\0\0\0\x0cJXL "): "JPEG XL", (0, b"II+\0"): "BigTIFF", (0, b"MM\0+"): "BigTIFF", (0, b"%PDF"): "PDF",
+    (0, b"8BPS"): "Photoshop", (0, b"<svg"): "SVG", (0, b"<?xml"): "XML or SVG",
+}  # fmt: skip
 
 
 def read_picture(path: Path, *, contrast: bool = False) -> NDArray[np.uint8]:
@@ -50,9 +66,10 @@ def read_picture(path: Path, *, contrast: bool = False) -> NDArray[np.uint8]:
 def decode_picture(content: bytes, source: str, *, contrast: bool = False) -> NDArray[np.uint8]:
     """A picture's file content as an array of bytes.
 
-    Formats are those of FORMATS, told by content; the size is checked on the header, before anything is decoded. The
-    camera's orientation is applied, transparency laid over white, 16 bits rounded to 8, of an animation the first frame
-    taken.
+    Formats are those of FORMATS, told by content; the size is checked on the header, before anything is decoded, and a
+    JPEG of more than MAX_PIXELS is decoded at a half, a quarter or an eighth of its size. What follows the end of a
+    PNG, JPEG or GIF is left out. The camera's orientation is applied, transparency laid over white, 16 bits rounded to
+    8, of an animation or of several pages the first taken.
 
     Args:
         content: the file's bytes, at most MAX_FILE_BYTES.
@@ -67,23 +84,30 @@ def decode_picture(content: bytes, source: str, *, contrast: bool = False) -> ND
     """
     if len(content) > MAX_FILE_BYTES:
         raise DataError(f"{source}: more than {MAX_FILE_BYTES} bytes; save it smaller")
-    if any(content.startswith(start) and _is_costly(content, parts) for start, parts in _COSTLY.items()):
-        raise DataError(f"{source}: more than {MAX_COSTLY} scans, EXIF parts or profiles; save it anew")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(_Pieces(content), formats=FORMATS) as image:
+            content = _checked(content, source)
+            with Image.open(_Pieces(content), formats=_formats()) as image:
                 _check_header(image, content, source)
                 return _to_bytes(ImageOps.exif_transpose(image), contrast=contrast)
         except DataError:
             raise
         except UnidentifiedImageError:
-            raise DataError(f"{source}: not a picture; expected {', '.join(FORMATS)} by content") from None
+            name = next((name for (at, begin), name in _OTHERS.items() if content.startswith(begin, at)), None)
+            what = f"{name}, which is not read; save it as PNG or JPEG" if name else "not a picture"
+            raise DataError(f"{source}: {what}; expected {', '.join(FORMATS)} by content") from None
         except Image.DecompressionBombError:
             raise DataError(f"{source}: more than {MAX_PIXELS} pixels; save it smaller") from None
         except Exception as error:  # noqa: BLE001 - what Pillow's decoders raise on broken files is not bounded
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{source}: broken picture: {reason}; replace or remove it") from None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow can read."""
+    return tuple(name for name in FORMATS if name != "WEBP" or features.check("webp"))
 
 
 class _Pieces(io.BytesIO):
@@ -98,20 +122,71 @@ class _Pieces(io.BytesIO):
         return super().read(size)
 
 
+def _checked(content: bytes, source: str) -> bytes:
+    """A file's content up to its own end, once nothing in it is known to take long; raises DataError."""
+    end = find_end(content)
+    if end is None:
+        raise DataError(f"{source}: broken picture: its end is missing; replace or remove it")
+    content = content[:end]
+    if any(content.startswith(start) and _is_costly(content, parts) for start, parts in _COSTLY.items()):
+        raise DataError(f"{source}: more than {MAX_COSTLY} scans, EXIF parts or profiles; save it anew")
+    if found := tiff.complaint(content):
+        raise DataError(f"{source}: a TIFF that {found}")
+    if content.startswith(b"RIFF") and (size := _size_of_webp(content)):  # whose room is taken when it is opened
+        _check_size(size, source)
+    return content
+
+
 def _is_costly(content: bytes, parts: tuple[bytes, ...]) -> bool:
     return any(content.count(part) > MAX_COSTLY for part in parts)
 
 
+def _size_of_webp(content: bytes) -> tuple[int, int] | None:
+    """Width and height that the header of a WebP states."""
+    kind = content[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    sides = (int.from_bytes(content[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    return (next(sides), next(sides)) if kind == b"VP8 " else None
+
+
+def _check_size(size: tuple[int, int], source: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{source}: {width}×{height} is more than {MAX_PIXELS} pixels; save it smaller")
+    if max(size) > MAX_SIDE:
+        raise DataError(f"{source}: {width}×{height} is longer than {MAX_SIDE} pixels; save it smaller")
+
+
 def _check_header(image: Image.Image, content: bytes, source: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(f"{source}: {image.width}×{image.height} is more than {MAX_PIXELS} pixels; save it smaller")
-    if max(image.size) > MAX_SIDE:
-        raise DataError(f"{source}: {image.width}×{image.height} is longer than {MAX_SIDE} pixels; save it smaller")
+    if content.startswith(b"\xff\xd8"):
+        _reduce(image, content)
+    _check_size(image.size, source)
     if image.format == "BMP" and image.info["compression"] in RUN_LENGTHS:
         raise DataError(f"{source}: a bitmap packed by run lengths; save it as PNG")
-    # Cameras and servers pad with zero bytes.
-    if not content.rstrip(b"\0").endswith(_ENDS.get(image.format or "", b"")):
-        raise DataError(f"{source}: broken picture: its end is missing; replace or remove it")
+    if image.format == "TIFF" and image.mode in {"F", "I"}:
+        raise DataError(f"{source}: a TIFF of 32 bits for each value; save it with 8 or 16")
+    if image.format == "TIFF" and _area(image) > MOST_BANDS * image.width * image.height:
+        raise DataError(f"{source}: a TIFF whose strips overlap; save it as PNG")
+
+
+def _area(image: Image.Image) -> int:
+    """How many pixels the parts have that a picture is decoded from."""
+    extents = [part[1] for part in image.tile]  # type: ignore[attr-defined]  # not in Image's own stub
+    return sum((right - left) * (lower - upper) for left, upper, right, lower in extents)
+
+
+def _reduce(image: Image.Image, content: bytes) -> None:
+    """Let a JPEG of more than MAX_PIXELS be decoded at the largest part of its size that has no more."""
+    pixels = image.width * image.height
+    if pixels <= MAX_PIXELS or pixels > (MAX_KEPT_PIXELS if is_kept_whole(content) else MAX_REDUCED_PIXELS):
+        return
+    fitting = (part for part in (2, 4) if -(-image.width // part) * -(-image.height // part) <= MAX_PIXELS)
+    part = next(fitting, 8)
+    image.draft(None, (image.width // part, image.height // part))
 
 
 def _to_bytes(image: Image.Image, *, contrast: bool) -> NDArray[np.uint8]:
