@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lenscope.errors import ConfigError, unknown_name
+from lenscope.errors import ConfigError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -310,16 +310,38 @@ def resolve(recipe: str | None = None, file: Path | None = None, **options: Any)
         UsageError: an unknown recipe.
     """
     from_file = read_settings(file) if file is not None else {}
-    default = TrainConfig.model_fields["recipe"].default
-    name = from_file.get("recipe", default) if recipe is None else recipe
+    given = renamed(options) | ({} if recipe is None else {"recipe": recipe})
+    try:
+        return _over_recipe({**from_file, **given})
+    except UsageError as error:
+        if file is not None and _refusal(from_file) == str(error):  # what is given beside it has no part in it
+            raise type(error)(f"{file}: {error}") from None
+        raise
+
+
+def _over_recipe(settings: dict[str, Any]) -> TrainConfig:
+    name = settings.get("recipe", TrainConfig.model_fields["recipe"].default)
     if not isinstance(name, str) or name not in RECIPES:
         raise unknown_name("recipe", name if isinstance(name, str) else _shown(name), RECIPES)
-    return TrainConfig(**{**RECIPES[name], **renamed(from_file), **renamed(options), "recipe": name})
+    return TrainConfig(**{**RECIPES[name], **settings})
+
+
+def _refusal(settings: dict[str, Any]) -> str:
+    """Why settings alone are refused; empty where they are not."""
+    try:
+        _over_recipe(settings)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """The settings in a TOML file; raises ConfigError."""
-    return parse_settings(_read(file), str(file))
+    """The settings in a TOML file, `lr` spelt out; raises ConfigError."""
+    settings = parse_settings(_read(file), str(file))
+    try:
+        return renamed(settings)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
 
 
 def parse_settings(text: str, source: str) -> dict[str, Any]:
@@ -353,7 +375,7 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(f"{source}: more than {MAX_CHARACTERS} characters; settings take a few hundred")
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))  # a byte order mark, as Windows' editors write
     except (ValueError, RecursionError) as error:  # a plain ValueError: an integer of thousands of digits
         reason = str(error) if len(str(error)) <= 200 else f"{str(error)[:100]}…{str(error)[-60:]}"  # a key is as long
         raise ConfigError(f"{source}: not TOML: {reason}; expected lines such as 'epochs = 10'") from None

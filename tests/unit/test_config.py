@@ -172,7 +172,7 @@ def test_any_key_in_a_file_that_is_no_setting_is_an_unknown_setting(tmp_path: Pa
     text = f"{name} = 1"
     with pytest.raises(ConfigError, match=r"^some: unknown setting '[^\n]*$"):
         TrainConfig.from_toml(text, "some")
-    with pytest.raises(ConfigError, match=r"^unknown setting '[^\n]*$"):
+    with pytest.raises(ConfigError, match=r"c\.toml: unknown setting '[^\n]*$"):
         resolve(file=write(tmp_path / "c.toml", text))
 
 
@@ -314,3 +314,30 @@ def test_settings_of_a_run_of_an_earlier_release_hold_out_as_it_did(tmp_path):
     assert TrainConfig.from_toml(config.to_toml()).stratify
     assert TrainConfig.from_toml(before.replace("validation = 0.2", "validation = 0")).stratify
     assert TrainConfig.from_toml("validation = 0.2").stratify
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs = 0", "epochs: got 0, expected greater than or equal to 1"),
+        ("recipe = 'lectur'", "unknown recipe 'lectur'; did you mean 'lecture'?"),
+        ("lr = 1e-3\nlearning_rate = 1e-3", "learning_rate: got it twice, once as lr"),
+        ("patience = 2", "patience: needs a validation part"),
+    ],
+)
+def test_what_is_wrong_in_a_file_names_the_file_and_what_is_wrong_beside_it_does_not(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = write(tmp_path / "c.toml", text)
+    with pytest.raises(UsageError) as caught:
+        resolve(file=file)
+    assert str(caught.value).startswith(f"{file}: {message}")
+    with pytest.raises(ConfigError, match=r"^epochs: got -1, expected"):
+        resolve(file=write(file, "seed = 3"), epochs=-1)
+    assert resolve(file=write(file, "patience = 2"), validation=9).patience == 2
+
+
+def test_a_byte_order_mark_before_toml_is_no_setting(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_bytes("\ufeffepochs = 4".encode())
+    assert resolve(file=tmp_path / "c.toml").epochs == 4
+    assert TrainConfig.from_toml("\ufeffepochs = 4").epochs == 4
