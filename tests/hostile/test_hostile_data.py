@@ -21,7 +21,7 @@ from PIL import Image
 import lenscope
 from fixtures_data import picture, random_images, write_image_folder
 from lenscope.config import resolve
-from lenscope.data import fetch, transfer
+from lenscope.data import fetch, idx, transfer
 from lenscope.data.catalogue import BUNDLED, CATALOGUE
 from lenscope.data.folder import load_folder
 from lenscope.data.idx import decode_idx, encode_idx, read_idx, unpack
@@ -85,7 +85,9 @@ def test_a_small_file_takes_memory_for_what_is_there(tmp_path: Path) -> None:
         assert read_idx(tmp_path / "x").tolist() == [97, 98, 99]
 
 
-def test_gzip_of_several_members_is_read_and_a_wrong_checksum_or_length_is_refused() -> None:
+def test_gzip_of_several_members_is_read_and_a_wrong_checksum_or_length_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     raw = gzip.compress(encode_idx(np.ones(9, np.uint8)))
     assert decode_idx(unpack(raw, "x"), "x").sum() == 9
     content = encode_idx(np.arange(200, dtype=np.uint8))
@@ -97,6 +99,9 @@ def test_gzip_of_several_members_is_read_and_a_wrong_checksum_or_length_is_refus
             unpack(several[:-3], "x")
         with pytest.raises(DataError, match="x: 2 bytes after the end of the gzip"):
             unpack(several + b"ab", "x")
+    monkeypatch.setattr(idx, "_MOST_MEMBERS", 207)
+    with pytest.raises(DataError, match="x: 42 bytes after the end of the gzip"):
+        unpack(several, "x")
     for position in range(len(raw) - 8, len(raw)):
         broken = bytearray(raw)
         broken[position] ^= 1
