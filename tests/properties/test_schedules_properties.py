@@ -30,6 +30,13 @@ def test_rates_are_finite_never_negative_and_at_most_the_peak(schedule, peak, to
     assert (rates <= peak * (1 + 1e-12)).all()
 
 
+@pytest.mark.parametrize("total", range(1, 7))
+def test_a_onecycle_of_up_to_three_steps_is_constant(total):
+    rates = learning_rates("onecycle", 0.5, total, 0, total)
+    assert (len(set(rates)) == 1) == (total <= 3)
+    assert rates[0] == 0.5 or total > 3
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @given(st.integers(0, 50))
 def test_no_steps_give_no_rates(schedule, start):

@@ -147,7 +147,7 @@ def test_the_start_tells_where_it_runs_and_gd_its_whole_batch(device, said):
     data, engine, recipe, *summary = describe_start(started)
     assert data == "data      mnist: 60,000 training images, 10,000 test images, 10 classes"
     assert engine == f"engine    torch, {said}"
-    assert "gd, learning rate 0.5 (constant), batches of 60,000, 7 epochs of 1 steps, seed 0" in recipe
+    assert "gd, learning rate 0.5 (constant), batches of 60,000, 7 epochs of 1 step, seed 0" in recipe
     assert any("60000×6×14×14" in line for line in summary)
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from lenscope.cli.command import Command, JsonFlag
 from lenscope.cli.output import print_json, print_line, print_note, print_table
 from lenscope.errors import ConfigError
+from lenscope.insight.story import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,10 +93,11 @@ def print_benchmark(benchmark: Benchmark) -> None:
 
 def _heading(benchmark: Benchmark) -> Iterator[str]:
     machine = benchmark.machine
-    yield f"{machine['processors']} processors, {machine['processor']}; PyTorch {machine['packages']['torch']}"
+    processors = counted(machine["processors"], "processor")
+    yield f"{processors}, {machine['processor']}; PyTorch {machine['packages']['torch']}"
     for threads, peak in benchmark.peaks.items():
         pace = f"{median(peak) / 1e9:.1f} thousand million multiply-adds a second"
-        yield f"peak of {threads} thread{'' if threads == 1 else 's'} with {benchmark.instruction_set}: {pace}"
+        yield f"peak of {counted(threads, 'thread')} with {benchmark.instruction_set}: {pace}"
     yield (
         f"The lecture's LeNet, Adam, MNIST; seconds are medians of {len(benchmark.rows[0].seconds)}, "
         f"an epoch's timed on {benchmark.images:,} images"

@@ -39,7 +39,7 @@ def facts_of(run: Run, result: Evaluation | Reconstructions | None) -> list[tupl
     speeds = metrics.images_per_second[np.isfinite(metrics.images_per_second)]
     return [
         _outcome(run, result),
-        ("data", f"{data.name}, {_counted(data.train_images, 'training image')}"),
+        ("data", f"{data.name}, {counted(data.train_images, 'training image')}"),
         ("network", NETWORKS.get(run.config.network, run.config.network)),
         ("recipe", describe_recipe(run.config)),
         ("epochs", f"{_epochs_done(run):,} of {run.config.epochs:,}"),
@@ -79,13 +79,13 @@ def _learned(run: Run, evaluation: Evaluation | None) -> str:
     data, epochs = run.data, _epochs_done(run)
     network = NETWORKS.get(run.config.network, run.config.network)
     origin = f", beginning with the weights of {run.config.init_from}" if run.config.init_from else ""
-    classes = f"the {_counted(len(data.classes), 'class', 'classes')} of {data.name}"
+    classes = f"the {counted(len(data.classes), 'class', 'classes')} of {data.name}"
     if not epochs:
         right = f" It gets {_share(evaluation)} right." if evaluation else ""
         return f"A {network} that has not finished an epoch on {classes}{origin}.{right}"
     learned = "was trained" if evaluation and not _beats_guessing(evaluation) else "learned"
     seconds = float(np.nansum(run.metrics.train_seconds))
-    course = f"from {_counted(data.train_images, 'image')} in {_counted(epochs, 'epoch')} ({seconds:.1f} s of training)"
+    course = f"from {counted(data.train_images, 'image')} in {counted(epochs, 'epoch')} ({seconds:.1f} s of training)"
     right = f": {_share(evaluation)} right" if evaluation else ""
     guessing = ", no better than guessing" if learned == "was trained" else ""
     return f"A {network} {learned} to tell {classes} apart {course}{origin}{right}{guessing}."
@@ -101,7 +101,7 @@ def _returns(run: Run, result: Evaluation | Reconstructions | None) -> str:
     seconds = float(np.nansum(run.metrics.train_seconds))
     how = str(run.config.autoencode)
     task = "give its input back" if how == "none" else f"give its input back ({how})"
-    course = f"from {_counted(data.train_images, 'image')} of {data.name} in {_counted(epochs, 'epoch')}"
+    course = f"from {counted(data.train_images, 'image')} of {data.name} in {counted(epochs, 'epoch')}"
     return f"A {network} learned to {task}, without labels, {course} ({seconds:.1f} s of training){origin}{error}."
 
 
@@ -161,7 +161,7 @@ def _accuracy(run: Run, evaluation: Evaluation | None) -> str:
 def _engine(run: Run) -> str:
     environment = run.environment
     threads = environment.get("threads")
-    parts = [environment.get("engine"), environment.get("isa"), threads and _counted(threads, "thread")]
+    parts = [environment.get("engine"), environment.get("isa"), threads and counted(threads, "thread")]
     return ", ".join(str(part) for part in parts if part)
 
 
@@ -169,5 +169,10 @@ def _epochs_done(run: Run) -> int:
     return int(run.metrics.epoch[-1]) if len(run.metrics) else 0
 
 
-def _counted(number: int, one: str, many: str = "") -> str:
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, in the singular for one.
+
+    >>> counted(1, "class", "classes"), counted(1_000, "step")
+    ('1 class', '1,000 steps')
+    """
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lenscope.insight.findings import Chart, Findings, Section, Table
+from lenscope.insight.story import counted
 from lenscope.lab.kernels import films_of
 from lenscope.lab.longrun import WORDS
 from lenscope.lab.summary import (
@@ -65,7 +66,7 @@ def longrun_findings(settings: Longrun, tables: Tables) -> Findings:
 def _question(settings: Longrun, n: int) -> str:
     told = "; ".join(f"{name}: {WORDS[name]}" for name in settings.variants)
     return (
-        f"{settings.epochs} epochs on {settings.data}, {seeds(n)} of each: {told}. The lecture "
+        f"{counted(settings.epochs, 'epoch')} on {settings.data}, {seeds(n)} of each: {told}. The lecture "
         "expects kernels to become gradient operators after 100 to 500 epochs. Test images are measured and steer "
         "nothing."
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from lenscope.insight.findings import Chart, Findings, Line, Section, Table
 from lenscope.insight.intervals import mean_interval
+from lenscope.insight.story import counted
 from lenscope.lab.kernels import films_of
 from lenscope.lab.race import ADAMW_DECAY, OPTIMIZERS
 from lenscope.lab.summary import (
@@ -66,7 +67,7 @@ def race_findings(settings: Race, tables: Tables) -> Findings:
 def _question(settings: Race, n: int) -> str:
     runs = settings.rates * settings.search_seeds
     return (
-        f"Six optimisers on {settings.data}, {seeds(n)}, {settings.epochs} epochs each, from the "
+        f"Six optimisers on {settings.data}, {seeds(n)}, {counted(settings.epochs, 'epoch')} each, from the "
         f"same initial weights and through the images in the same order. Each has the learning rate that was best of "
         f"{settings.rates} on {settings.validation:,} held-out training images, with {seeds(settings.search_seeds)} "
         f"each: {runs} runs an optimiser. Test images are measured and stop nothing."

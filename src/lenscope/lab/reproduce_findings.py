@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lenscope.insight import lecture
 from lenscope.insight.findings import Chart, Findings, Line, Section, Table
+from lenscope.insight.story import counted
 from lenscope.lab.summary import MEAN_BAND, line_of, percent, percent_range, seeds, spread_over, trained
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def reproduce_findings(settings: Reproduce, tables: Tables) -> Findings:
         conclusions.append(_told_first(within))
         sections.append(_first_section(within))
     question = (
-        f"The lecture's recipe on {settings.data}, {seeds(n)}, {settings.epochs} epochs: does its table come out "
-        "again? The test images are measured after each epoch and steer nothing."
+        f"The lecture's recipe on {settings.data}, {seeds(n)}, {counted(settings.epochs, 'epoch')}: does its table "
+        "come out again? The test images are measured after each epoch and steer nothing."
     )
     return Findings("The lecture's table, again", question, tuple(conclusions), tuple(sections))
 

@@ -22,7 +22,7 @@ def learning_rates(schedule: ScheduleName, peak: float, total_steps: int, start:
         schedule: `constant`; `cosine`, from the peak to 0 (Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5,
             one period); `onecycle`, a cosine up from 1/25 of the peak in the first 30 % and down to 1/250,000 of it
             (Smith and Topin, "Super-convergence", 2018; the shape and numbers of PyTorch's OneCycleLR, with the
-            momentum left alone).
+            momentum left alone). A run of one to three steps has no step before the peak, and they all have it.
         peak: the highest rate.
         total_steps: steps of the whole run.
         start: the first step.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lenscope.insight.story import counted
 from lenscope.watch.screen import say
 
 if TYPE_CHECKING:
@@ -62,12 +63,13 @@ class RunsBar:
     def _show(self) -> None:
         done, total = sum(self._epochs.values()), self._total
         finished = sum(self._epochs.get(run, 0) >= epochs for run, epochs in self._asked.items())
-        words = f"{finished} of {len(self._asked)} runs"
+        words = f"{finished} of {counted(len(self._asked), 'run')}"
         self._progress.update(self._task, completed=done, total=total, description=words)
         tenth = TENTHS * done // max(1, total)
         if not self._console.is_terminal and tenth > self._told:
             self._told = tenth
-            say(self._console, f"{words}, {done:,} of {total:,} epochs{self._left(done, total)}")
+            words = f"{words}, {done:,} of {counted(total, 'epoch')}"
+            say(self._console, f"{words}{self._left(done, total)}")
 
     def _left(self, done: int, total: int) -> str:
         if done >= total or done <= self._before:

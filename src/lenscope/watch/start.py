@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lenscope.insight.story import recipe_name
+from lenscope.insight.story import counted, recipe_name
 from lenscope.nets.catalogue import build
 from lenscope.nets.summary import summarise
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 def describe_start(event: RunStarted) -> Iterator[str]:
     """What the lecture prints before it trains: counts, the device, and the recap of the network."""
-    config, images = event.config, f"{event.train_images:,} training images"
+    config, images = event.config, counted(event.train_images, "training image")
     if event.validation_images:
         images += f", {event.validation_images:,} held out for validation"
-    yield f"data      {config.data}: {images}, {event.test_images:,} test images, {len(event.classes)} classes"
-    threads = f"{event.threads} thread{'s' if event.threads > 1 else ''}"
+    classes = counted(len(event.classes), "class", "classes")
+    yield f"data      {config.data}: {images}, {counted(event.test_images, 'test image')}, {classes}"
+    threads = counted(event.threads, "thread")
     ranks = f"{event.ranks} processes" if event.ranks > 1 else ""
     if event.device == "cpu":
         yield f"engine    {event.engine}, on the CPU, {f'{ranks} of {threads} each' if ranks else threads}"
@@ -31,7 +32,7 @@ def describe_start(event: RunStarted) -> Iterator[str]:
     yield (
         f"recipe    {recipe_name(config)}: {config.optimizer}, "
         f"learning rate {config.learning_rate:g} ({config.schedule}), batches of {size:,}, "
-        f"{config.epochs} epochs of {event.steps_per_epoch:,} steps, seed {config.seed}{distorted}"
+        f"{counted(config.epochs, 'epoch')} of {counted(event.steps_per_epoch, 'step')}, seed {config.seed}{distorted}"
     )
     network = build(config.network, event.channels, len(event.classes), config.seed)
     yield from event.notes
