@@ -17,7 +17,7 @@
 #include <system_error>
 #include <vector>
 
-#include "cut_files.hpp"
+#include "sigbus.hpp"
 #include "trainer.hpp"
 
 namespace nb = nanobind;

@@ -1,4 +1,4 @@
-#include "cut_files.hpp"
+#include "sigbus.hpp"
 
 #if defined(__linux__)
 #include <fcntl.h>
