@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -234,6 +235,13 @@ def test_before_the_first_commit_the_environment_is_compared(tiny, tmp_path, mon
     die_in_operation(tiny, TORCH, path)
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     assert go_on(tiny, path).resumed[-1].differs == ("variables are MKL_CBWR=COMPATIBLE, were none",)
+
+
+def test_a_run_that_begins_again_refuses_data_of_other_classes_as_such(tiny, tmp_path) -> None:
+    begin_and_die(tiny, QUICK.with_settings(checkpoint_every="100"), tmp_path / "run", 3)
+    fewer = replace(tiny.train, labels=tiny.train.labels % 3, classes=tuple("abc"))
+    with pytest.raises(RunError, match="the train data are no longer those that it was trained on"):
+        go_on(replace(tiny, train=fewer, test=None), tmp_path / "run")
 
 
 def test_a_replay_starts_with_the_runs_own_initial_weights(tiny, source) -> None:

@@ -72,7 +72,7 @@ def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:
     facts: dict[str, Any] = {"engine": engine.name, "device": engine.device, "isa": engine.isa}
     facts |= {"threads": engine.threads, "ranks": engine.ranks, "gpu": describe_gpu(engine.device)}
     facts["numerics"] = describe_numerics(engine)
-    return describe_environment() | facts | {"data": asdict(_facts(prepared.whole, prepared.sized))}
+    return describe_environment() | facts | {"data": asdict(data_facts(prepared))}
 
 
 def unsure_rule(prepared: Prepared, weights: Weights) -> UnsureRule | None:
@@ -131,8 +131,9 @@ def _described(network: str | Network) -> str:
     return f"an {name}" if name[0] in "aeiou" or name.startswith("mlp") else f"a {name}"
 
 
-def _facts(whole: Splits, splits: Splits) -> DataFacts:
-    train = whole.train
+def data_facts(prepared: Prepared) -> DataFacts:
+    """What a run is to know of its data."""
+    whole, splits, train = prepared.whole, prepared.sized, prepared.whole.train
     return DataFacts(
         name=train.name,
         source=train.source,

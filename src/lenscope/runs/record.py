@@ -98,7 +98,7 @@ def resume_run(
         prepared = prepare(config, splits)
         require_no_links(path)
         before = look_back(path)
-        origin = before.give_initial(config, prepared.network)
+        origin = before.give_initial(prepared)
         engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
         environment = environment_of(engine, prepared) | origin
         resumption = find_start(before, environment)

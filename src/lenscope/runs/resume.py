@@ -11,7 +11,7 @@ from lenscope.errors import ConfigError, RunError, UsageError
 from lenscope.nets.catalogue import load_weights
 from lenscope.runs import checkpoint, manifest
 from lenscope.runs.metrics import decode_metrics
-from lenscope.runs.prepare import start_from
+from lenscope.runs.prepare import data_facts, start_from
 from lenscope.runs.run import Resumed, decode_losses, open_run, resumed_of, uncommitted_environment
 from lenscope.training.fit import Start
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from lenscope.nets.catalogue import Network
     from lenscope.runs.checkpoint import Kept
     from lenscope.runs.manifest import Manifest
+    from lenscope.runs.prepare import Prepared
 
 SAME = ("engine", "device", "gpu", "isa")  # and the versions of what computes: else the last bits may differ
 SAME_WITH_TORCH = ("threads", "processor")  # by which its libraries choose their ways
@@ -72,7 +72,7 @@ class Before:
     kept: Kept | None = None
     problems: tuple[str, ...] = ()
 
-    def give_initial(self, config: TrainConfig, network: Network) -> dict[str, Any]:
+    def give_initial(self, prepared: Prepared) -> dict[str, Any]:
         """Give a network the weights that the run began with, unless a checkpoint has later ones.
 
         They are its own once they were committed, whatever made them may give now.
@@ -81,9 +81,12 @@ class Before:
             What `environment.json` is to say of where they come from.
 
         Raises:
-            RunError: they are broken, or those of the run that it starts from are no longer what they were.
+            RunError: data other than the run's, weights that are broken, or another run to start from than it was.
             UsageError: nothing was committed, and the run that it starts from cannot be a start.
         """
+        config, network = prepared.config, prepared.network
+        if self.environment:
+            require_same_data(self.environment.get("data"), asdict(data_facts(prepared)), self.path)
         known = {name: self.environment[name] for name in ("init_from",) if name in self.environment}
         if self.manifest.static:
             if self.kept is None:
@@ -123,14 +126,8 @@ def look_back(path: Path) -> Before:
 
 
 def find_start(before: Before, environment: Mapping[str, Any]) -> Resumption:
-    """Where a run resumes in this environment.
-
-    Raises:
-        RunError: data other than the run's, or a directory that is broken beyond its checkpoints.
-    """
+    """Where a run resumes in this environment; raises RunError where it is broken beyond its checkpoints."""
     path, kept, recorded = before.path, before.kept, before.environment
-    if recorded:
-        require_same_data(recorded.get("data"), environment["data"], path)
     differing = differences(recorded, environment) if recorded else ["nothing was recorded of how it began"]
     step = kept.step if kept else 0
     resumed = Resumed(step, datetime.now(UTC).isoformat(timespec="seconds"), tuple(differing))
@@ -201,7 +198,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     pairs.append(("ranks", before.get("ranks", 1), now["ranks"]))
     numerics = _table(before, "numerics")  # what an earlier version did not record is told by its number
     pairs += [(name, numerics[name], value) for name, value in now["numerics"].items() if name in numerics]
-    return [f"{name} {_be(name, 'are')} {new}, {_be(name, 'were')} {old}" for name, old, new in pairs if old != new]
+    return [
+        f"{name} {_be(name, 'are')} {new}, {_be(name, 'were')} {str(old)[:80]}"
+        for name, old, new in pairs
+        if old != new
+    ]
 
 
 def _table(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
