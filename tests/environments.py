@@ -1,6 +1,6 @@
 """Begin small runs of random settings and end them at random moments; resume and repeat them in other environments.
 
-    python tests/environments.py begin COUNT FOLDER
+    python tests/environments.py begin FOLDER NUMBER…
     python tests/environments.py resume FOLDER NUMBER…
 
 A case is a function of its number. The second command prints a line of JSON for each: how the resumed run ended, and
@@ -22,6 +22,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 import lenscope
@@ -143,7 +144,7 @@ def begin(number: int, whole: Splits, folder: Path) -> None:
                 with in_place(Dying(draw.randrange(2, operations))):
                     lenscope.train(data, progress=False, **train)
             elif case.end == "first operations":
-                with in_place(Dying(draw.randrange(10, 40))):
+                with in_place(Dying(draw.randrange(10, min(30, operations)))):
                     lenscope.train(data, progress=False, **train)
             else:
                 act = (lambda: signal.raise_signal(signal.SIGINT)) if case.end == "signal" else die
@@ -164,7 +165,7 @@ def begin(number: int, whole: Splits, folder: Path) -> None:
 def make_data(whole: Splits, number: int, folder: Path) -> Splits:
     """60 training and 20 test images, in a folder and as parts of the user's own."""
     train, test = (
-        replace(part, images=part.images[number:][:count], labels=part.labels[number:][:count], name="mine", source="")
+        replace(part.take(np.arange(number, number + count)), name="mine", source="")
         for part, count in ((whole.train, 60), (whole.test or whole.train, 20))
     )
     folder.mkdir()
@@ -239,18 +240,13 @@ class Unsynced(Disk):
         pass
 
 
-def main(verb: str, *arguments: str) -> None:
+def main(verb: str, folder: str, *numbers: str) -> None:
     storage.disk = Unsynced()
     whole = lenscope.load("mnist")
-    if verb == "begin":
-        count, folder = arguments
-        for number in range(int(count)):
-            begin(number, whole, Path(folder) / str(number))
-    else:
-        folder, *numbers = arguments
-        for number in map(int, numbers):
-            sys.stdout.write(json.dumps(resume(number, whole, Path(folder) / str(number))) + "\n")
-            sys.stdout.flush()
+    for number in map(int, numbers):
+        found = (begin if verb == "begin" else resume)(number, whole, Path(folder) / str(number))
+        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def run(arguments: list[str], variables: dict[str, str]) -> str:
 
 
 def test_no_run_ends_with_other_bytes_without_a_word(tmp_path, tally) -> None:
-    run(["begin", str(CASES), str(tmp_path)], {})
+    run(["begin", str(tmp_path), *map(str, range(CASES))], {})
     found = []
     for place, variables in enumerate(groups()):
         numbers = [str(number) for number in range(place, CASES, len(groups()))]
