@@ -10,7 +10,7 @@ from fixtures_data import random_images
 from lenscope.data.catalogue import BUNDLED
 from lenscope.data.dataset import Dataset, Splits, resize
 from lenscope.data.idx import read_idx
-from lenscope.errors import ConfigError
+from lenscope.errors import ConfigError, DataError
 
 Array = np.ndarray[Any, Any]
 
@@ -198,3 +198,11 @@ def test_without_stratify_the_same_images_are_held_out_as_by_earlier_releases() 
     assert held_out.validation.images.ravel().tolist() == [2, 3, 5, 12, 17, 19]
     measured = Splits(Dataset(images, labels, ("a", "b", "c"), "d")).to_measure(6, 1, stratify=False)
     assert measured.images.ravel().tolist() == [2, 3, 5, 12, 17, 19]
+
+
+def test_names_that_are_not_utf8_are_escaped_and_stay_distinct() -> None:
+    images, labels = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])
+    data = Dataset(images, labels, ("b", "\udcff\udcfe", "日"), "d\udcff")
+    assert (data.classes, data.name) == (("b", "\\xff\\xfe", "日"), "d\\xff")
+    with pytest.raises(DataError, match="two classes are called"):
+        Dataset(images, labels, ("\\xff", "\udcff"), "d")

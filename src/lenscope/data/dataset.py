@@ -71,7 +71,13 @@ class Dataset:
         labels, classes = check_dataset(self.images, self.labels, self.classes, self.name)
         object.__setattr__(self, "labels", labels)
         # A folder's name may hold bytes that are not UTF-8; neither JSON nor HTML nor a picture can hold those.
-        object.__setattr__(self, "classes", tuple(map(encodable, classes)))
+        escaped = tuple(map(encodable, classes))
+        if len(set(escaped)) < len(set(classes)):
+            twice = max(escaped, key=escaped.count)
+            raise DataError(
+                f"{self.name}: two classes are called {twice} once bytes that are not UTF-8 are escaped; rename one"
+            )
+        object.__setattr__(self, "classes", escaped)
         object.__setattr__(self, "name", encodable(self.name))
 
     def __len__(self) -> int:
