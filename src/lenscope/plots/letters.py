@@ -56,7 +56,7 @@ def drawable(text: str) -> str:
 
 
 def short(name: str, letters: int) -> str:
-    """A name of at most so many letters on one line, cut in its middle.
+    """A name on one line, shortened in its middle to at most `letters` letters.
 
     >>> short("a class with a long name 7", 13)
     'a clas…name 7'
@@ -67,7 +67,7 @@ def short(name: str, letters: int) -> str:
 
 
 def short_each(names: Iterable[str], letters: int) -> list[str]:
-    """Names of at most so many letters that differ: those that would look the same have their number, from 0.
+    """Names shortened to at most `letters` letters; those that would look the same get their number, from 0.
 
     >>> short_each(["a very long one", "a very lost one"], 9)
     ['a v…ne #0', 'a v…ne #1']

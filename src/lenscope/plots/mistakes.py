@@ -31,7 +31,7 @@ NAME = 22  # letters of a class at an axis
 class ConfusionDisplay(Display):
     """Counts of label against answer; mistakes are shaded on a logarithmic scale, what is right is light grey.
 
-    Of many classes the counts are colours, and what is right is shaded by its share of the class's images.
+    Above 30 classes colours replace the counts, and the diagonal is shaded by the share of a class that is right.
     """
 
     evaluation: Evaluation
@@ -73,7 +73,7 @@ class ConfusionDisplay(Display):
         return short_each(self.evaluation.classes, NAME)
 
     def _name_classes(self, axes: Axes) -> None:
-        """The classes along both axes; of very many every few one."""
+        """The classes along both axes; where there is no room for all, every n-th name."""
         names, size = self._names(), _letter_points(len(self.evaluation.classes))
         cell = min(_side(len(names)) / len(names), 0.52)
         every = -(-int(size * 1.25) // max(1, int(72 * cell)))
@@ -87,7 +87,7 @@ class ConfusionDisplay(Display):
 
 
 def _side(classes: int) -> float:
-    """Inches of a matrix and what is about it: half an inch a class, then a fifth, and at most 22."""
+    """Inches of the matrix with its margins: 0.52 per class up to 14, then 0.2 per class, at most 22."""
     return min(22.0, max(5.2, min(14.0, 0.52 * classes + 1.5), 0.2 * classes + 2))
 
 

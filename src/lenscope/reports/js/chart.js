@@ -8,7 +8,7 @@ const CHART = { width: 560, height: 300, left: 62, right: 16, top: 14, bottom: 4
 /**
  * A chart: `options` are title, xLabel, series [{name, kind, xs, ys, low, high, dots}], bands [{name, low, high}] across
  * all of it, bandName of those about a series, logX, logY, apart (few places, at each the series beside one another),
- * format and formatX of (value, decimals), the latter for ticks, which are to differ. Returns {node, update(changes)}.
+ * format and formatX of (value, decimals); decimals, given for ticks only, are those of their step. Returns {node, update(changes)}.
  */
 export function lineChart(options) {
   const state = { bands: [], format: String, formatX: String, ...options };

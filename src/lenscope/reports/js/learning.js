@@ -26,7 +26,7 @@ export function mountLearning(section, curves) {
   );
 }
 
-/** A number as short as it can be: three digits, or whole from 100 on; with so many decimals where they are given. */
+/** A number as short as it can be: three digits, or whole from 100 on; or with the given number of decimals. */
 export function shortNumber(value, decimals) {
   if (decimals) return number(value, decimals);
   if (Math.abs(value) >= 100) return count(Math.round(value)).replace("-", "−");
