@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 
 import lenscope
 from fixtures_data import write_image_folder
+from fixtures_runs import plant
 from lenscope.cli import VERBS, main
 from lenscope.cli.look import sparkline
 from lenscope.cli.output import print_json
@@ -349,6 +351,16 @@ def test_an_unsure_answer_is_said_to_be(tiny, tiny_run, here, capsys, monkeypatc
     Image.fromarray(tiny.test.images[0, 0]).save("seven.png")
     assert run_cli(capsys, "predict", tiny_run.path, "seven.png")[1].startswith("seven.png: unsure: ")
     assert json.loads(run_cli(capsys, "predict", tiny_run.path, "seven.png", "--json")[1])[0]["unsure"] is True
+
+
+def test_a_run_whose_weights_are_not_finite_is_one_line(tiny, tiny_run, digits, here, capsys):
+    shutil.copytree(tiny_run.path, "broken")
+    weights = lenscope.open_run("broken").weights() | {"fc3.bias": np.full(10, np.inf, np.float32)}
+    plant(here / "broken", "weights/final.safetensors", save(weights))
+    Image.fromarray(tiny.test.images[0, 0]).save("seven.png")
+    words = "broken/weights/final.safetensors: a weight is not finite; the run is broken\n"
+    for arguments in (["evaluate", "broken", "--data", digits], ["predict", "broken", "seven.png", "--json"]):
+        assert run_cli(capsys, *arguments) == (1, "", f"lenscope {arguments[0]}: {words}")
 
 
 def test_no_json_holds_what_json_cannot(capsys):

@@ -19,6 +19,7 @@ from lenscope.bench.results import Benchmark, Row
 from lenscope.config import resolve
 from lenscope.data.dataset import Dataset
 from lenscope.data.digit import prepare_digit
+from lenscope.data.form import MNIST
 from lenscope.errors import StorageError
 from lenscope.insight.answers import Prediction
 from lenscope.insight.curves import curves_of
@@ -106,15 +107,17 @@ def preparation(kind, classes=DIGITS, source="pictures/seven.png"):
     steps = prepare_digit(pixels)
     probabilities = np.random.default_rng(4).dirichlet([0.3] * len(classes)).astype(np.float32)
     best = int(probabilities.argmax())
+    given = type("Given", (Prediction,), {"steps": None if kind == "none" else steps})  # not those of a file
     return PreparationDisplay(
-        Prediction(
-            source,
-            classes[best],
-            float(probabilities[best]),
-            probabilities,
-            classes,
-            None if kind == "none" else steps,
-            steps.resized(32)[0],
+        given(
+            source=source,
+            answer=classes[best],
+            probability=float(probabilities[best]),
+            probabilities=probabilities,
+            classes=classes,
+            unsure=True,
+            form=MNIST,
+            prepared=steps.resized(32)[0],
         )
     )
 

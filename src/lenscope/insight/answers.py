@@ -101,11 +101,7 @@ def predict_each(run: Run, files: Iterable[Path], prepare: str = "auto") -> Iter
     require_answers(run)
     facts, form = run.data, form_for(run.data, prepare)
     network, rule = run.network(), run.unsure_rule
-    for file in files:
-        try:
-            yield _predict(network, rule, facts, form, file)
-        except DataError as error:
-            yield error
+    return (_answer(network, rule, facts, form, file) for file in files)
 
 
 def predict_pictures(run: Run, files: Iterable[Path], prepare: str = "auto") -> list[Prediction]:
@@ -153,6 +149,15 @@ def require_answers(run: Run) -> None:
             f"{run.name}: an autoencoder names no classes; train one that does with --init-from {run.path}, "
             "or see what it gives back in plots/reconstructions.png"
         )
+
+
+def _answer(
+    network: Network, rule: UnsureRule | None, facts: DataFacts, form: Form, file: Path
+) -> Prediction | DataError:
+    try:
+        return _predict(network, rule, facts, form, file)
+    except DataError as error:
+        return error
 
 
 def _predict(network: Network, rule: UnsureRule | None, facts: DataFacts, form: Form, file: Path) -> Prediction:

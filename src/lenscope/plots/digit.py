@@ -28,7 +28,8 @@ class PreparationDisplay(Display):
         """A new figure."""
         prediction = self.prediction
         images = _steps(prediction)
-        title = f"{Path(prediction.source).name}: {prediction.answer} ({100 * prediction.probability:.1f} %)"
+        unsure = "unsure: " if prediction.unsure else ""
+        title = f"{Path(prediction.source).name}: {unsure}{prediction.answer} ({100 * prediction.probability:.1f} %)"
         figure = new_figure(1.9 * len(images) + 3.4, 3, title)
         *places, bars = figure.subplots(1, len(images) + 1, width_ratios=[1] * len(images) + [1.6])
         for axes, (label, image) in zip(places, images, strict=True):
