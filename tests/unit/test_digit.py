@@ -8,9 +8,11 @@ from PIL import Image
 
 from lenscope.data.catalogue import BUNDLED
 from lenscope.data.dataset import resize
-from lenscope.data.digit import prepare_digit, to_grey
+from lenscope.data.digit import SHEET, prepare_digit, to_grey
 from lenscope.data.idx import read_idx
+from lenscope.data.ink import DIGIT, OUT
 from lenscope.errors import DataError
+from photos import KINDS
 
 Array = np.ndarray[Any, Any]
 
@@ -127,3 +129,57 @@ def test_a_few_specks_are_no_digit() -> None:
 def test_grey_is_pillows() -> None:
     colours = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     assert (to_grey(colours) == np.asarray(Image.fromarray(colours).convert("L"))).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_photo_gives_the_digit_that_was_written(kind: str, digits: Array) -> None:
+    rng = np.random.default_rng(17)
+    for digit in digits[:3]:
+        centred = prepare_digit(KINDS[kind](rng, digit)).centred
+        clean = prepare_digit(enlarged(digit, Image.Resampling.BICUBIC)).centred
+        assert likeness(centred, clean) > 0.85
+
+
+def likeness(one: Array, other: Array) -> float:
+    """The largest correlation with the other image, as it is or shifted by a pixel."""
+    shifts = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1)]
+    return max(float(np.corrcoef(np.roll(one, shift, (0, 1)).ravel(), other.ravel())[0, 1]) for shift in shifts)
+
+
+def test_what_is_left_out_and_the_paper_can_be_seen(digits: Array) -> None:
+    steps = prepare_digit(KINDS["framed"](np.random.default_rng(1), digits[0]))
+    outer, inner = (np.argwhere(steps.found == kind) for kind in (OUT, DIGIT))
+    assert (outer.min(0) < inner.min(0)).all()
+    assert (outer.max(0) > inner.max(0)).all()
+    assert np.ptp(steps.paper) < 10
+    assert (steps.on_black[steps.found == OUT] == 0).all()
+
+
+def test_two_digits_are_refused_and_a_cut_one_is_joined(digits: Array) -> None:
+    seven, two = (enlarged(digit, Image.Resampling.BICUBIC) for digit in digits[:2])
+    with pytest.raises(DataError, match=r"^two.png: 2 digits found; expected one: cut the picture to it$"):
+        prepare_digit(np.hstack([seven, two]), "two.png")
+    cut = two.copy()
+    cut[150:154] = 0
+    assert np.corrcoef(prepare_digit(cut).centred.ravel(), prepare_digit(two).centred.ravel())[0, 1] > 0.97
+
+
+def test_a_large_photo_is_reduced_first(digits: Array) -> None:
+    page = np.pad(enlarged(digits[0], Image.Resampling.BICUBIC), ((200, 700), (300, 500)))
+    steps = prepare_digit(page)
+    assert steps.grey.shape == (page.shape[0] // 3, page.shape[1] // 3)
+    assert max(steps.grey.shape) <= SHEET
+    assert np.corrcoef(steps.centred.ravel(), digits[0].ravel())[0, 1] > 0.9
+
+
+def test_a_stroke_that_is_cut_to_its_ends_is_no_line() -> None:
+    page = np.full((300, 100), 255, np.uint8)
+    page[:, 50:52] = 0
+    assert (prepare_digit(page).found == DIGIT).sum() == 600
+
+
+def test_a_digit_cut_to_its_ink_is_not_taken_for_the_rim(digits: Array) -> None:
+    for digit in digits[:20]:
+        ink = prepare_digit(enlarged(digit, Image.Resampling.BICUBIC)).cropped
+        found = prepare_digit(255 - ink).found
+        assert (found[ink > 128] == DIGIT).mean() > 0.95

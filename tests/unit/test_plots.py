@@ -566,8 +566,8 @@ def test_a_preparation_shows_each_step_and_the_probabilities():
     display = preparation("upright")
     *steps, bars = display.figure().axes
     sizes = [axes.get_xlabel() for axes in steps]
-    assert sizes[0] == sizes[1] == "530×680 pixels"
-    assert sizes[3:] == ["20×20 pixels", "28×28 pixels", "32×32 pixels"]
+    assert sizes[0] == sizes[1] == sizes[2] == "265×340 pixels"  # reduced to at most 512 a side
+    assert sizes[4:] == ["20×20 pixels", "28×28 pixels", "32×32 pixels"]
     assert steps[-1].get_title() == "what the network sees"
     lengths = [bar.get_width() for bar in bars.patches]
     assert lengths == sorted(lengths)

@@ -17,16 +17,27 @@ import pytest
 from PIL import Image
 
 from lenscope.data import digit
+from lenscope.data.catalogue import BUNDLED
 from lenscope.data.dataset import resize
-from lenscope.data.digit import prepare_digit
+from lenscope.data.digit import prepare_digit, to_grey
+from lenscope.data.idx import read_idx
 from lenscope.errors import DataError
+from photos import KINDS
 
 Array = np.ndarray[Any, Any]
 
 NODE = shutil.which("node")
 SCRIPT = Path(__file__).parents[1] / "browser" / "js" / "prepare.mjs"
 SOURCES = str(files("lenscope.reports") / "js")
-STEPS = {"onBlack": "on_black", "cropped": "cropped", "boxed": "boxed", "centred": "centred"}
+STEPS = {
+    "grey": "grey",
+    "paper": "paper",
+    "found": "found",
+    "onBlack": "on_black",
+    "cropped": "cropped",
+    "boxed": "boxed",
+    "centred": "centred",
+}
 
 pytestmark = pytest.mark.skipif(
     NODE is None and "CI" not in os.environ, reason="no node found, which runs the page's scripts; install nodejs"
@@ -125,6 +136,25 @@ def test_drawings_are_within_one_grey_level_of_what_predict_prepares() -> None:
     assert many > 95
 
 
+def photos(count: int) -> list[Array]:
+    digits = read_idx(BUNDLED / "t10k-images-idx3-ubyte.gz")[:count]
+    rng = np.random.default_rng(4)
+    return [to_grey(kind(rng, digit)) for kind in KINDS.values() for digit in digits]
+
+
+@pytest.mark.parametrize("each", [2, pytest.param(100, marks=pytest.mark.slow)])
+def test_photos_are_prepared_bit_for_bit(each: int) -> None:
+    given = photos(each)
+    largest, many = compared(in_the_page(given)["drawings"], given)
+    assert largest == 0
+    assert many >= 0.97 * len(given)
+
+
+def test_pages_that_are_reduced_first_are_prepared_bit_for_bit() -> None:
+    given = [drawing.repeat(4, 0).repeat(3, 1) for drawing in drawings(5, [(280, 280), (100, 333)], 5)]
+    assert compared(in_the_page(given)["drawings"], given) == (0, 5)
+
+
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
@@ -132,6 +162,7 @@ def test_drawings_are_within_one_grey_level_of_what_predict_prepares() -> None:
         (np.full((280, 280), 255), "no digit found: it is blank"),
         (np.full((1, 1), 9), "no digit found: it is blank"),
         (np.pad(np.full((1, 1), 255), 140), "no digit found: only specks stand out"),
+        (np.tile(np.pad(np.full((120, 12), 255), 40), 3), "3 digits found; expected one"),
     ],
 )
 def test_without_a_digit_the_page_says_what_python_says(picture: Array, message: str) -> None:

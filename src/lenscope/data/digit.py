@@ -3,7 +3,7 @@
 After Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document recognition",
 Proceedings of the IEEE 86(11), 1998, section III.A: scaled to fit 20×20 pixels with its aspect kept, the grey levels
 those of antialiasing, then placed so that its centre of mass is the centre of a 28×28 field. Where we differ: they
-scaled black-and-white scans; we find the ink ourselves, in any picture, and keep its grey levels.
+scaled black-and-white scans; we find paper and ink ourselves, in any picture, and keep grey levels.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import numpy as np
 from PIL import Image
 
 from lenscope.data.dataset import resize
-from lenscope.errors import DataError
+from lenscope.data.ink import DIGIT, OUT, Found, find_digit
+from lenscope.data.paper import block_means, find_paper, ink_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BOX, FIELD = 20, 28
-# Of 255: fainter pictures are blank; fainter ink than this part of the strongest is no ink.
-LEAST_CONTRAST, LEAST_INK = 32, 16
+NEAR, CLEAN_NEAR = 128, 16  # faint ink counts up to this part of the longer side away from the digit
+SHEET = 512  # larger pictures are reduced to at most this side before ink is looked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +32,18 @@ class DigitSteps:
     """A digit after each step; all uint8.
 
     Attributes:
-        grey: shape (H, W), as it was given.
-        on_black: shape (H, W), the ink bright, the background 0.
-        cropped: shape (h, w), the ink alone.
+        grey: shape (H, W), as it was given, or reduced to at most SHEET pixels a side.
+        paper: shape (H, W), the grey level that the paper has at each place.
+        found: shape (H, W), 0 paper, OUT ink that was left out, DIGIT the digit's ink.
+        on_black: shape (H, W), the digit's ink bright, everything else 0.
+        cropped: shape (h, w), the digit alone.
         boxed: shape (20, 20), scaled so that its larger side is 20 pixels, in the middle.
         centred: shape (28, 28), its centre of mass in the middle.
     """
 
     grey: NDArray[np.uint8]
+    paper: NDArray[np.uint8]
+    found: NDArray[np.uint8]
     on_black: NDArray[np.uint8]
     cropped: NDArray[np.uint8]
     boxed: NDArray[np.uint8]
@@ -52,15 +57,16 @@ class DigitSteps:
 def prepare_digit(pixels: NDArray[np.uint8], source: str = "picture") -> DigitSteps:
     """Every step from a picture of one digit, of any size and colour, to an image like MNIST's.
 
-    1. Grey: (19595 R + 38470 G + 7471 B + 32768) >> 16, as Pillow and ITU-R BT.601 have it.
-    2. On black: the background is the lower median of the outermost ring of pixels. The ink is dark if the darkest
-       pixel is farther from it than the brightest, else bright. What differs from the background to the ink's side is
-       scaled so that the strongest ink is 255: (255 difference + strongest div 2) div strongest.
-    3. Cropped: ink is what reaches LEAST_INK and is above twice the noise, the 90th percentile of the ring on black
-       (number 9 n div 10 of its n sorted values, counted from 0), of which half the range at most counts. The crop
-       spans the rows and the columns in which at least 1 pixel, or 1 in 100 of the picture's larger side, is ink.
+    1. Grey: (19595 R + 38470 G + 7471 B + 32768) >> 16, as Pillow and ITU-R BT.601 have it. Where a side is longer than
+       SHEET pixels, means of whole blocks.
+    2. Paper, and ink as the difference from it: one level where that explains the picture, else local, and noise and
+       uneven light are measured (`data/paper.py`).
+    3. Found: ink that stands out from noise and uneven light; lines across the sheet are taken off (`data/rules.py`);
+       of the connected components the largest is the digit, with what belongs to it. Components at the rim, frames,
+       specks and stamps are left out (`data/ink.py`). On black: the strongest of the digit's ink is 255, ink up to
+       three times the noise 0. The crop spans the digit.
     4. Boxed: the larger side becomes 20 pixels, the other is rounded (half up), at least 1; each new pixel is the mean
-       of the area it covers (Pillow's `BOX`), or, of digits below 20 pixels, bilinear. The noise is taken off first.
+       of the area it covers (Pillow's `BOX`), or, of digits below 20 pixels, bilinear.
     5. Centred: shifted by whole pixels so that the centre of mass, in pixels counted from 0, lies at 13.5 or more and
        below 14.5 in both directions, as in all 10,000 test images of MNIST, but never out of the field.
 
@@ -69,55 +75,49 @@ def prepare_digit(pixels: NDArray[np.uint8], source: str = "picture") -> DigitSt
         source: what to call the picture in an error.
 
     Raises:
-        DataError: nothing in the picture stands out from its background.
+        DataError: there is no digit in the picture, or there are several.
     """
     grey = to_grey(pixels)
-    on_black = _on_black(grey, source)
-    cropped = _cropped(on_black, source)
+    grey = block_means(grey, -(-max(grey.shape) // SHEET))
+    paper = find_paper(grey)
+    ink = ink_on(paper, grey)
+    uneven = int(paper.level.max()) - int(paper.level.min())
+    found = find_digit(ink, uneven, source)
+    reach = max(1, max(grey.shape) // (NEAR if uneven or found.noise else CLEAN_NEAR))
+    on_black = _on_black(ink, found, reach)
+    cropped = _cropped(on_black, found.kinds)
     scaled = _scaled(cropped)
-    return DigitSteps(grey, on_black, cropped, _boxed(scaled), _centred(scaled))
+    return DigitSteps(grey, paper.level, found.kinds, on_black, cropped, _boxed(scaled), _centred(scaled))
 
 
 def to_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Grey levels, uint8 (H, W), of grey (H, W) or RGB (H, W, 3), by the weights of ITU-R BT.601."""
     if pixels.ndim == 2:
         return pixels
-    weighted = pixels.astype(np.int64) @ np.array([19595, 38470, 7471])
-    grey: NDArray[np.uint8] = ((weighted + 32768) >> 16).astype(np.uint8)
-    return grey
+    return np.asarray(Image.fromarray(pixels).convert("L"))
 
 
-def _ring(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The outermost pixels, sorted."""
-    ring = np.ones(image.shape, dtype=bool)
-    ring[1:-1, 1:-1] = False
-    return np.sort(image[ring])
+def _on_black(ink: NDArray[np.int64], found: Found, reach: int) -> NDArray[np.uint8]:
+    strongest = found.strongest
+    scaled = np.minimum((255 * ink + strongest // 2) // strongest, 255)
+    near = _grown(found.kinds == DIGIT, reach) & (found.kinds != OUT)
+    return np.where(near & (ink > 3 * found.noise), scaled, 0).astype(np.uint8)
 
 
-def _on_black(grey: NDArray[np.uint8], source: str) -> NDArray[np.uint8]:
-    ring = _ring(grey)
-    background = int(ring[(len(ring) - 1) // 2])
-    darker, brighter = background - int(grey.min()), int(grey.max()) - background
-    strongest = max(darker, brighter)
-    if strongest < LEAST_CONTRAST:
-        raise DataError(f"{source}: no digit found: it is blank; expected one digit, dark on light or light on dark")
-    signed = grey.astype(np.int64) - background
-    ink = np.maximum(-signed if darker > brighter else signed, 0)
-    return ((255 * ink + strongest // 2) // strongest).astype(np.uint8)
+def _grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """A mask and all pixels at most `reach` rows and columns away from it."""
+    for _ in range(2):
+        made = mask.copy()
+        for shift in range(1, min(reach, len(mask) - 1) + 1):
+            made[shift:] |= mask[:-shift]
+            made[:-shift] |= mask[shift:]
+        mask = made.T
+    return mask
 
 
-def _cropped(on_black: NDArray[np.uint8], source: str) -> NDArray[np.uint8]:
-    ring = _ring(on_black)
-    noise = min(int(ring[len(ring) * 9 // 10]), 64)
-    ink = on_black > max(LEAST_INK - 1, 2 * noise)
-    enough = max(1, max(ink.shape) // 100)
-    rows, columns = (np.flatnonzero(ink.sum(axis) >= enough) for axis in (1, 0))
-    if not len(rows) or not len(columns):
-        raise DataError(
-            f"{source}: no digit found: only specks stand out from the background; expected one larger digit"
-        )
-    part = on_black[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.where(part > 2 * noise, part, 0).astype(np.uint8)
+def _cropped(on_black: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    rows, columns = (np.flatnonzero((kinds == DIGIT).any(axis)) for axis in (1, 0))
+    return on_black[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _scaled(cropped: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenscope.plots.display import FAINT, GREY, Display, new_figure
+from matplotlib.colors import to_rgba_array
+
+from lenscope.plots.display import FAINT, GREY, ORANGE, Display, new_figure
 from lenscope.plots.letters import short_each
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class PreparationDisplay(Display):
         images = _steps(prediction)
         unsure = "unsure: " if prediction.unsure else ""
         title = f"{Path(prediction.source).name}: {unsure}{prediction.answer} ({100 * prediction.probability:.1f} %)"
-        figure = new_figure(1.9 * len(images) + 3.4, 3, title)
+        figure = new_figure(1.85 * len(images) + 3.4, 3, title)
         *places, bars = figure.subplots(1, len(images) + 1, width_ratios=[1] * len(images) + [1.6])
         for axes, (label, image) in zip(places, images, strict=True):
             _show(axes, label, image)
@@ -55,6 +57,11 @@ def _show(axes: Axes, label: str, image: NDArray[np.uint8]) -> None:
     axes.set_xlabel(f"{image.shape[1]}×{image.shape[0]} pixels", fontsize=8)
 
 
+def _coloured(found: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Paper white, ink that was left out ORANGE, the digit's ink black; shape (H, W, 3)."""
+    return (255 * to_rgba_array(["white", ORANGE, "black"])[found, :3]).astype("uint8")
+
+
 def _steps(prediction: Prediction) -> list[tuple[str, NDArray[np.uint8]]]:
     seen = ("what the network sees", prediction.prepared.transpose(1, 2, 0))
     steps = prediction.steps
@@ -62,7 +69,8 @@ def _steps(prediction: Prediction) -> list[tuple[str, NDArray[np.uint8]]]:
         return [seen]
     return [
         ("grey", steps.grey),
-        ("ink on black", steps.on_black),
+        ("paper", steps.paper),
+        ("ink (orange: left out)", _coloured(steps.found)),
         ("cropped", steps.cropped),
         ("in a 20×20 box", steps.boxed),
         ("centred by mass", steps.centred),

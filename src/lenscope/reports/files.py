@@ -9,7 +9,8 @@ from importlib.resources import files
 # In the order in which they need one another; a page is one module, so that it opens from a disk.
 SCRIPTS = (
     *("arrays", "elements", "tiles", "parts", "chart", "learning", "kernels"),
-    *("network", "prepare", "form", "draw", "trace", "marks", "ask", "pass", "switches", "choose", "stages", "look"),
+    *("paper", "rules", "components", "ink", "prepare", "form"),
+    *("network", "draw", "trace", "marks", "ask", "pass", "switches", "choose", "stages", "look"),
     *("mistakes", "compare", "findings", "main"),
 )
 STYLES = ("page", "charts", "kernels", "look", "mistakes")

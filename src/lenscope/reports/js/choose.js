@@ -3,6 +3,7 @@
 import { makePad, makeSteps } from "./draw.js";
 import { element } from "./elements.js";
 import { placeDigit } from "./form.js";
+import { INK_OUT } from "./ink.js";
 import { lookThrough } from "./pass.js";
 import { prepareDigit, resizeSquare } from "./prepare.js";
 import { drawImage, makeTile } from "./tiles.js";
@@ -102,12 +103,13 @@ function lookPrepared({ grey, side, canvas, isBlank }, size, form) {
   const drawn = { name: "drawn", note: `${side}×${side}`, drawn: canvas, width: side, height: side };
   if (isBlank()) return { shown: [drawn], pixels: null, problem: "Draw a digit; it is prepared while you draw, as the training images are drawn." };
   try {
-    const { cropped, boxed, centred } = prepareDigit(grey, side, side);
+    const { found, cropped, boxed, centred } = prepareDigit(grey, side, side);
+    const rest = found.pixels.includes(INK_OUT) ? ", the rest left out" : "";
     const placed = placeDigit(centred, form);
     const pixels = resizeSquare(placed.pixels, placed.width, size);
     const shown = [
       drawn,
-      { name: "cropped", note: `${cropped.width}×${cropped.height}, to the ink`, ...cropped },
+      { name: "cropped", note: `${cropped.width}×${cropped.height}, to the digit${rest}`, ...cropped },
       { name: "boxed", note: `${boxed.width}×${boxed.height}, its aspect kept`, ...boxed },
       { name: "centred", note: `${centred.width}×${centred.height}, by centre of mass`, ...centred, middle: true },
       { name: "resized", note: `${size}×${size}, for the network`, pixels, width: size, height: size },

@@ -1,10 +1,13 @@
 // A drawn digit brought into the form of MNIST's images, bit by bit as `data/digit.py` and `data/dataset.py` do it.
 
+import { findDigit, INK_DIGIT, INK_OUT } from "./ink.js";
+import { blockMeans, findPaper, inkOn, unevenness } from "./paper.js";
+
 const DIGIT_BOX = 20;
 const DIGIT_FIELD = 28;
-// Of 255: fainter pictures are blank; fainter ink than this part of the strongest is no ink.
-const DIGIT_CONTRAST = 32;
-const DIGIT_INK = 16;
+const DIGIT_NEAR = 128; // faint ink counts up to this part of the longer side away from the digit
+const DIGIT_CLEAN_NEAR = 16; // the same where paper is even and without noise
+const DIGIT_SHEET = 512; // larger pictures are reduced to at most this side before ink is looked for
 // Pillow keeps the weights of a resize as whole multiples of 2⁻²².
 const DIGIT_UNIT = 2 ** 22;
 
@@ -13,11 +16,20 @@ const DIGIT_UNIT = 2 ** 22;
  *
  * Each step is {pixels, width, height}. Throws an Error with a message for the reader where there is no digit.
  */
-export function prepareDigit(grey, width, height) {
-  const onBlack = digitOnBlack({ pixels: grey, width, height });
-  const cropped = digitCropped(onBlack);
+export function prepareDigit(pixels, width, height) {
+  const grey = blockMeans({ pixels, width, height }, Math.ceil(Math.max(width, height) / DIGIT_SHEET));
+  const paper = findPaper(grey);
+  const ink = inkOn(paper, grey);
+  const uneven = unevenness(paper);
+  const { found, strongest, noise } = findDigit(ink, uneven, grey.width, grey.height);
+  const reach = Math.max(1, Math.floor(Math.max(grey.width, grey.height) / (uneven || noise ? DIGIT_NEAR : DIGIT_CLEAN_NEAR)));
+  const onBlack = { ...grey, pixels: digitOnBlack(ink, { ...grey, pixels: found }, strongest, noise, reach) };
+  const cropped = digitCropped(onBlack, found);
   const scaled = digitScaled(cropped);
-  return { onBlack, cropped, boxed: digitBoxed(scaled), centred: digitCentred(scaled) };
+  return {
+    grey, paper: { ...grey, pixels: paper.level }, found: { ...grey, pixels: found }, onBlack, cropped,
+    boxed: digitBoxed(scaled), centred: digitCentred(scaled),
+  };
 }
 
 /** A square image of bytes resized from `from` to `to` pixels a side: Pillow's bilinear, bit for bit. */
@@ -25,56 +37,39 @@ export function resizeSquare(pixels, from, to) {
   return digitResized({ pixels, width: from, height: from }, to, to, digitTriangle, 1).pixels;
 }
 
-/** The outermost pixels, sorted. */
-function digitRing({ pixels, width, height }) {
-  const ring = [];
-  for (let y = 0; y < height; y += 1) {
-    const step = y === 0 || y === height - 1 ? 1 : Math.max(1, width - 1);
-    for (let x = 0; x < width; x += step) ring.push(pixels[y * width + x]);
-  }
-  return Uint8Array.from(ring).sort();
+/** The digit's ink, the strongest 255, and what is faint right beside it. */
+function digitOnBlack(ink, { pixels, width, height }, strongest, noise, reach) {
+  const near = digitGrown(digitGrown(pixels.map((value) => Number(value === INK_DIGIT)), width, height, 1, width, reach),
+    height, width, width, 1, reach);
+  return near.map((inside, i) => (inside && pixels[i] !== INK_OUT && ink[i] > 3 * noise
+    ? Math.min(Math.floor((255 * ink[i] + (strongest >> 1)) / strongest), 255) : 0));
 }
 
-function digitOnBlack({ pixels, width, height }) {
-  const ring = digitRing({ pixels, width, height });
-  const background = ring[(ring.length - 1) >> 1];
-  const sorted = pixels.slice().sort();
-  const [darker, brighter] = [background - sorted[0], sorted.at(-1) - background];
-  const strongest = Math.max(darker, brighter);
-  if (strongest < DIGIT_CONTRAST) throw new Error("no digit found: it is blank");
-  const sign = darker > brighter ? -1 : 1;
-  const levels = Uint8Array.from({ length: 256 }, (_, pixel) =>
-    Math.floor((255 * Math.max(sign * (pixel - background), 0) + (strongest >> 1)) / strongest));
-  return { pixels: pixels.map((pixel) => levels[pixel]), width, height };
-}
-
-function digitCropped({ pixels, width, height }) {
-  const ring = digitRing({ pixels, width, height });
-  const noise = Math.min(ring[Math.floor((ring.length * 9) / 10)], 64);
-  const least = Math.max(DIGIT_INK - 1, 2 * noise);
-  const rows = new Uint32Array(height);
-  const columns = new Uint32Array(width);
-  for (let y = 0; y < height; y += 1) {
-    for (let x = 0; x < width; x += 1) {
-      if (pixels[y * width + x] <= least) continue;
-      rows[y] += 1;
-      columns[x] += 1;
+/** A mask and what is at most `reach` away along its lines: `many` of `length` pixels `step` apart, `stride` apart. */
+function digitGrown(mask, length, many, step, stride, reach) {
+  const made = mask.slice();
+  for (let line = 0; line < many; line += 1) {
+    for (let i = 0; i < length; i += 1) {
+      if (!mask[line * stride + i * step]) continue;
+      const last = Math.min(length - 1, i + reach);
+      for (let j = Math.max(0, i - reach); j <= last; j += 1) made[line * stride + j * step] = 1;
     }
   }
-  const enough = Math.max(1, Math.floor(Math.max(width, height) / 100));
-  const [top, bottom] = digitSpan(rows, enough);
-  const [left, right] = digitSpan(columns, enough);
-  if (top < 0 || left < 0) throw new Error("no digit found: only specks stand out");
-  const made = { width: right - left + 1, height: bottom - top + 1 };
-  const kept = Uint8Array.from({ length: made.width * made.height }, (_, i) => {
-    const pixel = pixels[(top + Math.floor(i / made.width)) * width + left + (i % made.width)];
-    return pixel > 2 * noise ? pixel : 0;
-  });
-  return { pixels: kept, ...made };
+  return made;
 }
 
-function digitSpan(counts, enough) {
-  return [counts.findIndex((found) => found >= enough), counts.findLastIndex((found) => found >= enough)];
+function digitCropped({ pixels, width, height }, found) {
+  let [top, bottom, left, right] = [height, 0, width, 0];
+  found.forEach((value, i) => {
+    if (value !== INK_DIGIT) return;
+    const [x, y] = [i % width, Math.floor(i / width)];
+    [top, bottom, left, right] = [Math.min(top, y), Math.max(bottom, y + 1), Math.min(left, x), Math.max(right, x + 1)];
+  });
+  const made = new Uint8Array((right - left) * (bottom - top));
+  for (let y = top; y < bottom; y += 1) {
+    made.set(pixels.subarray(y * width + left, y * width + right), (y - top) * (right - left));
+  }
+  return { pixels: made, width: right - left, height: bottom - top };
 }
 
 function digitScaled(cropped) {
