@@ -95,7 +95,9 @@ def choose_components(components: list[Component], longer: int, source: str) -> 
     group = _grouped(main, others)
     several = [each for each in others if each not in group and _is_digit_beside(each, main)]
     if several:
-        raise DataError(f"{source}: {len(several) + 1} digits found; expected one: cut the picture to it")
+        raise DataError(
+            f"{source}: {len(several) + 1} digits or shapes of similar size found; expected one: crop the picture to it"
+        )
     return [each.number for each in group]
 
 
@@ -104,7 +106,7 @@ def _grouped(main: Component, others: list[Component]) -> list[Component]:
     group, joined = [main], [main]
     while joined:
         others = [each for each in others if each not in joined]
-        joined = [each for each in others if any(_belongs(each, member, main) for member in group)]
+        joined = [each for each in others if any(_belongs(each, member, main) for member in joined)]
         group += joined
     return group
 

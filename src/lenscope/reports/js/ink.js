@@ -42,14 +42,14 @@ function inkChosen(components, longer) {
   const main = near[0];
   let others = byMass.filter((each) => each !== main).slice(0, INK_MOST_COMPONENTS).filter((each) => !inkIsFrame(each, large));
   const group = [main];
-  for (let joined = group; joined.length;) {
-    joined = others.filter((each) => group.some((member) => inkBelongs(each, member, main)));
-    group.push(...joined);
+  for (let joined = [main]; joined.length; group.push(...joined)) {
+    const before = joined;
+    joined = others.filter((each) => before.some((member) => inkBelongs(each, member, main)));
     others = others.filter((each) => !joined.includes(each));
   }
   const several = others.filter((each) => !inkIsRim(each) && 2 * each.size >= main.size
     && 4 * each.mass >= main.mass && 2 * each.peak >= main.peak).length;
-  if (several) throw new Error(`${several + 1} digits found; expected one`);
+  if (several) throw new Error(`${several + 1} digits or shapes of similar size found`);
   return group.map(({ number }) => number);
 }
 
