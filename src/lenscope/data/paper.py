@@ -51,7 +51,7 @@ def find_paper(grey: NDArray[np.uint8]) -> Paper:
 def _even_paper(grey: NDArray[np.uint8]) -> Paper | None:
     """Paper of one level, the lower median of the picture's outermost pixels, where that explains the picture.
 
-    Ink is dark if the darkest pixel is farther from that level than the lightest. A third of all pixels have to be
+    Ink is dark if the darkest pixel is farther from that level than the lightest. A quarter of all pixels has to be
     within EVEN levels of it, and two thirds of all pixels that or at least two thirds as strong as the strongest ink.
     """
     ring = np.sort(np.concatenate([grey[0], grey[1:-1, 0], grey[1:-1, -1], grey[-1]]))
@@ -62,7 +62,7 @@ def _even_paper(grey: NDArray[np.uint8]) -> Paper | None:
     same = int(counts[abs(levels - level) <= EVEN].sum())
     ink = level - levels if darker > brighter else levels - level
     strong = int(counts[(3 * ink >= 2 * max(darker, brighter)) & (ink > EVEN)].sum())
-    if 3 * same < grey.size or 3 * (same + strong) < 2 * grey.size:
+    if 4 * same < grey.size or 3 * (same + strong) < 2 * grey.size:
         return None
     return Paper(np.full_like(grey, level), darker > brighter)
 

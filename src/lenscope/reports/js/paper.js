@@ -81,7 +81,7 @@ function paperEven({ pixels, width, height }) {
     if (Math.abs(ink) <= PAPER_EVEN) same += many;
     else if (ink > 0 && 3 * ink >= 2 * Math.max(darker, brighter)) strong += many;
   });
-  if (3 * same < pixels.length || 3 * (same + strong) < 2 * pixels.length) return null;
+  if (4 * same < pixels.length || 3 * (same + strong) < 2 * pixels.length) return null;
   return { level: new Uint8Array(pixels.length).fill(level), isLight };
 }
 
