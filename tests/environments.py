@@ -34,6 +34,7 @@ from lenscope.errors import Interrupted, LenscopeError
 from lenscope.runs import storage
 from lenscope.runs.run import open_run
 from lenscope.runs.storage import Disk
+from lenscope.training import fit
 from lenscope.training.events import Checkpoint, StepsDone
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def case_of(number: int) -> Case:
         draw.choice(["step", "checkpoint", "signal", "operation", "first operations"]),
         draw.randint(1, STEPS - 1),
         source,
-        draw.choice(["folder", "moved", "lost", "own"]),
+        draw.choice(["folder", "moved", "own", "folder", "moved", "own", "lost"]),
         draw.random() < 0.3,
         draw.random() < 0.5,
     )
@@ -241,7 +242,7 @@ class Unsynced(Disk):
 
 
 def main(verb: str, folder: str, *numbers: str) -> None:
-    storage.disk = Unsynced()
+    storage.disk, fit.CALL_SECONDS = Unsynced(), 0.0  # a call a step, so that each can be the last
     whole = lenscope.load("mnist")
     for number in map(int, numbers):
         found = (begin if verb == "begin" else resume)(number, whole, Path(folder) / str(number))
