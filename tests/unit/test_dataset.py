@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,14 @@ def test_hold_out_of_nothing_changes_nothing() -> None:
 def test_hold_out_leaves_something_on_either_side(validation: float) -> None:
     with pytest.raises(ConfigError, match="of 10 images, expected at least 1 on either side"):
         Splits(dataset(10)).hold_out(validation, 1)
+
+
+def test_other_images_in_a_copy_are_not_resized_from_the_old_ones() -> None:
+    small = dataset(3)
+    resized = small.resized(32)
+    other = replace(small, images=255 - small.images)
+    assert np.array_equal(other.resized(32).images, resize(other.images, 32))
+    assert replace(small, part="test").resized(32) is resized
 
 
 def test_every_part_is_resized() -> None:

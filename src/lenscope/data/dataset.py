@@ -66,8 +66,13 @@ class Dataset:
     part: str = ""
     _resized: dict[int, Dataset] = field(default_factory=dict, repr=False)
     _kept: Kept | None = field(default=None, repr=False)
+    _of: NDArray[np.uint8] | None = field(default=None, repr=False)  # the images of which the two before hold copies
 
     def __post_init__(self) -> None:
+        if self._of is not None and self._of is not self.images:  # `dataclasses.replace` gave other images
+            object.__setattr__(self, "_resized", {})
+            object.__setattr__(self, "_kept", None)
+        object.__setattr__(self, "_of", self.images)
         labels, classes = check_dataset(self.images, self.labels, self.classes, self.name)
         object.__setattr__(self, "labels", labels)
         # A folder's name may hold bytes that are not UTF-8; neither JSON nor HTML nor a picture can hold those.
@@ -116,14 +121,14 @@ class Dataset:
             return self
         if size not in self._resized:
             kept = self._kept and self._kept.path.with_name(f"{self._kept.path.name}-{size}.u8")
-            self._resized[size] = replace(self, images=resize(self.images, size, kept), _resized={}, _kept=None)
+            self._resized[size] = replace(self, images=resize(self.images, size, kept))
         return self._resized[size]
 
     def take(self, indices: NDArray[np.int64]) -> Dataset:
         """The images of these indices, int64 of shape (n,), in their order, as a data set of its own."""
         blocks = (self.images[indices[rows]] for rows in stretches(len(indices), self._image_bytes, _BLOCK_BYTES))
         images = collect(blocks, (len(indices), *self.images.shape[1:]))
-        return replace(self, images=images, labels=self.labels[indices], _resized={}, _kept=None)
+        return replace(self, images=images, labels=self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,7 @@ class SharedSplits:
         self._file.close()
 
     def _written(self, part: Dataset) -> _Part:
-        about = replace(part, images=part.images[:1].copy(), labels=part.labels[:1].copy(), _resized={})
+        about = replace(part, images=part.images[:1].copy(), labels=part.labels[:1].copy())
         return _Part(about, self._append(part.images), self._append(part.labels))
 
     def _append(self, array: NDArray[Any]) -> _Place:
