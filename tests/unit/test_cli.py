@@ -301,7 +301,9 @@ def test_predict_prints_the_answer_and_shows_the_steps(tiny, tiny_run, here, cap
     Image.fromarray(255 - tiny.test.images[0, 0]).resize((280, 280)).save("seven.png")
     code, out, _ = run_cli(capsys, "predict", tiny_run.path, "seven.png", "--show", "steps")
     assert code == 0
-    assert out.startswith("seven.png: ")
+    answer, steps = out.splitlines()
+    assert answer.startswith("seven.png: ")
+    assert steps == f"steps: {Path('steps/seven-steps.png')}"
     with Image.open("steps/seven-steps.png") as steps:
         assert steps.size[0] > 800
     [answer] = json.loads(run_cli(capsys, "predict", tiny_run.path, "seven.png", "--json")[1])

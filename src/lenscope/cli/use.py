@@ -117,7 +117,7 @@ class Predict(Command):
             rows.append(_as_row(found))
             shown = api.show_preparation(found, self.show, name) if self.show else None
             if not self.json_output:
-                print_line(_as_line(found) + (f"\nsteps: {shown}" if shown else ""))
+                print_line(_as_line(found), *([f"steps: {shown}"] if shown else []))
         if self.json_output:
             print_json(rows)
         if any("error" in row for row in rows):
