@@ -183,7 +183,7 @@ def test_ranks_on_one_machine_listen_on_its_loopback_alone(folder, tmp_path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", ["docs/scale.md"])
+@pytest.mark.parametrize("document", ["docs/scale.md", "README.md"])
 def test_the_documented_command_listens_on_the_loopback_alone(folder, tmp_path, document) -> None:
     shown = first_command(ROOT / document).replace("-m lenscope train", f"{RANK} train")
     shown = shown.replace("torchrun", f"exec {sys.executable} -m torch.distributed.run", 1)
