@@ -51,6 +51,15 @@ def printable(text: str, shows: Callable[[str], bool] = is_printable) -> str:
     return "".join(character if shows(character) else escape(character) for character in text)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, in the singular for one.
+
+    >>> counted(1, "class", "classes"), counted(1_000, "step")
+    ('1 class', '1,000 steps')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def encodable(text: str) -> str:
     """A text without lone surrogates, which no file of ours can hold: they are escaped, the rest is as it was."""
     return printable(text, lambda character: category(character) != "Cs")

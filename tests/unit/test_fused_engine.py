@@ -14,6 +14,7 @@ import torch
 from lenscope import native
 from lenscope.config import Augmentation, TrainConfig
 from lenscope.data.augment import augmented
+from lenscope.data.dataset import Splits
 from lenscope.errors import UsageError
 from lenscope.nets.catalogue import build
 from lenscope.nets.lenet import LeNet
@@ -80,7 +81,7 @@ def test_it_trains_as_the_torch_engine_does(tiny, settings):
 def test_every_instruction_set_takes_every_kind_of_image(tiny, monkeypatch, isa, channels):
     monkeypatch.setenv("LENSCOPE_ISA", isa)
     images = np.repeat(tiny.train.images, channels, 1)
-    splits = replace(tiny, train=replace(tiny.train, images=images, _resized={}))
+    splits = Splits(replace(tiny.train, images=images))
     engines = [engine_of(splits, kind) for kind in (FusedEngine, TorchEngine)]
     assert engines[0].isa == isa
     fused, plain = (engine.run(1, [ALL[:7], ALL[7:]], [0.1, 0.1], never) for engine in engines)

@@ -18,7 +18,7 @@ from lenscope.insight.story import describe_recipe, facts_of, tell
 from lenscope.nets.catalogue import build
 from lenscope.runs.lock import hold
 from lenscope.runs.metrics import Metrics
-from lenscope.runs.prepare import _facts
+from lenscope.runs.prepare import data_facts, prepare
 from lenscope.runs.recorder import Recorder
 from lenscope.runs.run import Run, open_run
 from lenscope.training.events import EpochDone, EpochMetrics, RunFinished, RunStarted, Snapshot, StepsDone
@@ -46,10 +46,9 @@ def planted(tiny, tmp_path_factory) -> Run:
     final["conv1.weight"][2, 0], final["conv1.weight"][3], final["conv1.bias"][3] = SOBEL, -0.1, -1
     final["conv2.weight"][0, 0] *= 1.5
     half = {name: (initial[name] + final[name]) / 2 for name in initial}
+    data = asdict(data_facts(prepare(CONFIG, tiny)))
     with hold(path) as lock:
-        recorder = Recorder(
-            path, {"engine": "fused", "threads": 1, "packages": {}, "data": asdict(_facts(tiny, tiny))}, lock
-        )
+        recorder = Recorder(path, {"engine": "fused", "threads": 1, "packages": {}, "data": data}, lock)
         recorder.record(RunStarted(CONFIG, 60, 0, 20, tiny.classes, 1, 6, 3, "fused", "cpu", 1, initial))
         for epoch, weights in enumerate((initial, half, final)):
             if epoch:

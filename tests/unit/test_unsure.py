@@ -16,6 +16,7 @@ from lenscope.data.dataset import Splits
 from lenscope.errors import RunError
 from lenscope.runs import unsure
 from lenscope.runs.unsure import UnsureRule, calibrate, leads
+from lenscope.training import choice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ def splits(mnist: Splits) -> Splits:
 @pytest.fixture(scope="module")
 def run(splits: Splits, tmp_path_factory: Any) -> Run:
     out = tmp_path_factory.mktemp("runs") / "run"
-    return lenscope.train(splits, out=out, validation=500, **PLAIN | {"epochs": 3})
+    return lenscope.train(splits, out=out, validation=500, **PLAIN | {"epochs": 6})
 
 
 def test_a_lead_is_the_answers_log_probability_less_the_mean() -> None:
@@ -47,14 +48,14 @@ def test_one_in_a_hundred_held_out_images_is_unsure(run: Run, splits: Splits) ->
     rule = run.unsure_rule
     assert rule is not None
     assert (rule.part, rule.images, rule.share) == ("validation", 500, 0.01)
-    found = leads(unsure.predict_log_probabilities(run.network(), held_out.resized(32)))
+    found = leads(choice.predict_log_probabilities(run.network(), held_out.resized(32)))
     assert int((found < rule.least_lead).sum()) == 5
 
 
 def test_without_a_validation_part_training_images_calibrate_it_and_never_the_test_part(splits, run, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        unsure, "predict_log_probabilities", lambda _, part: asked.append(part) or np.eye(200, 10, dtype="f4")
+        choice, "predict_log_probabilities", lambda _, part: asked.append(part) or np.eye(200, 10, dtype="f4")
     )
     monkeypatch.setattr(unsure, "MOST", 200)
     rule = calibrate(run.network(), splits)

@@ -94,7 +94,7 @@ def _run(arguments: list[str]) -> int:
         print_note(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {who}{error}")
         return error.exit_code
     except MemoryError:
-        print(f"lenscope {verb}: out of memory; free some, or allow the process more", file=sys.stderr)  # noqa: T201
+        print_note(f"lenscope {verb}: out of memory; free some, or allow the process more")
         return 1
     except KeyboardInterrupt as error:
         _stop_listening()

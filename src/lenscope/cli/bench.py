@@ -14,7 +14,7 @@ from pydantic import Field
 from lenscope.cli.command import Command, JsonFlag
 from lenscope.cli.output import print_json, print_line, print_note, print_table
 from lenscope.errors import ConfigError
-from lenscope.insight.story import counted
+from lenscope.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,6 +8,7 @@ import numpy as np
 
 from lenscope.config import RECIPES, resolve
 from lenscope.insight.mistakes import Evaluation
+from lenscope.text import counted
 
 if TYPE_CHECKING:
     from lenscope.config import TrainConfig
@@ -167,12 +168,3 @@ def _engine(run: Run) -> str:
 
 def _epochs_done(run: Run) -> int:
     return int(run.metrics.epoch[-1]) if len(run.metrics) else 0
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """A number with its noun, in the singular for one.
-
-    >>> counted(1, "class", "classes"), counted(1_000, "step")
-    ('1 class', '1,000 steps')
-    """
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lenscope.insight.findings import Chart, Findings, Section, Table
-from lenscope.insight.story import counted
 from lenscope.lab.kernels import films_of
 from lenscope.lab.longrun import WORDS
 from lenscope.lab.summary import (
@@ -23,6 +22,7 @@ from lenscope.lab.summary import (
     told_mean,
     trained,
 )
+from lenscope.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

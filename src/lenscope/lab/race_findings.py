@@ -8,7 +8,6 @@ import numpy as np
 
 from lenscope.insight.findings import Chart, Findings, Line, Section, Table
 from lenscope.insight.intervals import mean_interval
-from lenscope.insight.story import counted
 from lenscope.lab.kernels import films_of
 from lenscope.lab.race import ADAMW_DECAY, OPTIMIZERS
 from lenscope.lab.summary import (
@@ -24,6 +23,7 @@ from lenscope.lab.summary import (
     told_mean,
     trained,
 )
+from lenscope.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from lenscope.insight import lecture
 from lenscope.insight.findings import Chart, Findings, Line, Section, Table
-from lenscope.insight.story import counted
 from lenscope.lab.summary import MEAN_BAND, line_of, percent, percent_range, seeds, spread_over, trained
+from lenscope.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

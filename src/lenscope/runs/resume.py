@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, RunError, UsageError
-from lenscope.nets.catalogue import load_weights
 from lenscope.runs import checkpoint, manifest
 from lenscope.runs.metrics import decode_metrics
-from lenscope.runs.prepare import data_facts, start_from
 from lenscope.runs.run import Resumed, decode_losses, open_run, resumed_of, uncommitted_environment
 from lenscope.training.fit import Start
 
@@ -84,6 +82,9 @@ class Before:
             RunError: data other than the run's, weights that are broken, or another run to start from than it was.
             UsageError: nothing was committed, and the run that it starts from cannot be a start.
         """
+        from lenscope.nets.catalogue import load_weights
+        from lenscope.runs.prepare import data_facts, start_from
+
         config, network = prepared.config, prepared.network
         if self.environment:
             require_same_data(self.environment.get("data"), asdict(data_facts(prepared)), self.path)

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from lenscope.training.choice import predict_log_probabilities
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -67,6 +65,8 @@ def calibrate(network: Network, splits: Splits) -> UnsureRule | None:
         splits: as it was trained; the validation part, else the training images, at most 10,000, spread evenly. Never
             the test part.
     """
+    from lenscope.training.choice import predict_log_probabilities
+
     part = splits.validation or splits.train
     chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), MOST)).astype(np.int64))
     if len(chosen) < FEWEST:

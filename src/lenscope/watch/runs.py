@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lenscope.insight.story import counted
+from lenscope.text import counted
 from lenscope.watch.screen import say
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lenscope.insight.story import counted, recipe_name
+from lenscope.insight.story import recipe_name
 from lenscope.nets.catalogue import build
 from lenscope.nets.summary import summarise
+from lenscope.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
