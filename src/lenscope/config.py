@@ -24,6 +24,7 @@ ScheduleName = Literal["constant", "cosine", "onecycle"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "fused", "torch"]
 RecipeName = Literal["lecture", "fast", "best"]
+Preparation = Literal["auto", "digit", "resize"]
 AUTOENCODERS = ("autoencoder", "mlp-autoencoder")  # networks that learn without labels
 
 WRITTEN_BY_A_RUN = {"data", "network", "epochs", "optimizer", "train_accuracy", "seed", "device"}  # always, together

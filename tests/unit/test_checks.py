@@ -77,12 +77,20 @@ def test_labels_that_are_no_classes_are_one_line_that_says_what_to_pass(labels: 
     [
         (3, "classes are '3', expected the name of each class"),
         ("abc", "classes are 'abc', expected the name of each class"),
+        ({"a", "b", "c"}, r"classes are .*, expected the name of each class"),
+        (("a", "b", "a"), "classes name 'a' twice, expected a name of its own for each class"),
         ([0, 1, 2], r"classes are not all text, .*; pass tuple\(map\(str, classes\)\)"),
     ],
 )
 def test_classes_are_names(classes: Any, message: str) -> None:
     with pytest.raises(DataError, match=f"^mine: {message}"):
         Dataset(IMAGES, LABELS, classes, "mine")
+
+
+def test_a_name_is_text() -> None:
+    with pytest.raises(DataError, match=r"^name: got NoneType, expected text"):
+        Dataset(IMAGES, LABELS, NAMES, None)  # type: ignore[arg-type]
+    assert Dataset(IMAGES, LABELS, np.array(NAMES), "mine").classes == NAMES  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint16, np.uint64, ">i4"])

@@ -338,6 +338,20 @@ def test_predict_answers_the_others_where_a_picture_is_broken(tiny, tiny_run, he
     ]  # fmt: skip
 
 
+def test_predict_answers_the_others_where_the_steps_of_a_picture_are_gone(tiny, tiny_run, here, capsys, monkeypatch):
+    for number in (0, 1):
+        Image.fromarray(tiny.test.images[number, 0]).save(f"{number}.png")
+    show = lenscope.show_preparation
+    monkeypatch.setattr(
+        "lenscope.api.show_preparation",
+        lambda one, *rest: Path(one.source).unlink() or show(one, *rest) if one.source == "0.png" else show(one, *rest),
+    )
+    code, out, err = run_cli(capsys, "predict", tiny_run.path, "0.png", "1.png", "--show", "steps")
+    assert code == 1
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["1.png", "steps"]
+    assert "lenscope predict: 0.png: cannot be read: No such file or directory" in err
+
+
 def test_predict_says_how_pictures_are_prepared_and_does_otherwise_if_asked(tiny, tiny_run, here, capsys):
     Image.fromarray(tiny.test.images[0, 0]).save("seven.png")
     measured = "light on dark, centred by mass, 20 of 28 pixels large\n"

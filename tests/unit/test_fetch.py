@@ -266,6 +266,21 @@ def test_a_mirror_that_is_too_slow_gives_way_to_the_next(
         fetch.fetch("tiny")
 
 
+def test_a_download_that_is_interrupted_is_given_up(
+    web: Web, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[transfer._Transfer] = []
+
+    def interrupt(one: transfer._Transfer, _host: str) -> None:
+        seen.append(one)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transfer, "_watch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fetch.fetch("tiny")
+    assert seen[0].is_abandoned
+
+
 def test_what_a_killed_process_left_is_swept_once_it_is_old_and_nobodys(web: Web, files: dict[str, bytes]) -> None:
     web.answers = {ONE + name: content for name, content in files.items()}
     folder = fetch.cache_folder() / "tiny"

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import tracemalloc
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -144,3 +145,13 @@ def test_the_page_places_and_doubts_as_python_does(images: NDArray[np.uint8]) ->
         assert np.array_equal(np.reshape(found["pixels"], (found["height"], found["width"])), form.place(digit))
     assert made["answers"] == [*(rule.is_unsure(row) for row in logs), False]
     assert 10 < sum(made["answers"]) < 40
+
+
+def test_large_images_are_measured_in_little_memory(images: NDArray[np.uint8]) -> None:
+    large = np.kron(images[:1, 0], np.ones((16, 16), np.uint8))
+    many = np.broadcast_to(large, (5_000, 1, 448, 448))
+    tracemalloc.start()
+    form = measure_form(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (form.ground, peak < 2**26) == ("dark", True)

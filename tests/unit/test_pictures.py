@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,6 @@ from fixtures_data import picture, random_images
 from lenscope.data import endings, pictures
 from lenscope.data.pictures import decode_picture, read_picture
 from lenscope.errors import DataError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Array = np.ndarray[Any, Any]
 GREY = random_images(1, 5, 8)[0]
@@ -213,3 +211,9 @@ def test_ink_on_a_transparent_ground_is_laid_over_what_shows_it(ink, contrast, e
     decoded = decode_picture(picture(pixels), "x", contrast=contrast)
     assert decoded[0, 0] == expected
     assert decoded[3, 3] == ink
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"])
+def test_a_name_that_cannot_be_is_one_line(name: str) -> None:
+    with pytest.raises(DataError, match=r"cannot be read: .*; expected a picture"):
+        read_picture(Path(name))

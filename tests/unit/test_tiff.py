@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import TiffImagePlugin
 
 from fixtures_data import picture, random_images
 from lenscope.data import tiff
@@ -80,3 +81,10 @@ def test_a_tiff_of_32_bits_is_refused(kind: Any) -> None:
 
 def test_other_formats_are_no_matter_of_tiffs() -> None:
     assert tiff.complaint(picture(GREY)) is None
+
+
+def test_every_other_header_that_pillow_opens_as_a_tiff_is_refused() -> None:
+    for prefix in TiffImagePlugin.PREFIXES:
+        found = tiff.complaint(prefix + made()[4:])
+        assert found == ("is a BigTIFF or mixes byte orders; save it as PNG" if prefix not in tiff._ORDERS else found)
+        assert found or prefix == b"II*\0"

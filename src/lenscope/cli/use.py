@@ -11,7 +11,7 @@ from pydantic import Field
 
 from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData
 from lenscope.cli.output import percent, percent_range, print_json, print_line, print_note, print_table
-from lenscope.data.form import Preparation
+from lenscope.config import Preparation
 
 if TYPE_CHECKING:
     from lenscope.insight.answers import Prediction
@@ -110,12 +110,15 @@ class Predict(Command):
         print_note(describe_preparation(run.data, self.prepare))
         rows: list[dict[str, object]] = []
         for file, name, found in zip(self.files, self._names(), answers, strict=True):
-            if isinstance(found, DataError):
-                print_note(f"lenscope predict: {found}")
-                rows.append({"file": str(file), "error": str(found)})
+            try:
+                if isinstance(found, DataError):
+                    raise found
+                shown = api.show_preparation(found, self.show, name) if self.show else None
+            except DataError as error:
+                print_note(f"lenscope predict: {error}")
+                rows.append({"file": str(file), "error": str(error)})
                 continue
             rows.append(_as_row(found))
-            shown = api.show_preparation(found, self.show, name) if self.show else None
             if not self.json_output:
                 print_line(_as_line(found), *([f"steps: {shown}"] if shown else []))
         if self.json_output:

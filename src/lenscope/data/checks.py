@@ -7,6 +7,7 @@ refused for their type are the values looked at, to say how to make bytes of the
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -25,13 +26,15 @@ SHOWN = 10  # names of classes in a message
 
 
 def check_dataset(
-    images: Any, labels: Any, classes: Any, name: str
+    images: Any, labels: Any, classes: Any, name: object
 ) -> tuple[NDArray[np.uint8] | NDArray[np.int64], tuple[str, ...]]:
     """The labels as uint8 or int64, and the names of the classes as a tuple.
 
     Raises:
         DataError: images, labels or classes that `Dataset` does not take: what was got, what was expected, what to do.
     """
+    if not isinstance(name, str):
+        raise DataError(f"name: got {type(name).__name__}, expected text, such as 'mnist'")
     _apply(IMAGES, images, f"{name}: images")
     _apply(LABELS, labels, f"{name}: labels")
     _apply(CLASSES, classes, f"{name}: classes")
@@ -153,11 +156,15 @@ LABELS: Rules = (
 )
 CLASSES: Rules = (
     (
-        lambda names: isinstance(names, str) or not hasattr(names, "__len__"),
+        lambda names: isinstance(names, str) or not isinstance(names, Sequence | np.ndarray),
         lambda names: f"are {str(names)[:40]!r}, expected the name of each class; pass ('cat', 'dog') or such",
     ),
     (
         lambda names: not all(isinstance(name, str) for name in names),
         lambda _: "are not all text, expected the name of each class; pass tuple(map(str, classes))",
+    ),
+    (
+        lambda names: len(set(names)) < len(names),
+        lambda names: f"name {max(names, key=list(names).count)!r} twice, expected a name of its own for each class",
     ),
 )

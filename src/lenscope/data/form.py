@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,9 +13,7 @@ from lenscope.data.digit import BOX, FIELD
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Preparation = Literal["auto", "digit", "resize"]
-PREPARATIONS = get_args(Preparation)
-SAMPLE = 1_000  # images that are measured, in some 10 ms
+SAMPLE, SAMPLE_PIXELS = 1_000, 2**20  # images that are measured at most, and pixels: some 10 ms
 LARGEST_FIELD = 80
 # Of 255: what an even background stays within, how far from black or white it may be, and the least ink.
 EVEN, BARE, INK = 16, 32, 64
@@ -75,7 +73,7 @@ MNIST = Form("dark", "mass", FIELD)
 
 
 def measure_form(images: NDArray[np.uint8]) -> Form:
-    """How the images of a set are drawn, by at most 1,000 of them, spread evenly.
+    """How the images of a set are drawn, by at most 1,000 of them and a million pixels, spread evenly.
 
     The ground is even if 9 in 10 pixels of the outermost ring are within 16 grey levels of their median, and that is
     within 32 of black or white. Ink is what differs from it by more than 64. It is centred if its larger side is about
@@ -88,7 +86,8 @@ def measure_form(images: NDArray[np.uint8]) -> Form:
     count, channels, side, width = images.shape
     if channels != 1 or side != width:
         return Form()
-    sample = images[np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64), 0]
+    many = max(1, min(count, SAMPLE, SAMPLE_PIXELS // side**2))
+    sample = images[np.linspace(0, count - 1, many).astype(np.int64), 0]
     ring = np.concatenate([sample[:, 0], sample[:, -1], sample[:, :, 0], sample[:, :, -1]], axis=1).astype(np.int64)
     level = int(np.median(ring))
     if min(level, 255 - level) > BARE or np.mean(np.abs(ring - level) <= EVEN) < MOST:

@@ -44,7 +44,7 @@ _OTHERS = {
     (4, b"ftypheic"): "HEIC", (4, b"ftypheix"): "HEIC", (4, b"ftyphevc"): "HEIC", (4, b"ftypheim"): "HEIC",
     (4, b"ftypheis"): "HEIC", (4, b"ftypmif1"): "HEIC", (4, b"ftypmsf1"): "HEIC", (4, b"ftypavif"): "AVIF",
     (4, b"ftypavis"): "AVIF", (0, b"\0\0\0\x0cjP  "): "JPEG 2000", (0, b"\xff\x0a"): "JPEG XL",
-    (0, b"\0\0\0\x0cJXL "): "JPEG XL", (0, b"II+\0"): "BigTIFF", (0, b"MM\0+"): "BigTIFF", (0, b"%PDF"): "PDF",
+    (0, b"\0\0\0\x0cJXL "): "JPEG XL", (0, b"%PDF"): "PDF",
     (0, b"8BPS"): "Photoshop", (0, b"<svg"): "SVG", (0, b"<?xml"): "XML or SVG",
 }  # fmt: skip
 
@@ -54,13 +54,14 @@ def read_picture(path: Path, *, contrast: bool = False) -> NDArray[np.uint8]:
 
     See `decode_picture`, which takes the file's content and the same option.
     """
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path}: not an ordinary file; expected a picture: {', '.join(FORMATS)}")
+    expected = f"expected a picture: {', '.join(FORMATS)}"
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: not an ordinary file; {expected}")
         with path.open("rb") as file:
             return decode_picture(file.read(MAX_FILE_BYTES + 1), str(path), contrast=contrast)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; expected a picture: {', '.join(FORMATS)}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}; {expected}") from None
 
 
 def decode_picture(content: bytes, source: str, *, contrast: bool = False) -> NDArray[np.uint8]:
@@ -129,7 +130,7 @@ def _checked(content: bytes, source: str) -> bytes:
         raise DataError(f"{source}: broken picture: its end is missing; replace or remove it")
     content = content[:end]
     if any(content.startswith(start) and _is_costly(content, parts) for start, parts in _COSTLY.items()):
-        raise DataError(f"{source}: more than {MAX_COSTLY} scans, EXIF parts or profiles; save it anew")
+        raise DataError(f"{source}: more than {MAX_COSTLY} scans, EXIF parts or profiles; save it again")
     if found := tiff.complaint(content):
         raise DataError(f"{source}: a TIFF that {found}")
     if content.startswith(b"RIFF") and (size := _size_of_webp(content)):  # whose room is taken when it is opened

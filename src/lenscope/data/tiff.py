@@ -11,6 +11,7 @@ import struct
 from typing import NamedTuple
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_UNREAD = (b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")  # BigTIFF, and orders of bytes that contradict themselves
 _COMPRESSION, _NONE = 259, 1
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _PLAIN = (1, 2, 6, 7)  # kept as bytes, where others become Python numbers
@@ -30,6 +31,8 @@ class _Tag(NamedTuple):
 
 def complaint(content: bytes) -> str | None:
     """Why a TIFF is not read, as an end of a sentence; None where it is, and for other formats."""
+    if content[:4] in _UNREAD:
+        return "is a BigTIFF or mixes byte orders; save it as PNG"
     order = _ORDERS.get(content[:4])
     if order is None:
         return None

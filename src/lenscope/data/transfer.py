@@ -68,6 +68,16 @@ def _download(url: str, output: str, _pooch: object) -> None:
     """
     transfer = _Transfer(url, Path(output))
     transfer.start()
+    try:
+        _watch(transfer, urlsplit(url).hostname)
+    finally:
+        transfer.is_abandoned = True
+    if transfer.error:
+        raise transfer.error
+
+
+def _watch(transfer: _Transfer, host: str | None) -> None:
+    """Wait for the end of a transfer; raises DataError where it is too slow."""
     deadline, before = monotonic() + TOTAL_SECONDS, 0
     while not transfer.ended.wait(max(0, min(WINDOW_SECONDS, deadline - monotonic()))):
         got = transfer.bytes - before
@@ -78,10 +88,7 @@ def _download(url: str, output: str, _pooch: object) -> None:
         else:
             before = transfer.bytes
             continue
-        transfer.is_abandoned = True
-        raise DataError(f"{urlsplit(url).hostname} {slow}")
-    if transfer.error:
-        raise transfer.error
+        raise DataError(f"{host} {slow}")
 
 
 class _Transfer(threading.Thread):

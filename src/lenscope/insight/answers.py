@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from lenscope.config import Preparation
 from lenscope.data.checks import class_difference
 from lenscope.data.dataset import Dataset
 from lenscope.data.digit import prepare_digit, to_grey
-from lenscope.data.form import MNIST, PREPARATIONS, Form
+from lenscope.data.form import MNIST, Form
 from lenscope.data.pictures import read_picture
 from lenscope.errors import DataError, UsageError, unknown_name
 from lenscope.insight.mistakes import evaluate_answers
@@ -116,8 +117,9 @@ def predict_pictures(run: Run, files: Iterable[Path], prepare: str = "auto") -> 
 
 def form_for(facts: DataFacts, prepare: str = "auto") -> Form:
     """The form into which a picture is brought for a network that was trained on these data; raises UsageError."""
-    if prepare not in PREPARATIONS:
-        raise unknown_name("prepare", prepare, PREPARATIONS)
+    known_ways = get_args(Preparation)
+    if prepare not in known_ways:
+        raise unknown_name("prepare", prepare, known_ways)
     known = facts.form or (MNIST if _has_known_name(facts) else Form())
     if prepare == "digit":
         return known.for_digits()
