@@ -13,6 +13,7 @@ import math
 import re
 import sys
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TextIO, cast
 from unicodedata import category
 
@@ -48,6 +49,8 @@ def printable(text: str, shows: Callable[[str], bool] = is_printable) -> str:
     >>> printable("a\x1b[2J\nb\u202ec, 3 × 日")
     'a\\x1b[2J\\nb\\u202ec, 3 × 日'
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(character if shows(character) else escape(character) for character in text)
 
 
@@ -68,11 +71,14 @@ def encodable(text: str) -> str:
 def to_json(value: object, encoding: str = "utf-8") -> str:
     """A JSON document whose characters are all printable and in an encoding; a number that is not finite is null."""
 
-    def shows(character: str) -> bool:
-        return character == "\n" or (is_printable(character) and _has(encoding, character))
+    def shown(line: str) -> str:
+        if line.isascii() and line.isprintable():
+            return line
+        shows = (is_printable(character) and _has(encoding, character) for character in line)
+        return "".join(c if show else json.dumps(c)[1:-1] for c, show in zip(line, shows, strict=True))
 
     text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False, default=str)
-    return "".join(character if shows(character) else json.dumps(character)[1:-1] for character in text)
+    return "\n".join(map(shown, text.split("\n")))
 
 
 class Screened:
@@ -104,6 +110,8 @@ def screen() -> ExitStack:
     codecs.register_error(HANDLER, _plainer)
     end = ExitStack()
     for stream, redirect in ((sys.stdout, redirect_stdout), (sys.stderr, redirect_stderr)):
+        if stream is None:  # the process has none, and Python prints nothing there
+            continue
         if hasattr(stream, "reconfigure"):
             end.callback(stream.reconfigure, errors=stream.errors)
             stream.reconfigure(errors=HANDLER)
@@ -128,8 +136,9 @@ def _has(encoding: str, character: str) -> bool:
 
 
 def _finite(value: object) -> object:
+    """A value for JSON, in which each number that is not finite is None, in dictionaries, lists and tuples, too."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if isinstance(value, Real) and not math.isfinite(value) else value

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import io
 import json
+import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,3 +116,15 @@ def test_nothing_prints_past_it() -> None:
         "cli/output.py": {"print", "sys.stdout", "sys.stderr"},
         "watch/screen.py": {"sys.stderr", "console.print"},
     }
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_closed_stream_is_no_failure(closed: str) -> None:
+    command = f"exec {sys.executable} -m lenscope --version {closed}"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_no_kind_of_number_that_is_not_finite_reaches_json() -> None:
+    numbers = [np.float32("nan"), np.float64("inf"), float("-inf"), 1]
+    assert json.loads(to_json(numbers)) == [None, None, None, 1]

@@ -85,7 +85,8 @@ def _run(arguments: list[str]) -> int:
     verb = arguments[0] if arguments else "--help"
     try:
         code = _dispatch(verb, arguments[1:])
-        sys.stdout.flush()  # here, where a reader that has gone can still be told from a failure
+        if sys.stdout:
+            sys.stdout.flush()  # here, where a reader that has gone can still be told from a failure
     except LenscopeError as error:
         rank = _later_rank(verb)
         if rank:

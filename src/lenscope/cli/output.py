@@ -24,7 +24,7 @@ def print_note(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON document to stdout."""
-    print_line(*to_json(value, sys.stdout.encoding or "utf-8").split("\n"))
+    print_line(*to_json(value, getattr(sys.stdout, "encoding", None) or "utf-8").split("\n"))
 
 
 def percent(share: float) -> str:
