@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.colors import to_rgba_array
 
+from lenscope.data.form import MNIST
 from lenscope.plots.display import FAINT, GREY, ORANGE, Display, new_figure
 from lenscope.plots.letters import short_each
 
@@ -64,7 +65,7 @@ def _coloured(found: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _steps(prediction: Prediction) -> list[tuple[str, NDArray[np.uint8]]]:
     seen = ("what the network sees", prediction.prepared.transpose(1, 2, 0))
-    steps = prediction.steps
+    steps, form = prediction.steps, prediction.form
     if steps is None:
         return [seen]
     return [
@@ -74,5 +75,6 @@ def _steps(prediction: Prediction) -> list[tuple[str, NDArray[np.uint8]]]:
         ("cropped", steps.cropped),
         ("in a 20×20 box", steps.boxed),
         ("centred by mass", steps.centred),
+        *([] if form == MNIST else [("placed as the training images", form.place(steps.centred))]),
         seen,
     ]

@@ -2,7 +2,7 @@
 
 import { makePad, makeSteps } from "./draw.js";
 import { element } from "./elements.js";
-import { placeDigit } from "./form.js";
+import { isPlacedAsMnist, placeDigit } from "./form.js";
 import { INK_OUT } from "./ink.js";
 import { lookThrough } from "./pass.js";
 import { prepareDigit, resizeSquare } from "./prepare.js";
@@ -112,6 +112,7 @@ function lookPrepared({ grey, side, canvas, isBlank }, size, form) {
       { name: "cropped", note: `${cropped.width}×${cropped.height}, to the digit${rest}`, ...cropped },
       { name: "boxed", note: `${boxed.width}×${boxed.height}, its aspect kept`, ...boxed },
       { name: "centred", note: `${centred.width}×${centred.height}, by centre of mass`, ...centred, middle: true },
+      ...(isPlacedAsMnist(form) ? [] : [{ name: "placed", note: `${placed.width}×${placed.height}, as the training images`, ...placed }]),
       { name: "resized", note: `${size}×${size}, for the network`, pixels, width: size, height: size },
     ];
     return { shown, pixels };

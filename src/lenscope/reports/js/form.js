@@ -19,6 +19,11 @@ export function placeDigit({ pixels, width }, { ground, centred, field }) {
   return { pixels: ground === "light" ? placed.map((pixel) => 255 - pixel) : placed, width: field, height: field };
 }
 
+/** Whether a centred digit is in this form already. */
+export function isPlacedAsMnist({ ground, centred, field }) {
+  return ground === "dark" && centred === "mass" && field === 28;
+}
+
 /** How far rows (or columns) move: the field grows on both sides alike, or the ink comes into its middle. */
 function formShift(inked, centred, field) {
   const first = inked.indexOf(true);
