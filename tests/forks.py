@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 import lenscope
 from lenscope.errors import LenscopeError
@@ -50,7 +51,18 @@ def forked(work: Callable[[], object]) -> str:
         return pipe.read()
 
 
+def loaded_in_the_child_alone(folder: Path) -> str:
+    """PyTorch has used two threads, and Lenscope has not loaded it when a child is forked."""
+    torch.set_num_threads(2)
+    torch.ones(3_000_000).add(1).sum()
+    assert "lenscope.nets.threads" not in sys.modules
+    return forked(
+        lambda: lenscope.train(out=folder / "loaded", network="mlp", **FEW).environment["threads"],
+    )
+
+
 def main(folder: Path) -> dict[str, str]:
+    first = loaded_in_the_child_alone(folder)
     whole = lenscope.load("mnist")
     data = replace(whole, test=whole.test.take(np.arange(500)))
 
@@ -67,6 +79,7 @@ def main(folder: Path) -> dict[str, str]:
 
     fused, _ = trained("fused", engine="fused", threads=2), trained("torch", engine="torch", threads=2)
     came = {
+        "loaded in the child alone": first,
         "fused": forked(lambda: weights_and_evaluation("child-fused", engine="fused", threads=2)),
         "torch": forked(lambda: weights_and_evaluation("child-torch", engine="torch")),
         "torch, two threads": forked(lambda: weights_and_evaluation("child-two", engine="torch", threads=2)),

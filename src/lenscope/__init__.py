@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lenscope import forks as _forks  # noqa: F401 - from now on forked children are looked after
+
 if TYPE_CHECKING:
     from lenscope.api import (
         compare,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lenscope import forks
 from lenscope.errors import UsageError
 from lenscope.nets import threads
 from lenscope.training.torch_engine import choose_device
@@ -22,6 +23,7 @@ FORKS = Path(__file__).parents[1] / "forks.py"
 def test_a_forked_child_trains_or_says_why_not(tmp_path):
     told = subprocess.run([sys.executable, FORKS, tmp_path], capture_output=True, text=True, timeout=200, check=True)
     assert json.loads(told.stdout) == {
+        "loaded in the child alone": "1",
         "fused": "(2, True)",
         "torch": "(1, False)",
         "torch, two threads": (
@@ -33,7 +35,7 @@ def test_a_forked_child_trains_or_says_why_not(tmp_path):
 
 
 def test_several_threads_are_refused_in_another_process_than_the_first(monkeypatch):
-    monkeypatch.setattr(threads, "_PROCESS", os.getpid() + 1)
+    monkeypatch.setattr(forks, "_limited", [1])
     threads.set_threads(1)
     with pytest.raises(UsageError, match="threads: got 2 in a forked process"):
         threads.set_threads(2)

@@ -1,19 +1,13 @@
-"""PyTorch's threads, also in a forked child.
-
-PyTorch's OpenMP keeps its threads between operations. A forked child inherits the record of these threads but not the
-threads, so its first parallel operation would wait for them forever (3 of 3 forks; torch 2.13, libgomp). An operation
-on one thread uses no pool, and one thread is what PyTorch's own DataLoader gives its forked workers. The fused engine
-starts its threads per call and keeps them all in a child.
-"""
+"""PyTorch's threads and its generator, also in a forked child (`forks.py`)."""
 
 from __future__ import annotations
 
 import os
-from functools import partial
 from threading import RLock
 
 import torch
 
+from lenscope import forks
 from lenscope.errors import UsageError
 
 # Held while torch's one generator is used. Two threads that ask for its state can wait for one another for ever: one
@@ -21,12 +15,10 @@ from lenscope.errors import UsageError
 # A fork waits for it: a child whose parent's other thread held it at that moment would never get it.
 GENERATOR = RLock()
 
-_PROCESS = os.getpid()  # which loaded this module; a forked child is another
-
 
 def set_threads(threads: int) -> None:
     """Use this many threads in PyTorch's operations; raises UsageError for several in a forked child."""
-    if threads > 1 and os.getpid() != _PROCESS:
+    if threads > 1 and forks.is_limited():
         raise UsageError(
             f"threads: got {threads} in a forked process, where PyTorch can use 1; pass threads=1 or start processes "
             "with multiprocessing's spawn"
@@ -46,4 +38,3 @@ def usable(device: torch.device) -> torch.device:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=GENERATOR.acquire, after_in_parent=GENERATOR.release, after_in_child=GENERATOR.release)
-    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))

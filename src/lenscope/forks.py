@@ -1,0 +1,30 @@
+"""What becomes of PyTorch's threads in a forked child.
+
+PyTorch's OpenMP keeps its threads between operations. A forked child inherits the record of these threads but not the
+threads, so its first parallel operation would wait for them forever (3 of 3 forks; torch 2.13, libgomp). An operation
+on one thread uses no pool, and one thread is what PyTorch's own DataLoader gives its forked workers. The fused engine
+starts its threads per call and keeps them all in a child.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_limited: list[int] = []  # this process, if it is a forked child of one that had loaded PyTorch
+
+
+def is_limited() -> bool:
+    """Whether this process is a forked child in which PyTorch can use one thread only."""
+    return bool(_limited)
+
+
+def _limit() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+        _limited.append(os.getpid())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_limit)
