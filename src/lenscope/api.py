@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscope.config import TrainConfig, resolve
+from lenscope.config import Preparation, TrainConfig, resolve
 from lenscope.data.dataset import Dataset, Splits
 from lenscope.errors import DataError, UsageError
 from lenscope.runs.run import Run, find_run, open_run
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from lenscope.data.form import Preparation
     from lenscope.insight.answers import Prediction
     from lenscope.insight.insight import Insight
     from lenscope.insight.mistakes import Evaluation
@@ -60,8 +59,10 @@ def load(
         DataError: files that are broken or could not be fetched.
         StorageError: a large set needs room in the cache, and there is none.
     """
+    from lenscope import native
     from lenscope.data.load import load as load_data
 
+    native.report_cut_files()  # from here on large sets are mapped files
     if not progress:
         return load_data(data, data_dir=data_dir, skip_unreadable=skip_unreadable, pack=pack)
     from lenscope.watch.packing import PackingBar
@@ -582,8 +583,7 @@ def part_to_measure(
     """
     if isinstance(data, Dataset):
         return data
-    found = load_own(run.config, data_dir) if data is None else data
-    found = found if isinstance(found, Splits) else load(found, data_dir=data_dir)
+    found = load_own(run.config, data_dir, data)
     if (found.train.sha256, found.test and found.test.sha256) == (run.data.train_sha256, run.data.test_sha256):
         held_out = run.config.validation, run.config.seed, run.config.train_images
         return found.to_measure(*held_out, stratify=run.config.stratify)

@@ -237,6 +237,19 @@ def test_before_the_first_commit_the_environment_is_compared(tiny, tmp_path, mon
     assert go_on(tiny, path).resumed[-1].differs == ("variables are MKL_CBWR=COMPATIBLE, were none",)
 
 
+def test_denormal_numbers_are_not_flushed_within_a_run() -> None:
+    def flushed() -> bool:
+        return torch.tensor(1e-40).mul(1).item() == 0
+
+    torch.set_flush_denormal(True)
+    try:
+        with settled():
+            assert not flushed()
+        assert flushed()
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_a_run_that_begins_again_refuses_data_of_other_classes_as_such(tiny, tmp_path) -> None:
     begin_and_die(tiny, QUICK.with_settings(checkpoint_every="100"), tmp_path / "run", 3)
     fewer = replace(tiny.train, labels=tiny.train.labels % 3, classes=tuple("abc"))

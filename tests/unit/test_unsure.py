@@ -13,7 +13,7 @@ from PIL import Image
 import lenscope
 from fixtures_runs import plant
 from lenscope.data.dataset import Splits
-from lenscope.errors import RunError
+from lenscope.errors import LenscopeError, RunError
 from lenscope.runs import unsure
 from lenscope.runs.unsure import UnsureRule, calibrate, leads
 from lenscope.training import choice
@@ -54,13 +54,27 @@ def test_one_in_a_hundred_held_out_images_is_unsure(run: Run, splits: Splits) ->
 
 def test_without_a_validation_part_training_images_calibrate_it_and_never_the_test_part(splits, run, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        choice, "predict_log_probabilities", lambda _, part: asked.append(part) or np.eye(200, 10, dtype="f4")
-    )
+
+    def predict(_, part, threads):
+        asked.append(part)
+        assert threads == 1
+        return np.eye(200, 10, dtype="f4")
+
+    monkeypatch.setattr(choice, "predict_log_probabilities", predict)
     monkeypatch.setattr(unsure, "MOST", 200)
-    rule = calibrate(run.network(), splits)
+    rule = calibrate(run.network(), splits, threads=1)
     assert (rule.part, rule.images) == ("training", 200)
     assert np.array_equal(asked[0].images[[0, -1]], splits.train.images[[0, -1]])
+
+
+def test_a_run_is_kept_though_there_is_no_room_to_calibrate(tiny: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    def fail(*_: object) -> None:
+        raise LenscopeError("--threads 512: no room for so many")
+
+    monkeypatch.setattr("lenscope.runs.record.unsure_rule", fail)
+    kept = lenscope.train(tiny, out=tmp_path / "run", **PLAIN)
+    assert (kept.status.state, kept.unsure_rule) == ("finished", None)
+    assert kept.weights()
 
 
 def test_of_few_images_there_is_no_rule_and_nothing_is_said(tiny_run: Run, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ FALSE: dict[str, tuple[str, Any, str]] = {
     "the film's length": ("film.bin", lambda run: film(run, STEPS)[:-9], "ends within a snapshot"),
     "no film": ("film.bin", lambda _: b"", "ends within a snapshot"),
     "settings": ("config.toml", lambda _: b"epochs = 'x'", "epochs"),
+    "the rule": ("unsure.json", lambda _: b'{"least_lead": NaN}', "missing or wrong"),
     "facts": ("environment.json", lambda _: b'{"data": {"train_images": 0}}', "missing or wrong"),
 }
 
@@ -238,9 +239,10 @@ def test_a_run_that_claims_more_steps_than_there_are_is_repeated_to_its_end(tiny
 
 
 def test_other_data_cannot_repeat_a_run(tiny, run: Run) -> None:
-    other = replace(tiny, train=tiny.train.take(np.arange(59)))
-    with pytest.raises(RunError, match="no longer those that it was trained on"):
-        replay_run(run, other)
+    fewer_classes = replace(tiny.train, labels=tiny.train.labels % 3, classes=tuple("abc"))
+    for train in (tiny.train.take(np.arange(59)), tiny.train.take(np.arange(5)), fewer_classes):
+        with pytest.raises(RunError, match="no longer those that it was trained on"):
+            replay_run(run, replace(tiny, train=train, test=None))
 
 
 def test_what_may_differ_is_said(tiny, run: Run) -> None:

@@ -53,8 +53,12 @@ def is_done(trial: Trial, path: Path) -> bool:
     if not (path / manifest.FILE).exists():  # not begun, or killed before its first commit
         return False
     run = open_run(path)
-    if _placeless(run.config) != _placeless(check_batch_size(trial.config, run.data.train_images)):
-        raise UsageError(f"{path}: was trained with other settings than are asked for now; choose another --out")
+    there, asked = _placeless(run.config), _placeless(check_batch_size(trial.config, run.data.train_images))
+    if there != asked:
+        differing = ", ".join(f"{name} is {value}" for name, value in there if value != getattr(asked, name))
+        raise UsageError(
+            f"{path}: was trained with other settings than are asked for now ({differing} there); choose another --out"
+        )
     ended = run.status.state in {"finished", "failed"} and FINAL in run.committed.static
     return ended and len(run.metrics) > 0
 

@@ -32,14 +32,17 @@ VARIABLES = (  # by which MKL and oneDNN choose other instructions or less preci
 def settled() -> Iterator[None]:
     """Keep the caller's defaults of PyTorch from deciding what a run computes, and give them back afterwards.
 
-    The default type is float32, the default device the CPU, nothing is cast automatically, gradients are kept. The
-    number of threads is given back, too, since an engine sets it.
+    The default type is float32, the default device the CPU, nothing is cast automatically, gradients are kept, and
+    denormal numbers are not flushed to zero. The number of threads is given back, too, since an engine sets it.
     """
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, threads)
         stack.callback(torch.set_default_dtype, dtype)
+        if torch.tensor(1e-40, device="cpu").mul(1).item() == 0:  # a library built with -ffast-math sets it, too
+            torch.set_flush_denormal(False)
+            stack.callback(torch.set_flush_denormal, True)
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
         if torch.get_default_device().type != "cpu":  # else left alone: each call of PyTorch would take longer

@@ -82,7 +82,7 @@ def unsure_rule(prepared: Prepared, weights: Weights) -> UnsureRule | None:
         return None
     network = build(config.network, splits.train.channels, len(splits.classes), config.seed)
     load_weights(network, weights)
-    return calibrate(network.eval(), splits)
+    return calibrate(network.eval(), splits, config.threads)
 
 
 def start_from(source: str | None, network: Network) -> dict[str, Any]:

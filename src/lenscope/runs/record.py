@@ -14,7 +14,7 @@ from lenscope.runs.follow import tell_settings, tell_start
 from lenscope.runs.numerics import settled
 from lenscope.runs.prepare import environment_of, prepare, start_from, unsure_rule
 from lenscope.runs.recorder import Recorder, claim_directory
-from lenscope.runs.resume import find_start, look_back, require_no_links
+from lenscope.runs.resume import find_start, look_back, require_no_links, require_same_data
 from lenscope.runs.run import Run, open_run
 from lenscope.runs.storage import remove_directory, remove_file
 from lenscope.training.choice import choose_engine
@@ -95,9 +95,11 @@ def resume_run(
     """
     tell_settings(ranks, config, splits)
     with settled(), locks.hold(path) as lock:
-        prepared = prepare(config, splits)
         require_no_links(path)
         before = look_back(path)
+        if before.environment:
+            require_same_data(before.environment, splits, path)
+        prepared = prepare(config, splits)
         origin = before.give_initial(prepared)
         engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
         environment = environment_of(engine, prepared) | origin

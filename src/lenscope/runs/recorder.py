@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from safetensors.numpy import save
 
-from lenscope.errors import RunError, StorageError, UsageError
+from lenscope.errors import LenscopeError, RunError, StorageError, UsageError
 from lenscope.runs import checkpoint, manifest, unsure
 from lenscope.runs.film import describe_layout, encode_record
 from lenscope.runs.metrics import HEADER, encode_row
@@ -86,11 +86,19 @@ class Recorder:
             case Checkpoint():
                 self._keep(event)
             case RunFinished(weights=weights, why=why):
-                if rule := self._calibrate(weights):
-                    self._write_static(unsure.FILE, rule.to_json())
+                self._keep_rule(weights)
                 self._end("finished", why, save(weights))
             case _:
                 self._end("failed" if event.error else "interrupted", event.why, save(event.weights))
+
+    def _keep_rule(self, weights: Weights) -> None:
+        """Keep when an answer is unsure; a run that is trained to its end does not fail for want of that."""
+        try:
+            rule = self._calibrate(weights)
+        except LenscopeError:  # no room for what it takes
+            return
+        if rule:
+            self._write_static(unsure.FILE, rule.to_json())
 
     def give_up(self, error: BaseException) -> None:
         """Say in the status what ended a run that had begun and whose end is not told; the rest stays as committed."""
@@ -193,7 +201,10 @@ class Recorder:
         """Raise RunError where a file that is appended to does not hold as many bytes as were written to it."""
         for name, entry in self._manifest.appended.items():
             path = self.path / name
-            size = path.stat().st_size if path.is_file() else 0
+            try:
+                size = path.stat().st_size
+            except OSError:  # deleted, or its directory moved
+                size = 0
             if size != entry.size:
                 raise RunError(
                     f"{path}: holds {size:,} bytes, expected {entry.size:,}; it was changed or deleted while the run "

@@ -60,13 +60,13 @@ def replay_run(
     """
     until = len(run.losses)
     config = run.config.with_settings(checkpoint_every=f"{until}steps" if until else None)
+    require_same_data(run.environment, splits, run.path)
     kept = _oldest_checkpoint(run, until) if from_checkpoint else None
     with settled(), closing(watcher) if watcher else nullcontext():
         prepared = prepare(config, splits)
         initial = [] if kept else [_repeat_initial(run, prepared.network)]
         engine = choose_engine(prepared.network, prepared.sized.train, config)
         environment = environment_of(engine, prepared)
-        require_same_data(run.environment.get("data"), environment["data"], run.path)
         events = fit(config, prepared.sized, engine, start=start_of(run.path, kept) if kept else None)
         compared = _compare(_up_to(until, events, watcher), _kept(run))
     reasons = _reasons(run, differences(run.environment, environment))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from lenscope.data.dataset import Splits
     from lenscope.runs.checkpoint import Kept
     from lenscope.runs.manifest import Manifest
     from lenscope.runs.prepare import Prepared
@@ -79,15 +80,13 @@ class Before:
             What `environment.json` is to say of where they come from.
 
         Raises:
-            RunError: data other than the run's, weights that are broken, or another run to start from than it was.
+            RunError: weights that are broken, or another run to start from than it was.
             UsageError: nothing was committed, and the run that it starts from cannot be a start.
         """
         from lenscope.nets.catalogue import load_weights
-        from lenscope.runs.prepare import data_facts, start_from
+        from lenscope.runs.prepare import start_from
 
         config, network = prepared.config, prepared.network
-        if self.environment:
-            require_same_data(self.environment.get("data"), asdict(data_facts(prepared)), self.path)
         known = {name: self.environment[name] for name in ("init_from",) if name in self.environment}
         if self.manifest.static:
             if self.kept is None:
@@ -178,15 +177,15 @@ def _finished(path: Path) -> bool:
         return False
 
 
-def require_same_data(theirs: object, ours: Mapping[str, Any], path: Path) -> None:
-    """Raise RunError where the data that a run was trained on are no longer what is loaded."""
-    before = theirs if isinstance(theirs, dict) else {}
-    for part in ("train_sha256", "test_sha256"):
-        if before.get(part) != ours[part]:
+def require_same_data(environment: Mapping[str, Any], splits: Splits, path: Path) -> None:
+    """Raise RunError where the data that a run was trained on are not what is loaded, before anything is done to it."""
+    before = _table(environment, "data")
+    for part, dataset in (("train", splits.train), ("test", splits.test)):
+        ours, theirs = dataset and dataset.sha256, before.get(f"{part}_sha256")
+        if theirs != ours:
             raise RunError(
-                f"{path}: the {part.removesuffix('_sha256')} data are no longer those that it was trained on "
-                f"(SHA-256 {str(ours[part])[:12]}, expected {str(before.get(part))[:12]}); the run cannot be repeated; "
-                "give its own data with --data"
+                f"{path}: the {part} data are no longer those that it was trained on (SHA-256 {str(ours)[:12]}, "
+                f"expected {str(theirs)[:12]}); the run cannot be repeated; give its own data with --data"
             )
 
 

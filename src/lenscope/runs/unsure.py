@@ -31,7 +31,7 @@ class UnsureRule:
 
     Attributes:
         least_lead: in nats; see `leads`.
-        share: of the images below, the share whose lead is lower.
+        share: of the images below, the share whose lead is lower at most.
         part: which they are: `validation`, or `training` in a run that holds none out.
         images: how many.
     """
@@ -57,13 +57,14 @@ def leads(log_probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     return lead
 
 
-def calibrate(network: Network, splits: Splits) -> UnsureRule | None:
+def calibrate(network: Network, splits: Splits, threads: int | None = None) -> UnsureRule | None:
     """The rule that calls one in a hundred of the held-out images unsure; None where there are fewer than a hundred.
 
     Args:
         network: trained, in evaluation mode.
         splits: as it was trained; the validation part, else the training images, at most 10,000, spread evenly. Never
             the test part.
+        threads: as for training.
     """
     from lenscope.training.choice import predict_log_probabilities
 
@@ -71,6 +72,6 @@ def calibrate(network: Network, splits: Splits) -> UnsureRule | None:
     chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), MOST)).astype(np.int64))
     if len(chosen) < FEWEST:
         return None
-    found = np.sort(leads(predict_log_probabilities(network, part.take(chosen))))
+    found = np.sort(leads(predict_log_probabilities(network, part.take(chosen), threads)))
     least = float(found[int(SHARE * len(found))])
     return UnsureRule(least, SHARE, "validation" if splits.validation else "training", len(found))

@@ -10,7 +10,7 @@ import numpy as np
 
 from lenscope.errors import RunError
 from lenscope.nets.catalogue import convolutions
-from lenscope.runs import checkpoint, recorder
+from lenscope.runs import checkpoint, recorder, unsure
 from lenscope.runs.manifest import APPENDED, read_appended, read_static
 from lenscope.text import printable
 
@@ -81,12 +81,18 @@ def _check_of(run: Run, name: str) -> Check:
         "losses.f32": lambda: _losses(run),
         "film.json": lambda: ", ".join(run.film.kernels) or "no convolutions",
         "film.bin": lambda: _film(run),
+        unsure.FILE: lambda: _rule(run),
         "weights/initial.safetensors": lambda: _weights(run, "initial"),
         "weights/final.safetensors": lambda: _weights(run, "final"),
     }
     if name.startswith(checkpoint.FOLDER + "/"):
         return lambda: _checkpoint(run, name)
     return checks.get(name, partial(_as_committed, run, name))
+
+
+def _rule(run: Run) -> str:
+    rule = run.unsure_rule
+    return f"calibrated on {rule.images:,} {rule.part} images" if rule else "no rule"
 
 
 def _metrics(run: Run) -> str:

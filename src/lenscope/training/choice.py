@@ -48,11 +48,17 @@ def choose_engine(network: nn.Module, train: Dataset, config: TrainConfig, ranks
     return TorchEngine(network, train, config)
 
 
-def predict_log_probabilities(network: nn.Module, dataset: Dataset) -> NDArray[np.float32]:
-    """What a network says of each image: log-probabilities, float32, shape (N, classes); native where it can be."""
+def predict_log_probabilities(network: nn.Module, dataset: Dataset, threads: int | None = None) -> NDArray[np.float32]:
+    """What a network says of each image: log-probabilities, float32, shape (N, classes); native where it can be.
+
+    Args:
+        network: on any device.
+        dataset: images at the network's size.
+        threads: of the native code; by default as many as this process may use processors.
+    """
     native.report_cut_files()
     if fused_engine.obstacle(network) is None:
-        return fused_engine.predict_log_probabilities(cast("LeNet", network), dataset)
+        return fused_engine.predict_log_probabilities(cast("LeNet", network), dataset, threads)
     return torch_engine.predict_log_probabilities(network, dataset)
 
 

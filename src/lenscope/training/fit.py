@@ -189,7 +189,8 @@ def _notes(given: TrainConfig, config: TrainConfig, splits: Splits) -> tuple[str
     notes = []
     if given.batch_size != config.batch_size:
         notes.append(f"batches of {config.batch_size:,}, all training images; the recipe's have {given.batch_size:,}")
-    empty = [] if config.reconstructs else splits.train.empty_classes
+    whole = not config.reconstructs and config.train_images is None  # else it is no wonder, or nobody minds
+    empty = splits.train.empty_classes if whole else []
     if empty:
         names = ", ".join(map(repr, empty[:SHOWN_CLASSES])) + (", …" if len(empty) > SHOWN_CLASSES else "")
         classes = f"{len(empty):,} of {len(splits.classes):,} classes"

@@ -157,9 +157,9 @@ def obstacle(network: torch.nn.Module) -> str | None:
     return native.reason()
 
 
-def predict_log_probabilities(network: LeNet, dataset: Dataset) -> NDArray[np.float32]:
+def predict_log_probabilities(network: LeNet, dataset: Dataset, threads: int | None = None) -> NDArray[np.float32]:
     """What a LeNet says of each image: log-probabilities, float32, shape (N, classes)."""
-    return np.concatenate([part for part, _ in _predictions(network, dataset, usable_processors())])
+    return np.concatenate([part for part, _ in _predictions(network, dataset, threads or usable_processors())])
 
 
 def _predictions(
