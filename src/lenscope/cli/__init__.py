@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from lenscope.cli.output import print_line, print_note
 from lenscope.errors import LenscopeError, unknown_name
@@ -64,9 +64,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell asks for that has us in the background
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        return _run(sys.argv[1:])
+        code = _run(sys.argv[1:])
     finally:
         _stop_listening()
+    if sys.argv[1:] and _later_rank(sys.argv[1]):
+        _end_at_once(code)
+    return code
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """End a rank that has no more to do without PyTorch's clean-up, in which it aborts now and then (2.13, gloo)."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    os._exit(code)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
