@@ -246,7 +246,6 @@ NAMED = {
     "JPEG XL": b"\xff\x0a\xfa\x1f",
     "PDF": picture(format_="PDF"),
     "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-    "BigTIFF": b"II+\0\x08\0\0\0",
 }
 
 

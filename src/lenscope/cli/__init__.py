@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _end_at_once(code: int) -> NoReturn:
     """End a rank that has no more to do without PyTorch's clean-up, in which it aborts now and then (2.13, gloo)."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.flush()
+    if sys.stdout:
+        sys.stdout.flush()
     os._exit(code)
 
 
