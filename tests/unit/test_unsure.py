@@ -50,6 +50,8 @@ def test_one_in_a_hundred_held_out_images_is_unsure(run: Run, splits: Splits) ->
     assert (rule.part, rule.images, rule.share) == ("validation", 500, 0.01)
     found = leads(choice.predict_log_probabilities(run.network(), held_out.resized(32)))
     assert int((found < rule.least_lead).sum()) == 5
+    said = {finding.part: finding.says for finding in lenscope.verify(run)}
+    assert said[unsure.FILE] == "calibrated on 500 validation images"
 
 
 def test_without_a_validation_part_training_images_calibrate_it_and_never_the_test_part(splits, run, monkeypatch):

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(sys.argv[1:])
     finally:
         _stop_listening()
-    if sys.argv[1:] and _later_rank(sys.argv[1]):
+    if _later_rank("".join(sys.argv[1:2])):
         _end_at_once(code)
     return code
 
@@ -122,10 +122,12 @@ def _run(arguments: list[str]) -> int:
 
 def _later_rank(verb: str) -> int:
     """The rank of a process that trains with others and is not the first of them, which speaks for all; else 0."""
+    if verb != "train":
+        return 0
     from lenscope.training.ranks import find_place
 
     with suppress(LenscopeError):
-        place = find_place() if verb == "train" else None
+        place = find_place()
         return place.rank if place else 0
     return 0
 
