@@ -30,7 +30,7 @@ WAVELENGTHS = (2.5, 3.5, 5.0)  # pixels
 ENVELOPES = (1.0, 1.6)  # sigma, pixels
 PHASES = (0, 45, 90, 135)  # degrees
 DRAWN = 9_999  # random kernels, so that the smallest p-value is 1 in 10,000
-PART = 2**20  # correlations at a time: 8 MB
+PART = 2**14  # correlations at a time: they stay in a cache, and BLAS spreads no product over threads
 FLAT = 1e-10  # what rounding leaves of a constant, relative to it, is below this
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenscope.plots.display import DIVERGING, Display, new_figure, put_image, to_colours
+from lenscope.plots.display import DIVERGING, Display, new_figure, put_tiles, to_colours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +50,7 @@ class FilmsDisplay(Display):
             axes.text(-0.6, -row, film.name, ha="right", va="center")
             scale = float(np.abs(film.frames[[0, -1]]).max()) or 1.0
             for left, kernels in ((0.0, film.frames[0]), (self._columns + GAP, film.frames[-1])):
-                for column, kernel in enumerate(kernels):
-                    _put_kernel(axes, kernel, left + column, -row, scale)
+                _put_kernels(axes, kernels, left, -row, scale)
         axes.set(xlim=(-0.5, self._right), ylim=(0.5 - len(self.films), 1.1))
 
     @property
@@ -63,9 +62,9 @@ class FilmsDisplay(Display):
         return 2 * self._columns + GAP - 0.5
 
 
-def _put_kernel(axes: Axes, kernel: NDArray[np.float32], x: float, y: float, scale: float) -> None:
-    """One of shape (1, H, W), by a diverging scale, or (3, H, W), in colour."""
-    if len(kernel) == 1:
-        put_image(axes, kernel[0], x, y, SIDE, cmap=DIVERGING, vmin=-scale, vmax=scale)
+def _put_kernels(axes: Axes, kernels: NDArray[np.float32], x: float, y: float, scale: float) -> None:
+    """A row of shape (N, 1, H, W), by a diverging scale, or (N, 3, H, W), in colour."""
+    if kernels.shape[1] == 1:
+        put_tiles(axes, kernels[:, 0], (x, y), 1, SIDE, cmap=DIVERGING, vmin=-scale, vmax=scale)
     else:
-        put_image(axes, to_colours(kernel, -scale, scale), x, y, SIDE)
+        put_tiles(axes, to_colours(kernels, -scale, scale), (x, y), 1, SIDE)

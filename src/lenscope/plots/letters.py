@@ -81,15 +81,15 @@ def short_each(names: Iterable[str], letters: int) -> list[str]:
 
 @cache
 def _has_letter(character: str) -> bool:
-    return is_printable(character) and any(ord(character) in letters for letters in _letters())
+    return is_printable(character) and any(ord(character) in _letters(family) for family in families())
 
 
 @cache
-def _letters() -> tuple[frozenset[int], ...]:
-    """The code points of each family, that its regular and its bold font have."""
-    each = [[FontProperties(family=name, weight=weight) for weight in ("normal", "bold")] for name in families()]
+def _letters(family: str) -> frozenset[int]:
+    """The code points that both the regular and the bold font of a family have."""
+    fonts = [FontProperties(family=family, weight=weight) for weight in ("normal", "bold")]
     with quiet_about_weights():
-        return tuple(frozenset.intersection(*(_code_points(findfont(font)) for font in own)) for own in each)
+        return frozenset.intersection(*(_code_points(findfont(font)) for font in fonts))
 
 
 def _code_points(path: str) -> frozenset[int]:

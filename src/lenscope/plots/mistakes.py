@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from lenscope.plots.letters import short_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
     from lenscope.data.dataset import Dataset
     from lenscope.insight.mistakes import Evaluation
@@ -50,13 +51,16 @@ class ConfusionDisplay(Display):
     def plot(self, axes: Axes) -> None:
         """Draw the matrix on existing axes."""
         matrix, diagonal = self.evaluation.confusion, np.eye(len(self.evaluation.classes), dtype=bool)
-        many = len(matrix) > MANY
+        many, edges = len(matrix) > MANY, np.arange(len(matrix) + 1) - 0.5
+        # A mesh of few cells takes a tenth of the time of an image; of a million cells an image takes a tenth.
+        paint = partial(axes.imshow, interpolation="nearest") if many else partial(axes.pcolormesh, edges, edges)
         share = np.where(diagonal, 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), np.nan)
-        found = axes.imshow(share, cmap=RIGHT if many else GREY_RIGHT, vmin=0, vmax=100, interpolation="nearest")
+        found = paint(share, cmap=RIGHT if many else GREY_RIGHT, vmin=0, vmax=100)
         wrong = np.where(diagonal | (matrix == 0), np.nan, matrix)
         # The most frequent mistake takes six tenths of the scale, so that dark numbers are legible on it.
         top = 0.7 * (max(10.0, float(np.nanmax(wrong, initial=1.0))) / 0.7) ** (1 / 0.6)
-        shades = axes.imshow(wrong, cmap="Oranges", norm=LogNorm(0.7, top), interpolation="nearest")
+        shades = paint(wrong, cmap="Oranges", norm=LogNorm(0.7, top))
+        axes.set(aspect="equal", xlim=edges[[0, -1]], ylim=edges[[-1, 0]])
         self._name_classes(axes)
         if many:
             _add_scale(axes, shades, 0.55, "wrong answers (images)")
@@ -95,7 +99,7 @@ def _letter_points(classes: int) -> float:
     return min(10.0, max(6.0, 60 * _side(classes) / classes))
 
 
-def _add_scale(axes: Axes, shades: AxesImage, bottom: float, words: str) -> None:
+def _add_scale(axes: Axes, shades: ScalarMappable, bottom: float, words: str) -> None:
     beside = axes.inset_axes((1.03, bottom, 0.02, 0.4))
     bar = axes.get_figure().colorbar(shades, cax=beside, format="{x:g}")  # type: ignore[union-attr]
     bar.set_label(words)
