@@ -1,5 +1,5 @@
-# make train   install into .venv and train the lecture's LeNet
-# make test    install with the development extra and run the tests
+# make train   install into .venv, without PyTorch, and train the lecture's LeNet
+# make test    install the development extra too, PyTorch among it, and run the tests
 # make torture      the slow tests with full counts
 # make test-native  the native engine under sanitizers and on emulated processors
 # make check   lint, types, architecture, spelling
@@ -40,15 +40,20 @@ clean:
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 15) else f"{sys.executable} is Python {v[0]}.{v[1]}, expected 3.11 to 3.14; run: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@echo "making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
 
-# --no-compile: compiling every module of PyTorch at once takes longer than compiling those that are used when they are.
+# Bytecode, on all cores and once: where Python may not write its own, every start compiles all that it imports.
+NOT_COMPILED := /(tests?|fontTools|lexers|pip|setuptools|pkg_resources|_distutils_hack)/
 $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	@echo "installing lenscope into $(VENV)"
 	@$(BIN)/python -m pip install -q --no-compile -e .
+	@[ -e $@ ] || $(BIN)/python -m compileall -q -j 0 -x '$(NOT_COMPILED)' $(VENV)/lib src
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/bin/python $(INPUTS)
-	@echo "installing lenscope and what its tests need into $(VENV)"
+# Of PyTorch only what its import loads: to compile all of it takes longer.
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.installed
+	@echo "installing what the tests need into $(VENV)"
 	@$(BIN)/python -m pip install -q --no-compile -e '.[dev]'
-	@touch $@ $(VENV)/.installed
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import torch'
+	@touch $@

@@ -55,9 +55,9 @@ int measure() {
   const auto pool1_of = [&](int i) { return pool1 + i % images * pool1_floats; };
   const auto winners1_of = [&](int i) { return winners1 + i % images * pool1_floats; };
   const auto winners2_of = [&](int i) { return winners2 + i % images * features; };
-  const auto conv1 = [&](int i) { conv1_forward({rows, 1, weights1, bias, pool1_of(i), winners1_of(i), nullptr}); };
+  const auto conv1 = [&](int i) { conv1_forward({rows, 1, weights1, bias, pool1_of(i), winners1_of(i)}); };
   const auto conv2 = [&](int i) {
-    conv2_forward({pool1_of(i), weights2, bias, in + i % images * features, winners2_of(i), nullptr});
+    conv2_forward({pool1_of(i), weights2, bias, in + i % images * features, winners2_of(i)});
   };
 
   const double at_peak = least([](int) { peak(100'000); }, 1);

@@ -103,6 +103,14 @@ def test_what_builds_the_package_is_pinned_for_ci():
     assert all(f"\n{name}==" in pinned for name in [*names, "cmake", "ninja"])
 
 
+def test_the_package_needs_no_torch_and_its_development_does():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert not [requirement for requirement in project["dependencies"] if requirement.startswith("torch")]
+    assert extras["torch"] == ["torch>=2.10"]
+    assert "torch" in re.split(r"[\[\],]", extras["dev"][0])
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
 @pytest.mark.parametrize("changed", [None, "CMakeLists.txt", "src/lenscope/native/kernels.cpp", "constraints.txt"])
 def test_make_installs_anew_where_what_is_compiled_has_changed(tmp_path, changed):
@@ -114,3 +122,4 @@ def test_make_installs_anew_where_what_is_compiled_has_changed(tmp_path, changed
     environment = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "VENV"}}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
     assert ("pip install" in done.stdout) == bool(changed)
+    assert "[dev]" not in done.stdout

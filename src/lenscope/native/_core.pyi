@@ -3,6 +3,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+compiler: str
+
 class Trainer:
     def __init__(
         self,
@@ -41,8 +43,8 @@ class Trainer:
     def set_state(self, steps: int, first: NDArray[np.float32], second: NDArray[np.float32]) -> None: ...
 
 def evaluate(
-    images: NDArray[np.uint8], weights: NDArray[np.float32], classes: int, threads: int, isa: str, activations: bool
-) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]: ...
+    images: NDArray[np.uint8], weights: NDArray[np.float32], classes: int, threads: int, isa: str
+) -> NDArray[np.float32]: ...
 def augment(
     images: NDArray[np.uint8],
     indices: NDArray[np.int64],

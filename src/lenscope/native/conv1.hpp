@@ -31,25 +31,12 @@ void split_columns(const uint8_t* image, int channels, float* rows) {
   for (int x = 0; x < row_floats; ++x) rows[x] = 0;  // lanes 14 and 15 of the last rows read past their end
 }
 
-// Relu'd outputs of a pair of rows, [6][28][28], for who wants to see them.
-LENSCOPE_INLINE void keep_pair(float* maps, int channel, int y, int x, Vector even, Vector odd) {
-  alignas(64) float kept[2][lanes];  // an index into `even` itself would keep it in memory, in the loops above too
-  store_aligned(kept[0], relu(even));
-  store_aligned(kept[1], relu(odd));
-  for (int lane = 0; lane < lanes && x + lane < 14; ++lane) {
-    float* to = maps + (channel * 28 + y) * 28 + 2 * (x + lane);
-    to[0] = kept[0][lane];
-    to[1] = kept[1][lane];
-  }
-}
-
 struct Conv1 {
   const float* rows;
   int channels;
   const float *weights, *bias;
   float* pool1;       // [6][14][16]
   int32_t* winners;   // [6][14][16], null where no gradient follows
-  float* maps;        // [6][28][28], or null
 };
 
 // Row `py` of the pooled output, of `group` channels from `first` on, `lanes` columns from `x` on.
@@ -90,10 +77,6 @@ LENSCOPE_INLINE void conv1_row(const Conv1& conv, int py, int first, int x) {
       const Mask alive = greater(best, Vector{});
       const Integers patch = select(alive, select(below, in_lower, in_upper), Integers{} + triples_zero);
       *reinterpret_cast<Integers*>(conv.winners + at) = patch;
-    }
-    if (conv.maps) {
-      keep_pair(conv.maps, first + c, 2 * py, x, out[c][0][0], out[c][0][1]);
-      keep_pair(conv.maps, first + c, 2 * py + 1, x, out[c][1][0], out[c][1][1]);
     }
   });
 }

@@ -12,19 +12,11 @@
 namespace lenscope::LENSCOPE_ISA {
 namespace {
 
-// Relu'd outputs of one position, [16][10][10], for who wants to see them.
-LENSCOPE_INLINE void keep_position(float* maps, int y, int x, int channel, Vector out) {
-  alignas(64) float kept[lanes];  // an index into `out` itself would keep it in memory, in the loops above too
-  store_aligned(kept, relu(out));
-  for (int lane = 0; lane < lanes; ++lane) maps[((channel + lane) * 10 + y) * 10 + x] = kept[lane];
-}
-
 struct Conv2 {
   const float* pool1;  // [6][14][16]
   const float *weights, *bias;
   float* pool2;      // [25][16]
   int32_t* winners;  // [25][16], null where no gradient follows
-  float* maps;       // [16][10][10], or null
 };
 
 // One input channel's part of two rows of outputs. The ten weights that a row of pixels meets (with the upper outputs it
@@ -88,12 +80,6 @@ LENSCOPE_INLINE bool conv2_rows(const Conv2& conv, int py, int x, int channel) {
       const Integers one = Integers{} + 1, two = one + one, three = two + one;
       const Integers winner = select(below, select(right1, three, two), select(right0, one, Integers{}));
       *reinterpret_cast<Integers*>(conv.winners + at) = winner;
-    }
-    if (conv.maps) {
-      keep_position(conv.maps, 2 * py, x + 2 * j, channel, a);
-      keep_position(conv.maps, 2 * py, x + 2 * j + 1, channel, b);
-      keep_position(conv.maps, 2 * py + 1, x + 2 * j, channel, c);
-      keep_position(conv.maps, 2 * py + 1, x + 2 * j + 1, channel, d);
     }
   });
   return broken;

@@ -64,14 +64,14 @@ void convolve_once(const Task& task, int image, int slot) {
             scratch.distorted + slot * channels * 1024);
   split_columns(bytes_of(task, image, slot), channels, scratch.pixels);
   conv1_forward({scratch.pixels, channels, task.copies->conv1, task.weights + task.model->places.conv1_bias,
-                 scratch.pool1 + slot * pool1_floats, scratch.winners1 + slot * pool1_floats, nullptr});
+                 scratch.pool1 + slot * pool1_floats, scratch.winners1 + slot * pool1_floats});
 }
 
 void convolve_twice(const Task& task, int image, int slot) {
   const Scratch& scratch = *task.scratch;
   conv2_forward({scratch.pool1 + slot * pool1_floats, task.copies->conv2,
                  task.weights + task.model->places.conv2_bias, task.rows->features + image * features,
-                 scratch.winners2 + slot * features, nullptr});
+                 scratch.winners2 + slot * features});
 }
 
 void conv2_back(const Task& task, int slot, float* shard) {
@@ -168,46 +168,23 @@ void convolution_copies(const Model& model, const float* weights, const Copies& 
         }
 }
 
-void keep(float* to, const float* from, int count, size_t image) {
-  if (to) memcpy(to + image * count, from, count * sizeof(float));
-}
-
-void keep_features(float* to, const float* from, size_t image) {  // (16, 5, 5) from [25][16]
-  if (!to) return;
-  for (int position = 0; position < 25; ++position)
-    for (int channel = 0; channel < 16; ++channel) to[image * features + channel * 25 + position] = from[position * 16 + channel];
-}
-
-void keep_pool1(float* to, const float* from, size_t image) {  // (6, 14, 14) from [6][14][16]
-  if (!to) return;
-  for (int row = 0; row < 6 * 14; ++row) memcpy(to + image * 1176 + row * 14, from + row * 16, 14 * sizeof(float));
-}
-
 // Images first … last − 1, by blocks; rows need room for one block only.
 void evaluate(const Model& model, const float* weights, const Copies& copies, const Rows& rows, const Scratch& scratch,
-              const uint8_t* images, size_t first, size_t last, float* log_probabilities, const Activations& keeps) {
+              const uint8_t* images, size_t first, size_t last, float* log_probabilities) {
   const int channels = model.network.channels, classes = model.network.classes, padded_classes = model.classes_padded;
   for (size_t at = first; at < last; at += block_images) {
     const int count = last - at < block_images ? (int)(last - at) : block_images;
     for (int slot = 0; slot < count; ++slot) {
-      const size_t image = at + slot;
-      split_columns(images + image * channels * 1024, channels, scratch.pixels);
-      conv1_forward({scratch.pixels, channels, copies.conv1, weights + model.places.conv1_bias, scratch.pool1, nullptr,
-                     keeps.conv1 ? keeps.conv1 + image * 6 * 784 : nullptr});
+      split_columns(images + (at + slot) * channels * 1024, channels, scratch.pixels);
+      conv1_forward({scratch.pixels, channels, copies.conv1, weights + model.places.conv1_bias, scratch.pool1, nullptr});
       conv2_forward({scratch.pool1, copies.conv2, weights + model.places.conv2_bias, rows.features + slot * features,
-                     nullptr, keeps.conv2 ? keeps.conv2 + image * 1600 : nullptr});
-      keep_pool1(keeps.pool1, scratch.pool1, image);
+                     nullptr});
     }
     dense_forward(model, weights, rows, 0, count, rows.d_fc3);
     for (int slot = 0; slot < count; ++slot) {
-      const size_t image = at + slot;
       float* logits = rows.d_fc3 + slot * padded_classes;
-      keep_features(keeps.pool2, rows.features + slot * features, image);
-      keep(keeps.fc1, rows.fc1 + slot * fc1_row, 120, image);
-      keep(keeps.fc2, rows.fc2 + slot * fc2_row, 84, image);
-      keep(keeps.fc3, logits, classes, image);
       log_softmax(logits, classes, padded_classes);
-      keep(log_probabilities, logits, classes, image);
+      memcpy(log_probabilities + (at + slot) * classes, logits, classes * sizeof(float));
     }
   }
 }

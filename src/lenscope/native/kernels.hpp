@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "trainer.hpp"
+#include "plain.hpp"
 
 namespace lenscope {
 
@@ -115,7 +115,7 @@ struct Kernels {
   bool (*update)(const Update&, const float* gradient, const Parameters&, int count);
   void (*convolution_copies)(const Model&, const float* weights, const Copies&);
   void (*evaluate)(const Model&, const float* weights, const Copies&, const Rows&, const Scratch&,
-                   const uint8_t* images, size_t first, size_t last, float* log_probabilities, const Activations&);
+                   const uint8_t* images, size_t first, size_t last, float* log_probabilities);
   void (*augment)(const Augmentation&, uint64_t seed, uint64_t epoch, uint64_t index, const uint8_t* image,
                   int channels, uint8_t* distorted);
   double (*peak)(long repeats);  // multiply-adds done

@@ -256,38 +256,21 @@ class Trainer {
   std::atomic<bool> in_use_ = false;
 };
 
-// Log-probabilities, and the activations by layer where they are asked for.
-nb::tuple evaluate(const Images& images, const Array<const float, 1>& weights, int classes, int threads,
-                   const std::string& isa, bool activations) {
+Floats evaluate(const Images& images, const Array<const float, 1>& weights, int classes, int threads,
+                const std::string& isa) {
   const lenscope::Network network = network_of(images, classes);
   check_size("weights", weights.size(), network.weights());
   check_threads(threads);
   check_isa(isa);
-  const std::size_t count = images.shape(0), outputs = static_cast<std::size_t>(classes);
-  Floats log_probabilities = new_array<float>({count, outputs});
-  lenscope::Activations wanted;
-  nb::dict by_layer;
-  const auto want = [&](const char* layer, float*& place, std::vector<std::size_t> shape) {
-    Floats array = new_array<float>(shape);
-    place = array.data();
-    by_layer[layer] = array;
-  };
-  if (activations) {
-    want("conv1", wanted.conv1, {count, 6, 28, 28});
-    want("pool1", wanted.pool1, {count, 6, 14, 14});
-    want("conv2", wanted.conv2, {count, 16, 10, 10});
-    want("pool2", wanted.pool2, {count, 16, 5, 5});
-    want("fc1", wanted.fc1, {count, 120});
-    want("fc2", wanted.fc2, {count, 84});
-    want("fc3", wanted.fc3, {count, outputs});
-  }
+  const std::size_t count = images.shape(0);
+  Floats log_probabilities = new_array<float>({count, static_cast<std::size_t>(classes)});
   if (count > 0)
     with_room(threads, [&] {
       const nb::gil_scoped_release unlocked;
       lenscope::evaluate(network, {weights.data(), weights.size()}, images.data(), count, threads, isa,
-                         log_probabilities.data(), wanted);
+                         log_probabilities.data());
     });
-  return nb::make_tuple(log_probabilities, by_layer);
+  return log_probabilities;
 }
 
 Bytes augment(const Images& images, const Array<const std::int64_t, 1>& indices,
@@ -324,6 +307,7 @@ NB_MODULE(_core, module) {
   // An interactive session that ends after an error still holds its frames, and with them a trainer: that is no leak.
   nb::set_leak_warnings(false);
   module.doc() = "The fused engine's native half: a LeNet's training and evaluation on the CPU.";
+  module.attr("compiler") = __VERSION__;  // another one orders sums in another way, which changes the last bits
 
   nb::class_<Trainer>(module, "Trainer", "Takes updates of one LeNet on one training set; see trainer.hpp.")
       .def(nb::init<Images, const Array<const std::int64_t, 1>&, int, const std::string&, double, double, int,
@@ -343,7 +327,7 @@ NB_MODULE(_core, module) {
            "Go on from what `state` returned.");
 
   module.def("evaluate", &evaluate, "images"_a.noconvert(), "weights"_a.noconvert(), "classes"_a, "threads"_a, "isa"_a,
-             "activations"_a, "Log-probabilities of images, and the outputs of the layers where they are asked for.");
+             "Log-probabilities of images.");
   module.def("augment", &augment, "images"_a.noconvert(), "indices"_a.noconvert(), "augmentation"_a, "seed"_a,
              "epoch"_a, "isa"_a, "Distorted copies of images whose places in the data set are `indices`.");
   module.def("measure_peak", &measure_peak, "isa"_a, "threads"_a, "seconds"_a,

@@ -4,7 +4,7 @@
 #include <vector>
 
 #if defined(__SSE2__)
-#include <immintrin.h>
+#include <xmmintrin.h>
 #endif
 
 namespace lenscope {

@@ -486,7 +486,7 @@ void Trainer::set_state(const State& state) {
 }
 
 void evaluate(Network network, std::span<const float> weights, const std::uint8_t* images, std::size_t count,
-              int threads, const std::string& isa, float* log_probabilities, const Activations& activations) {
+              int threads, const std::string& isa, float* log_probabilities) {
   const Kernels& kernels = kernels_of(isa);
   const Model model = describe(network);
   const std::vector<int> places = find_places(model);
@@ -502,7 +502,7 @@ void evaluate(Network network, std::span<const float> weights, const std::uint8_
   }
   work_together(threads, [&](int thread) {
     kernels.evaluate(model, own.get(), copies.view, rows[thread]->view, scratch[thread]->view, images,
-                     count * thread / threads, count * (thread + 1) / threads, log_probabilities, activations);
+                     count * thread / threads, count * (thread + 1) / threads, log_probabilities);
   });
 }
 

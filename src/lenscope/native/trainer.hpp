@@ -9,38 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "plain.hpp"
+
 namespace lenscope {
-
-constexpr int image_size = 32;
-
-// A LeNet by its two free sizes. Weights travel as one flat array in the order and the layout of
-// LeNet.parameters(): conv1.weight (6, C, 5, 5), conv1.bias, conv2.weight (16, 6, 5, 5), conv2.bias,
-// fc1.weight (120, 400), fc1.bias, fc2.weight (84, 120), fc2.bias, fc3.weight (classes, 84), fc3.bias.
-struct Network {
-  int channels = 1;   // 1 … 3
-  int classes = 10;   // 1 … 1,000
-  std::size_t weights() const;
-};
-
-enum class Rule { sgd, momentum, nesterov, adam, adamw };
-
-struct Optimizer {
-  Rule rule = Rule::adam;
-  double momentum = 0.9;      // for momentum and nesterov
-  double weight_decay = 0.0;  // L2; decoupled for adamw
-};
-
-// How far images are distorted; all zero leaves them alone. Units as in lenscope.data.augment.
-struct Augmentation {
-  float shift = 0, rotation = 0, scale = 0, shear = 0, elastic = 0, smoothness = 4;
-  bool any() const { return shift != 0 || rotation != 0 || scale != 0 || shear != 0 || elastic != 0; }
-};
-
-struct Data {
-  const std::uint8_t* images = nullptr;  // (count, channels, 32, 32)
-  const std::int64_t* labels = nullptr;  // (count,), each in 0 … classes − 1
-  std::size_t count = 0;
-};
 
 // The optimiser's memory, in the order of the weights; empty where the rule keeps none.
 struct State {
@@ -85,16 +56,9 @@ class Trainer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Where the outputs of the layers go, each where it is not null: after ReLU where the layer has one, and pooled for
-// pool1 and pool2; PyTorch's layouts, one image after another.
-struct Activations {
-  float *conv1 = nullptr, *pool1 = nullptr, *conv2 = nullptr, *pool2 = nullptr;  // (6, 28, 28), (6, 14, 14), …
-  float *fc1 = nullptr, *fc2 = nullptr, *fc3 = nullptr;                          // (120,), (84,), (classes,)
-};
-
 // Log-probabilities (count, classes) of images.
 void evaluate(Network network, std::span<const float> weights, const std::uint8_t* images, std::size_t count,
-              int threads, const std::string& isa, float* log_probabilities, const Activations& activations);
+              int threads, const std::string& isa, float* log_probabilities);
 
 // Distorted copies of images; image i is number indices[i] of its data set.
 void augment(const Augmentation& how, std::uint64_t seed, std::uint64_t epoch, std::span<const std::int64_t> indices,
