@@ -7,10 +7,10 @@ import re
 import tomllib
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from lenscope.errors import ConfigError, UsageError, unknown_name
 
@@ -22,7 +22,7 @@ InitName = Literal["pytorch", "glorot", "he", "orthogonal"]
 OptimizerName = Literal["gd", "sgd", "momentum", "nesterov", "adam", "adamw"]
 ScheduleName = Literal["constant", "cosine", "onecycle"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-EngineName = Literal["auto", "fused", "torch"]
+EngineName = Literal["auto", "fused", "numpy", "torch"]
 RecipeName = Literal["lecture", "fast", "best"]
 Preparation = Literal["auto", "digit", "resize"]
 AUTOENCODERS = ("autoencoder", "mlp-autoencoder")  # networks that learn without labels
@@ -67,9 +67,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-T = TypeVar("T", bound="Table")
-
-
 class Settings(BaseModel):
     """Frozen and validated settings that say what is wrong with them in one line.
 
@@ -99,11 +96,32 @@ class Table(Settings):
     """Settings that stand together as one: a table in TOML, or a text such as `rotation=10,shift=2`."""
 
     model_config = ConfigDict(strict=True)
+    setting: ClassVar[str]  # of `TrainConfig` that is such a table
+    example: ClassVar[str]  # as a text
 
     def __str__(self) -> str:
         fields = type(self).model_fields
         given = [f"{name}={value!r}".removesuffix(".0") for name, value in self if value != fields[name].default]
         return ",".join(given) or "none"
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """The settings from a table of them, or from a text such as the example or `none`.
+
+        Raises:
+            ConfigError: an unknown setting, or one outside its range.
+        """
+        try:
+            table = _table(value) if isinstance(value, str) else value
+            if isinstance(table, dict):
+                return cls(**{str(key): setting for key, setting in table.items()})
+        except ConfigError as error:
+            raise ConfigError(f"{cls.setting}: {error}") from None
+        if not isinstance(table, cls):
+            raise ConfigError(
+                f"{cls.setting}: got {_shown(value)}, expected a table, '{cls.example}' or such, or 'none'"
+            )
+        return table
 
 
 class Augmentation(Table):
@@ -116,6 +134,8 @@ class Augmentation(Table):
         ConfigError: a setting outside its range, in one line.
     """
 
+    setting = "augment"
+    example = "rotation=10,shift=2"
     shift: float = Field(0.0, ge=0, le=16, description="pixels, along either axis and either way")
     rotation: float = Field(0.0, ge=0, le=180, description="degrees, either way")
     scale: float = Field(0.0, ge=0, le=0.9, description="a fraction of the size, larger or smaller")
@@ -130,7 +150,7 @@ class Augmentation(Table):
 
 
 class Autoencoding(Table):
-    """What makes an autoencoder's task harder than giving back what it gets; `training/reconstruction.py` says how.
+    """What makes an autoencoder's task harder than giving back what it gets; `pytorch/reconstruction.py` says how.
 
     >>> print(Autoencoding(masking=0.25, gaussian=0.3))
     masking=0.25,gaussian=0.3
@@ -139,6 +159,8 @@ class Autoencoding(Table):
         ConfigError: a setting outside its range, in one line.
     """
 
+    setting = "autoencode"
+    example = "masking=0.25,gaussian=0.3"
     masking: float = Field(0.0, ge=0, lt=1, description="share of the input's values that are set to 0")
     gaussian: float = Field(
         0.0, ge=0, le=100, description="standard deviation of noise on the input, whose pixels are 0 to 1"
@@ -219,12 +241,15 @@ class TrainConfig(Settings):
         description="decides the initial weights, the order, the held-out part and the choice of images",
     )
     engine: EngineName = Field(
-        "auto", description="what takes the updates; auto is fused for a LeNet on the CPU, else torch"
+        "auto",
+        description="training backend; auto is fused for a LeNet (numpy where that is not built), torch for the others",
     )
     threads: int | None = Field(
         None, ge=1, le=1024, description="processor threads; by default all that this process may use"
     )
-    device: DeviceName = Field("auto", description="where: the GPU where there is one, else the CPU")
+    device: DeviceName = Field(
+        "auto", description="auto: a LeNet on the CPU, other networks on the GPU where there is one"
+    )
     checkpoint_every: str | None = Field(
         None,
         description="keep all to go on from after so many epochs, seconds (30s) or steps (200steps); "
@@ -238,19 +263,11 @@ class TrainConfig(Settings):
         """Take `lr` for `learning_rate`, as everywhere, and numpy's integers for Python's."""
         return {name: _plain(value) for name, value in renamed(settings).items()}
 
-    @field_validator("augment", mode="before")
+    @field_validator("augment", "autoencode", mode="before")
     @classmethod
-    def _take_text_for_a_table(cls, value: Any) -> Augmentation:
+    def _take_text_for_a_table(cls, value: Any, info: ValidationInfo) -> Table:
         try:
-            return parse_augmentation(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-
-    @field_validator("autoencode", mode="before")
-    @classmethod
-    def _take_this_text_too(cls, value: Any) -> Autoencoding:
-        try:
-            return parse_autoencoding(value)
+            return (Augmentation if info.field_name == Augmentation.setting else Autoencoding).parse(value)
         except ConfigError as error:
             raise ValueError(str(error)) from None
 
@@ -353,24 +370,6 @@ def parse_settings(text: str, source: str) -> dict[str, Any]:
     return settings
 
 
-def parse_augmentation(value: Any) -> Augmentation:
-    """An augmentation from a table of its settings, or from text such as `rotation=10,shift=2` or `none`.
-
-    Raises:
-        ConfigError: an unknown setting, or one outside its range.
-    """
-    return _parse(Augmentation, "augment", value, "rotation=10,shift=2")
-
-
-def parse_autoencoding(value: Any) -> Autoencoding:
-    """What an autoencoder is asked for, from a table of its settings, or from text such as `masking=0.25` or `none`.
-
-    Raises:
-        ConfigError: an unknown setting, or one outside its range.
-    """
-    return _parse(Autoencoding, "autoencode", value, "masking=0.25,gaussian=0.3")
-
-
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """The top-level table of a TOML text; raises ConfigError naming `source`."""
     if len(text) > MAX_CHARACTERS:
@@ -380,18 +379,6 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # a plain ValueError: an integer of thousands of digits
         reason = str(error) if len(str(error)) <= 200 else f"{str(error)[:100]}…{str(error)[-60:]}"  # a key is as long
         raise ConfigError(f"{source}: not TOML: {reason}; expected lines such as 'epochs = 10'") from None
-
-
-def _parse(kind: type[T], name: str, value: Any, example: str) -> T:
-    try:
-        table = _table(value) if isinstance(value, str) else value
-        if isinstance(table, dict):
-            return kind(**{str(key): setting for key, setting in table.items()})
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from None
-    if not isinstance(table, kind):
-        raise ConfigError(f"{name}: got {_shown(value)}, expected a table, '{example}' or such, or 'none'")
-    return table
 
 
 def _check_autoencoder(config: TrainConfig) -> None:

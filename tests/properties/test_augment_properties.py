@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenscope.config import Augmentation, parse_augmentation
+from lenscope.config import Augmentation
 from lenscope.data import augment as reference
-from lenscope.training import torch_augment
+from lenscope.pytorch import augment as torch_augment
 
 HOW = st.builds(
     Augmentation,
@@ -48,12 +48,13 @@ def test_parameters_are_the_same_numbers_within_the_settings(
 @given(st.integers(-12, 12), st.integers(-12, 12))
 def test_a_shift_by_whole_pixels_is_exact(right: int, down: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (10, 10), dtype=np.uint8)
-    x, y = reference.places(np.array([right, down, 0, 0, 0], dtype=np.float32), (10, 10))
+    places = reference.places(np.array([[right, down, 0, 0, 0]], dtype=np.float32), (10, 10))
     padded = np.pad(image, 12)
-    assert np.array_equal(reference.bilinear(image, x, y), padded[12 - down : 22 - down, 12 - right : 22 - right])
+    shifted = reference.bilinear(image[None, None], places[:, 0], places[:, 1])[0, 0]
+    assert np.array_equal(shifted, padded[12 - down : 22 - down, 12 - right : 22 - right])
 
 
 @given(HOW)
 def test_an_augmentation_as_text_is_read_back(how: Augmentation) -> None:
-    assert parse_augmentation(str(how)) == how
-    assert parse_augmentation(how.model_dump()) == how
+    assert Augmentation.parse(str(how)) == how
+    assert Augmentation.parse(how.model_dump()) == how

@@ -10,8 +10,8 @@ import torch
 
 from lenscope.config import Augmentation
 from lenscope.data import augment as reference
+from lenscope.pytorch import augment as torch_augment
 from lenscope.randomness import Purpose, random_words
-from lenscope.training import torch_augment
 
 ALL = Augmentation(shift=2, rotation=15, scale=0.15, shear=15, elastic=1.2)
 
@@ -144,7 +144,8 @@ def test_a_place_between_pixels_is_their_weighted_mean_rounded_and_outside_is_ze
     x = np.array([0.5, 0.25, -0.5, 1.0, -1.0, 99.0, 1.75])
     y = np.array([0.5, 0.0, 1.0, 0.5, 0.0, -99.0, 1.75])
     halves_up = math.floor((100 + 41) / 2 + 0.5)
-    assert reference.bilinear(channel, x, y).tolist() == [85, 25, 100, halves_up, 0, 0, 3]
+    got = reference.bilinear(channel[None, None], x[None], y[None])
+    assert got[0, 0].tolist() == [85, 25, 100, halves_up, 0, 0, 3]
 
 
 def test_an_image_depends_on_its_index_not_on_its_batch_or_order(augmented):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -128,8 +126,3 @@ def test_what_is_wrong_is_one_line(here, capsys, arguments, code, problem):
     assert problem in err
     assert err.count("\n") == 1
     assert not (here / "experiments").exists()
-
-
-def test_the_help_needs_no_torch():
-    code = "import sys, lenscope.cli.lab; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

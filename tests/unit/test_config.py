@@ -116,7 +116,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("network", "lenet5", "'lenet', 'lenet1998', 'mlp', 'autoencoder' or 'mlp-autoencoder'"),
     ("optimizer", "Adam", "'adam'"),
     ("schedule", 3, "'constant', 'cosine' or 'onecycle'"),
-    ("engine", "cuda", "'auto', 'fused' or 'torch'"),
+    ("engine", "cuda", "'auto', 'fused', 'numpy' or 'torch'"),
     ("device", "tpu", "'auto', 'cpu', 'cuda' or 'mps'"),
     ("data", "", "at least 1 character"),
     ("data", "\udcff", "whose bytes are not UTF-8"),

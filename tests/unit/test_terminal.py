@@ -12,10 +12,10 @@ from rich.console import Console
 import lenscope
 from lenscope.cli import main
 from lenscope.config import RECIPES, TrainConfig, resolve
-from lenscope.nets.catalogue import build
+from lenscope.pytorch.engine import TorchEngine
+from lenscope.pytorch.nets.build import build
 from lenscope.training.events import EpochDone, EpochMetrics, RunStarted, RunStopped, StepsDone
 from lenscope.training.fit import fit
-from lenscope.training.torch_engine import TorchEngine
 from lenscope.watch.terminal import TerminalWatcher, describe_start
 
 GOLDEN = Path(__file__).parents[1] / "golden"

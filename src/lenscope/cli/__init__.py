@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 and 143 interrupted with what w
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -52,6 +53,7 @@ VERBS = {
     "doctor": ("look", "Doctor", "print versions, processor, engines and the data found"),
 }
 FIRST_TELLS = 5.0  # seconds in which the first of several ranks tells what is wrong, and torchrun ends the others
+COLLECT_EACH = 100_000  # new objects: imports make as many, and all of them stay
 FIRST_ENDS = 0.5  # seconds in which it ends, where all were asked to
 
 
@@ -60,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         with screen():
             return _run(list(argv))
+    gc.set_threshold(COLLECT_EACH)
     screen()  # and a traceback, too
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell asks for that has us in the background
         signal.signal(signal.SIGINT, _interrupt)
@@ -67,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(sys.argv[1:])
     finally:
         _stop_listening()
+        gc.freeze()  # at its end Python would look through all objects once more
     if _later_rank("".join(sys.argv[1:2])):
         _end_at_once(code)
     return code

@@ -34,7 +34,8 @@ class Bench(Command):
     """
 
     engines: Names = Field(
-        None, description="fused, torch, torch-cuda, torch-cuda-uncaptured, or none; by default all that have a device"
+        None,
+        description="fused, numpy, torch, torch-cuda, torch-cuda-uncaptured, or none; by default the quick ones here",
     )
     peers: Names = Field(
         "eager,lecture,jax,keras",

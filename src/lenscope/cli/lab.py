@@ -53,11 +53,6 @@ class Conduct(Command):
     quiet: bool = Field(default=False, description="print the conclusions only")
     json_output: JsonFlag = False
 
-    @classmethod
-    def parse(cls, program: str, arguments: list[str]) -> Self:
-        """The command with its options; raises UsageError."""
-        return parse(cls, program, arguments)
-
     def execute(self) -> None:
         """Carry it out, or what is missing of it, and say what came of it."""
         conduct(self, EXPERIMENTS[self.name](**self.asked()))

@@ -71,8 +71,8 @@ class ShowSummary(Command):
     network: NetworkName = Field(
         "lenet", description="the lecture's LeNet, the 1998 paper's, one without convolutions, or an autoencoder"
     )
-    input: Annotated[str, tyro.conf.arg(metavar="CxHxW")] = Field(
-        "1x32x32", description="channels, height and width of an image"
+    input: Annotated[str | None, tyro.conf.arg(metavar="CxHxW")] = Field(
+        None, description="channels, height and width of an image; by default grey, at the size that the network takes"
     )
     classes: int = Field(10, ge=2, le=1000, description="how many classes the network tells apart")
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT")] = Field(
@@ -82,16 +82,18 @@ class ShowSummary(Command):
 
     @field_validator("input")
     @classmethod
-    def _is_a_size(cls, value: str) -> str:
-        if not re.fullmatch(r"\d{1,5}([x×]\d{1,5}){2}", value):
+    def _is_a_size(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"\d{1,5}([x×]\d{1,5}){2}", value):
             raise ValueError(f"input: got {value!r}, expected channels, height and width such as 1x32x32")
         return value
 
     def execute(self) -> None:
         """Summarise and print."""
         from lenscope import api
+        from lenscope.nets.layers import Network
 
-        shape = [int(part) for part in re.split("[x×]", self.input)]
+        side = Network(self.network).image_size
+        shape = [int(part) for part in re.split("[x×]", self.input)] if self.input else [1, side, side]
         recap = api.summary(self.network, input_shape=shape, classes=self.classes, batch_size=self.batch_size)
         if self.json_output:
             print_json(recap.as_dict())
@@ -160,8 +162,6 @@ def _row(run: Run) -> tuple[str, ...]:
 
 
 def _examine() -> dict[str, Any]:
-    import torch
-
     from lenscope.data.catalogue import CATALOGUE
     from lenscope.data.fetch import locate
     from lenscope.environment import describe_environment
@@ -169,13 +169,18 @@ def _examine() -> dict[str, Any]:
     facts = describe_environment()
     found = {name: locate(name) for name in CATALOGUE}
     folders = {name: str(next(iter(paths.values())).parent) for name, paths in found.items() if paths}
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    engines = {"fused": _fused_engine(), "torch": f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"}
-    return facts | {
-        "engines": engines,
-        "devices": [name for name, is_there in there.items() if is_there],
-        "data": folders,
-    }
+    torch, devices = _torch_engine()
+    engines = {"fused": _fused_engine(), "numpy": "a LeNet without native code, slowly", "torch": torch}
+    return facts | {"engines": engines, "devices": devices, "data": folders}
+
+
+def _torch_engine() -> tuple[str, list[str]]:
+    """PyTorch's version and threads, or why it is not here; and the devices that can be used."""
+    try:
+        from lenscope.pytorch.devices import available_devices, describe_torch
+    except UsageError as error:
+        return str(error), ["cpu"]
+    return describe_torch(), available_devices()
 
 
 def _fused_engine() -> str:

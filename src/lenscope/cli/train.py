@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import atexit
-import gc
-import sys
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -16,33 +12,32 @@ from pydantic import Field
 
 from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData, parse, program
 from lenscope.cli.output import percent, percent_range, print_json, print_line, print_note
-from lenscope.config import Augmentation, Autoencoding, TrainConfig, parse_augmentation, parse_autoencoding, resolve
-from lenscope.errors import UsageError
-from lenscope.training.ranks import find_place
+from lenscope.config import Augmentation, Autoencoding, Table, TrainConfig, resolve
+from lenscope.errors import UsageError, needed_by
+from lenscope.training.ranks import describe_exposure, find_place
 
 if TYPE_CHECKING:
     from lenscope.data.dataset import Dataset
+    from lenscope.pytorch.ranks import Ranks
     from lenscope.runs.run import Run
-    from lenscope.training.ranks import Place, Ranks
+    from lenscope.training.ranks import Place
 
 _FIELDS: dict[str, Any] = {**TrainConfig.model_fields}
-IN_THE_PAGE = ("lenet", "lenet1998")  # networks that the report's page runs
-OWN = ("resume", "out", "config", "data_dir", "quiet", "json_output")
-TO_RESUME = {"--resume", "--epochs", "--data", "--data-dir", "--quiet", "--json"}
-_AUGMENTATION = tyro.constructors.PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="NAME=NUMBER,…",
-    instance_from_str=lambda words: parse_augmentation(words[0]),
-    is_instance=lambda value: isinstance(value, Augmentation),
-    str_from_instance=lambda value: [str(value)],
-)
-_AUTOENCODING = tyro.constructors.PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="NAME=NUMBER,…",
-    instance_from_str=lambda words: parse_autoencoding(words[0]),
-    is_instance=lambda value: isinstance(value, Autoencoding),
-    str_from_instance=lambda value: [str(value)],
-)
+OWN = ("resume", "out", "config", "data_dir", "pictures", "report", "quiet", "json_output")
+TO_RESUME = {"--resume", "--epochs", "--data", "--data-dir", "--quiet", "--json"} | {
+    f"--{no}{what}" for no in ("", "no-") for what in ("pictures", "report")
+}
+
+
+def _table(kind: type[Table]) -> Any:
+    """How an option of NAME=NUMBER,… becomes a table of settings, and what the help shows of one."""
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME=NUMBER,…",
+        instance_from_str=lambda words: kind.parse(words[0]),
+        is_instance=lambda value: isinstance(value, kind),
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 class Train(TrainConfig):
@@ -52,8 +47,8 @@ class Train(TrainConfig):
     """
 
     learning_rate: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = _FIELDS["learning_rate"]
-    augment: Annotated[Augmentation, _AUGMENTATION] = _FIELDS["augment"]
-    autoencode: Annotated[Autoencoding, _AUTOENCODING] = _FIELDS["autoencode"]
+    augment: Annotated[Augmentation, _table(Augmentation)] = _FIELDS["augment"]
+    autoencode: Annotated[Autoencoding, _table(Autoencoding)] = _FIELDS["autoencode"]
     train_images: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["train_images"]
     patience: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["patience"]
     threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["threads"]
@@ -70,6 +65,8 @@ class Train(TrainConfig):
         None, description="the run's directory, which must not exist; by default the next free one under runs/"
     )
     data_dir: DataDir = None
+    pictures: bool = Field(default=True, description="draw the pictures into the run's plots/")
+    report: bool = Field(default=True, description="write report.html")
     quiet: bool = Field(default=False, description="print the last line only")
     json_output: JsonFlag = False
 
@@ -106,7 +103,7 @@ class Train(TrainConfig):
         return command.model_copy(update={**dict(config), **kept})
 
     def execute(self) -> None:
-        """Train, draw the pictures, write the report, and say where they are; of some ranks the first does."""
+        """Train, draw the pictures, write the report, and say where they are; with several ranks, the first does."""
         place = find_place()
         if place is None:
             self._lead(None)
@@ -116,12 +113,12 @@ class Train(TrainConfig):
     def _execute_as_rank(self, place: Place) -> None:
         from lenscope import api
         from lenscope.runs.follow import follow_run
-        from lenscope.training.ranks import describe_exposure, join
 
         exposed = describe_exposure()
         if exposed and not place.rank:
             print_note(f"lenscope train: warning: {exposed}")
-        _import_torch()
+        with needed_by("training by several ranks"):
+            from lenscope.pytorch.ranks import join
         ranks = join(place)
         if place.rank:
             follow_run(ranks, partial(api.load_own, data_dir=self.data_dir))
@@ -130,45 +127,55 @@ class Train(TrainConfig):
         ranks.leave()
 
     def _lead(self, ranks: Ranks | None) -> None:
-        run, part = self._resume(self.resume, ranks) if self.resume else self._train(ranks)
+        self._say(f"reading {self.data} …")  # before anything is imported that takes time
+        run, part = self._train(ranks)
         try:
-            self._draw(run, part)
+            if self.pictures:
+                self._draw(run, part)
+            if self.report:
+                self._write_report(run, part)
         finally:  # the run is there even if a picture fails
             self._tell(run)
 
     def _train(self, ranks: Ranks | None) -> tuple[Run, Dataset]:
+        """The run, and the images to measure it on; the data are read once."""
         from lenscope import api
 
-        settings = TrainConfig(**self.model_dump(exclude=set(OWN)))
-        skip, progress = settings.skip_unreadable, not self.quiet
-        data = api.load(settings.data, data_dir=self.data_dir, skip_unreadable=skip, progress=progress)
-        _import_torch()
-        run = api.train(data, out=self.out, progress=not self.quiet, config=settings, ranks=ranks)
-        held_out = settings.validation, settings.seed, settings.train_images
-        return run, data.to_measure(*held_out, stratify=settings.stratify)
+        progress = not self.quiet
+        if self.resume:
+            from lenscope.runs.resume import settings_to_resume
 
-    def _resume(self, path: Path, ranks: Ranks | None) -> tuple[Run, Dataset]:
-        from lenscope import api
-
-        _import_torch()
-        where, progress = {"data": self.data, "data_dir": self.data_dir}, not self.quiet
-        run = api.resume(path, epochs=self.epochs, progress=progress, ranks=ranks, **where)
-        return run, api.part_to_measure(run, data_dir=self.data_dir)
+            own = settings_to_resume(self.resume, self.epochs)
+            data = api.load_own(own, self.data_dir, self.data, progress=progress)
+            run = api.resume(self.resume, data=data, epochs=self.epochs, progress=progress, ranks=ranks)
+        else:
+            settings = TrainConfig(**self.model_dump(exclude=set(OWN)))
+            skip = settings.skip_unreadable
+            data = api.load(settings.data, data_dir=self.data_dir, skip_unreadable=skip, progress=progress)
+            run = api.train(data, out=self.out, progress=progress, config=settings, ranks=ranks)
+        return run, api.part_to_measure(run, data)
 
     def _draw(self, run: Run, part: Dataset) -> None:
         from lenscope import api
 
+        self._say("drawing the pictures …")
+        pictures = [path.name for path in api.plot(run, data=part)]
+        if pictures:
+            self._say(f"look at {run.path / 'plots'}: {', '.join(pictures)}")
+        if "kernels-conv2.png" in pictures:
+            self._say(f"with another kernel of conv2: {program()} plot {run.path} --kernel 7")
+
+    def _write_report(self, run: Run, part: Dataset) -> None:
+        from lenscope import api
+
+        self._say("writing the report …")
+        report = api.report(run, data=part)
+        running = ", with the network running in the page" if run.architecture.has_maps else ""
+        self._say(f"open {report} in a browser: all of it in one file{running}")
+
+    def _say(self, text: str) -> None:
         if not self.quiet:
-            print_note("drawing the pictures …")
-        pictures = [path.name for path in api.plot(run, data=part, data_dir=self.data_dir)]
-        if pictures and not self.quiet:
-            print_note(f"look at {run.path / 'plots'}: {', '.join(pictures)}")
-            if "kernels-conv2.png" in pictures:
-                print_note(f"with another kernel of conv2: {program()} plot {run.path} --kernel 7")
-        report = api.report(run, data=part, data_dir=self.data_dir)
-        if not self.quiet:
-            running = ", with the network running in the page" if run.config.network in IN_THE_PAGE else ""
-            print_note(f"open {report} in a browser: all of it in one file{running}")
+            print_note(text)
 
     def _tell(self, run: Run) -> None:
         result = describe_result(run)
@@ -196,23 +203,6 @@ class Plot(Command):
             print_json(paths)
         else:
             print_line(*paths)
-
-
-def _import_torch() -> None:
-    """Import PyTorch, and take its objects, which stay until the end, out of the garbage collector's rounds.
-
-    To look through these 165,000 again and again took 0.8 s: 0.2 s during the import, 0.1 s while the pictures were
-    drawn, 0.5 s at the end of the process (cloud CPU, 2026-11).
-    """
-    if "torch" in sys.modules:  # as in a process that lives longer than one command
-        return
-    gc.disable()
-    try:
-        import_module("torch")
-    finally:
-        gc.freeze()
-        gc.enable()
-    atexit.register(gc.freeze)
 
 
 def describe_result(run: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Random distortions of training images: what they are, and a plain reference in numpy for the tests of faster ones.
+"""Random distortions of training images: what they are, and how numpy computes them.
 
 The definition. Image `index` of the data set is distorted in `epoch` under `seed` by what the words
 `random_words(seed, Purpose.AUGMENT, epoch, …, index + 1)` say, and by nothing else: neither its batch nor its place in
@@ -56,7 +56,7 @@ NOISE_RMS = math.sqrt((256**2 - 1) / 12)
 def augmented(
     images: NDArray[np.uint8], indices: Sequence[int] | NDArray[np.int64], how: Augmentation, seed: int, epoch: int
 ) -> NDArray[np.uint8]:
-    """Distorted copies of images, one after another in float64: clear and slow.
+    """Distorted copies of images, in float64: the reference for the tests of faster ones.
 
     Args:
         images: uint8, shape (n, C, H, W).
@@ -68,13 +68,11 @@ def augmented(
     Returns:
         uint8, shape (n, C, H, W).
     """
-    copies = np.empty_like(images)
-    for copy, image, index in zip(copies, images, indices, strict=True):
-        size = image.shape[1:]
-        x, y = places(draw_parameters(how, seed, epoch, index), size)
-        d_x, d_y = elastic_field(how, seed, epoch, index, size)
-        copy[:] = [bilinear(channel, x + d_x, y + d_y) for channel in image]
-    return copies
+    size = images.shape[2:]
+    sources = places(np.stack([draw_parameters(how, seed, epoch, index) for index in indices]), size)
+    if how.elastic:
+        sources += np.stack([elastic_field(how, seed, epoch, index, size) for index in indices])
+    return bilinear(images, sources[:, 0], sources[:, 1])
 
 
 def draw_parameters(how: Augmentation, seed: int, epoch: int, index: int) -> NDArray[np.float32]:
@@ -85,18 +83,28 @@ def draw_parameters(how: Augmentation, seed: int, epoch: int, index: int) -> NDA
 
 
 def places(parameters: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float64]:
-    """Where each pixel's value comes from, but for the elastic field: x and y, float64, (2, H, W) for size (H, W)."""
-    height, width = size
-    shift_x, shift_y, degrees, scale, lean = parameters.astype(np.float64)
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    rotation = np.array([[cosine, -sine], [sine, cosine]])
-    shear = np.array([[1, math.tan(math.radians(lean))], [0, 1]])
-    back = np.linalg.inv((1 + scale) * rotation @ shear)
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])[:, None, None]
-    shift = np.array([shift_x, shift_y])[:, None, None]
-    y, x = np.mgrid[:height, :width]
-    sources: NDArray[np.float64] = np.einsum("ij,jyx->iyx", back, np.stack([x, y]) - centre - shift) + centre
-    return sources
+    """Where each pixel's value comes from, but for the elastic field: x and y, float64, (n, 2, H, W) for size (H, W).
+
+    Args:
+        parameters: of each image, shape (n, 5), as `draw_parameters` gives them.
+        size: height and width.
+    """
+    shift_x, shift_y, degrees, scale, lean = parameters.astype(np.float64).T
+    cosine, sine, nothing = np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), np.zeros(len(parameters))
+    rotation = _matrices(cosine, -sine, sine, cosine)
+    shear = _matrices(nothing + 1, np.tan(np.radians(lean)), nothing, nothing + 1)
+    back = np.linalg.inv((1 + scale)[:, None, None] * rotation @ shear)
+    centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])[:, None]
+    y, x = np.indices(size).reshape(2, -1)
+    sources: NDArray[np.float64] = (
+        back @ (np.stack([x, y]) - centre - np.stack([shift_x, shift_y], axis=1)[:, :, None]) + centre
+    )
+    return sources.reshape(-1, 2, *size)
+
+
+def _matrices(*entries: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Matrices of 2×2 by their four entries, row by row, each (n,); shape (n, 2, 2)."""
+    return np.stack(entries, axis=1).reshape(-1, 2, 2)
 
 
 def elastic_field(how: Augmentation, seed: int, epoch: int, index: int, size: tuple[int, ...]) -> NDArray[np.float64]:
@@ -108,17 +116,26 @@ def elastic_field(how: Augmentation, seed: int, epoch: int, index: int, size: tu
     return how.elastic / (NOISE_RMS * math.sqrt(math.pi) * how.smoothness) * (rows @ noise @ columns)
 
 
-def bilinear(channel: NDArray[np.uint8], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The values of one channel (H, W) at places x, y between its pixels, 0 outside; uint8, the shape of x."""
-    height, width = channel.shape
-    padded = np.pad(channel.astype(np.float64), 1)
+def bilinear(images: NDArray[np.uint8], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The values of images (n, C, H, W) at places between their pixels, 0 outside; uint8, (n, C, …).
+
+    Args:
+        images: uint8, shape (n, C, H, W).
+        x: the places in each image, shape (n, …).
+        y: likewise.
+    """
+    count, channels, height, width = images.shape
+    wide, tall = width + 2, height + 2
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1))).swapaxes(0, 1).reshape(channels, -1)
     x, y = np.clip(x, -1, width) + 1, np.clip(y, -1, height) + 1
     left, top = np.minimum(x.astype(int), width), np.minimum(y.astype(int), height)
     right_share, lower_share = x - left, y - top
-    upper = (1 - right_share) * padded[top, left] + right_share * padded[top, left + 1]
-    lower = (1 - right_share) * padded[top + 1, left] + right_share * padded[top + 1, left + 1]
+    first = np.arange(count).reshape(-1, *[1] * (x.ndim - 1)) * tall * wide
+    corner = first + top * wide + left
+    upper = (1 - right_share) * padded[:, corner] + right_share * padded[:, corner + 1]
+    lower = (1 - right_share) * padded[:, corner + wide] + right_share * padded[:, corner + wide + 1]
     values: NDArray[np.float64] = (1 - lower_share) * upper + lower_share * lower
-    return np.floor(values + 0.5).astype(np.uint8)
+    return np.floor(values + 0.5).astype(np.uint8).swapaxes(0, 1)
 
 
 def _gaussian(length: int, deviation: float) -> NDArray[np.float64]:

@@ -6,9 +6,7 @@ site's "Python version" is a pickle, which could carry code.)
 
 from __future__ import annotations
 
-import gzip
 import io
-import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,8 @@ from lenscope.data.entry import Labelled
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
+    import tarfile
+
     from lenscope.data.entry import DataFile, OpenFile
 
 FOLDER = "cifar-10-batches-bin"
@@ -62,6 +62,8 @@ class _Bounded:
     """Gzip, unpacked as it is read; an error as soon as more comes than CIFAR-10 has."""
 
     def __init__(self, packed: bytes | memoryview) -> None:
+        import gzip
+
         self._unpacked = gzip.GzipFile(fileobj=io.BytesIO(packed))
         self._left = len(BATCHES) * BATCH * RECORD_BYTES + MAX_OTHER_BYTES
 
@@ -75,8 +77,10 @@ class _Bounded:
 
 def _unpack(content: bytes | memoryview) -> dict[str, bytes]:
     """The content of every batch by its name; what else the archive holds is passed over."""
+    from tarfile import open as open_archive
+
     stream, batches = _Bounded(content), {}
-    with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]  # it needs `read` alone
+    with open_archive(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]  # it needs `read` alone
         for number, member in enumerate(archive):
             if number == MAX_MEMBERS:
                 raise DataError(f"it has more than {MAX_MEMBERS} members")
@@ -92,9 +96,11 @@ def _unpack(content: bytes | memoryview) -> dict[str, bytes]:
 
 
 def _check_member(member: tarfile.TarInfo, *, is_second: bool) -> None:
+    from tarfile import AREGTYPE, REGTYPE
+
     if is_second:
         raise DataError(f"{member.name} is in it twice")
-    if member.type not in {tarfile.REGTYPE, tarfile.AREGTYPE} or member.sparse is not None:
+    if member.type not in {REGTYPE, AREGTYPE} or member.sparse is not None:
         raise DataError(f"{member.name} is not an ordinary file")
     if member.size != BATCH * RECORD_BYTES:
         raise DataError(f"{member.name} has {member.size} bytes, expected {BATCH * RECORD_BYTES}")

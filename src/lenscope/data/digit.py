@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 
 from lenscope.data.dataset import resize
+from lenscope.data.form import BOX, FIELD
 from lenscope.data.ink import DIGIT, OUT, Found, find_digit
 from lenscope.data.paper import block_means, find_paper, ink_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BOX, FIELD = 20, 28
 NEAR, CLEAN_NEAR = 128, 16  # faint ink counts up to this part of the longer side away from the digit
 SHEET = 512  # larger pictures are reduced to at most this side before ink is looked for
 

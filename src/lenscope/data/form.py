@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from lenscope.data.digit import BOX, FIELD
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+BOX, FIELD = 20, 28  # pixels of a side: of a digit's ink and of its image, as in MNIST
 SAMPLE, SAMPLE_PIXELS = 1_000, 2**20  # images that are measured at most, and pixels: some 10 ms
 LARGEST_FIELD = 80
 # Of 255: what an even background stays within, how far from black or white it may be, and the least ink.

@@ -21,7 +21,7 @@ from lenscope.data import mapped
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -105,7 +105,7 @@ def unpack(raw: Content, source: str) -> Content:
         if size > max(SMALL_BYTES, MAX_RATIO * len(raw)):
             raise DataError(f"{source}: {len(raw)} bytes of gzip state {size} bytes of content; refused as a bomb")
         stream = _Unpacking(raw, size)
-        content: Content = mapped.unnamed(stream) if size > mapped.LARGE_BYTES else b"".join(stream)
+        content: Content = mapped.unnamed(stream) if size > mapped.LARGE_BYTES else _collected(stream)
     except zlib.error as error:
         reason = str(error).partition(": ")[2] or str(error)
         raise DataError(f"{source}: broken gzip: {reason}; get the file anew") from None
@@ -114,6 +114,14 @@ def unpack(raw: Content, source: str) -> Content:
     if stream.left_over:
         raise DataError(f"{source}: {stream.left_over} bytes after the end of the gzip; get the file anew")
     return content
+
+
+def _collected(blocks: Iterable[bytes]) -> memoryview:
+    """All blocks, in memory that an array may take for its own."""
+    content = bytearray()
+    for block in blocks:
+        content += block
+    return memoryview(content)
 
 
 class _Unpacking:

@@ -14,7 +14,6 @@ import numpy as np
 
 from lenscope.data.checks import normal
 from lenscope.data.packs import Listing
-from lenscope.data.pictures import SUFFIXES
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 LAYOUT = "train/<class>/*.png and, where there is a test part, test/<class>/*.png"
 PARTS = ("train", "test")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")  # of the formats of `pictures.py`
 SHOWN_DEFECTS = 10
 _CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 

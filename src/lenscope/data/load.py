@@ -12,7 +12,6 @@ from lenscope.data.checks import check_labels
 from lenscope.data.dataset import Dataset, Splits
 from lenscope.data.entry import Opened
 from lenscope.data.fetch import fetch, find_file, locate, open_verified
-from lenscope.data.folder import load_folder
 from lenscope.data.idx import check_images, is_gzip, read_head, read_idx
 from lenscope.data.listing import LAYOUT
 from lenscope.errors import DataError, UsageError, unknown_name
@@ -73,6 +72,8 @@ def load(  # noqa: PLR0913 - options, each by its name
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         if any(file for part in IDX_PARTS for file in _files(path, part)):
             return _load_idx_folder(path, pack=pack)
+        from lenscope.data.folder import load_folder
+
         return load_folder(path, skip_unreadable=skip_unreadable, pack=pack, tell=tell)
     if os.path.exists(path):  # noqa: PTH110 - as above
         raise UsageError(f"{path}: a file; expected a folder with {LAYOUT}")

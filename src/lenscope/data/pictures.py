@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # Formats are told by content, and those that Pillow was built without are left out. AVIF is not among them: a file of
 # 742 bytes whose header says 64×64 makes its decoder take 100 MB, and larger ones more.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 2**24
 # A JPEG of more is decoded at a half, a quarter or an eighth of its size. Where the decoder keeps all coefficients, 2
 # to 8 bytes per pixel, it may have fewer. Pillow itself opens nothing of more than 178,956,970 pixels.

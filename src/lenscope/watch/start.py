@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lenscope.insight.story import recipe_name
-from lenscope.nets.catalogue import build
+from lenscope.nets.layers import Network
 from lenscope.nets.summary import summarise
 from lenscope.text import counted
 
@@ -35,7 +35,7 @@ def describe_start(event: RunStarted) -> Iterator[str]:
         f"learning rate {config.learning_rate:g} ({config.schedule}), batches of {size:,}, "
         f"{counted(config.epochs, 'epoch')} of {counted(event.steps_per_epoch, 'step')}, seed {config.seed}{distorted}"
     )
-    network = build(config.network, event.channels, len(event.classes), config.seed)
+    network = Network(config.network, event.channels, len(event.classes))
     yield from event.notes
     recap = summarise(network, (event.channels, network.image_size, network.image_size), size)
     yield from ("", *recap.text().split("\n"), "")
