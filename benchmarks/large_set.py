@@ -158,11 +158,10 @@ def speed(folder: Path, engines: list[EngineName], rounds: int, threads: int) ->
 
 def _turns(data: lenscope.Dataset, name: EngineName, threads: int) -> Callable[[int], None]:
     """What trains on the next 60,000 images of an epoch's order."""
-    from lenscope.nets.catalogue import build
-    from lenscope.training.choice import choose_engine
+    from lenscope.engines import choose_engine
 
-    config = TrainConfig(engine=name, threads=threads)
-    engine = choose_engine(build("lenet", 1, 10, 0), data, config)
+    config, network = TrainConfig(engine=name, threads=threads), lenscope.Network("lenet")
+    engine = choose_engine(network, lenscope.initial_weights(network, 0), data, config)
     order = np.concatenate([random_order(0, Purpose.ORDER, 1, len(data)), random_order(0, Purpose.ORDER, 2, len(data))])
 
     def train(turn: int) -> None:

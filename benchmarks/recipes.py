@@ -24,10 +24,11 @@ from lenscope.bench.task import Task
 from lenscope.bench.torch_peers import eager
 from lenscope.config import RECIPES, TrainConfig, resolve
 from lenscope.data.dataset import Splits
+from lenscope.engines import choose_engine
 from lenscope.environment import processor_name, usable_processors
 from lenscope.insight.intervals import mean_interval
-from lenscope.nets.catalogue import build
-from lenscope.training.choice import choose_engine
+from lenscope.nets.initialisation import initial_weights
+from lenscope.nets.layers import Network
 from lenscope.training.events import EpochDone
 from lenscope.training.fit import fit
 
@@ -106,8 +107,8 @@ class Outcome(NamedTuple):
 
 def train(config: TrainConfig, splits: Splits, part: str) -> Outcome:
     """Train once and measure on the `validation` or the `test` part; splits are at the network's size."""
-    network = build(config.network, splits.train.channels, len(splits.classes), config.seed)
-    engine = choose_engine(network, splits.train, config)
+    network = Network(config.network, splits.train.channels, len(splits.classes))
+    engine = choose_engine(network, initial_weights(network, config.seed, config.init), splits.train, config)
     rows = [event.metrics for event in fit(config, splits, engine) if isinstance(event, EpochDone)]
     seconds = sum(row.train_seconds or 0 for row in rows)
     return Outcome(getattr(rows[-1], f"{part}_accuracy"), getattr(rows[-1], f"{part}_loss"), seconds)

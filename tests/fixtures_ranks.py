@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from lenscope.data.idx import write_idx
-from lenscope.training.ranks import Place, Ranks
+from lenscope.pytorch.ranks import Ranks
+from lenscope.training.ranks import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -55,7 +55,7 @@ def loaded_in_the_child_alone(folder: Path) -> str:
     """PyTorch has used two threads, and Lenscope has not loaded it when a child is forked."""
     torch.set_num_threads(2)
     torch.ones(3_000_000).add(1).sum()
-    assert "lenscope.nets.threads" not in sys.modules
+    assert "lenscope.pytorch.devices" not in sys.modules
     return forked(
         lambda: lenscope.train(out=folder / "loaded", network="mlp", **FEW).environment["threads"],
     )

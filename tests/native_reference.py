@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from lenscope import native
-from lenscope.nets.lenet import LeNet
+from lenscope.nets.layers import Network
+from lenscope.pytorch.nets.module import TableModule
 
 SETS = native.load().instruction_sets()
 
@@ -37,12 +38,12 @@ def unflat(values: np.ndarray, network: torch.nn.Module) -> dict[str, np.ndarray
     return {name: part for (name, _), part in zip(network.named_parameters(), parts, strict=True)}
 
 
-def random_network(channels: int, classes: int, seed: int = 0) -> LeNet:
+def random_network(channels: int, classes: int, seed: int = 0) -> TableModule:
     torch.manual_seed(seed)
-    return LeNet(channels, classes)
+    return TableModule(Network("lenet", channels, classes))
 
 
-def clear_images(network: LeNet, count: int, seed: int = 0) -> np.ndarray:
+def clear_images(network: TableModule, count: int, seed: int = 0) -> np.ndarray:
     """Random images on which no pool is nearly tied and no winner nearly 0, so that float32 has float64's winners."""
     rng = np.random.default_rng(seed)
     kept: list[np.ndarray] = []
@@ -54,7 +55,7 @@ def clear_images(network: LeNet, count: int, seed: int = 0) -> np.ndarray:
 
 
 @torch.no_grad()
-def _clear(network: LeNet, images: np.ndarray) -> np.ndarray:
+def _clear(network: TableModule, images: np.ndarray) -> np.ndarray:
     first = network.conv1(torch.from_numpy(images).double() / 255)
     second = network.conv2(F.max_pool2d(F.relu(first), 2))
     return (_gap(first) & _gap(second)).numpy()
@@ -67,10 +68,10 @@ def _gap(maps: torch.Tensor, least: float = 1e-5) -> torch.Tensor:
     return clear.flatten(1).all(1).reshape(len(maps), -1).all(1)
 
 
-def solve(network: LeNet, images: np.ndarray, labels: np.ndarray, classes: int) -> Case:
+def solve(network: TableModule, images: np.ndarray, labels: np.ndarray, classes: int) -> Case:
     """What plain PyTorch in float64 makes of the network as it is in float32."""
     weights = flat(network)
-    double = LeNet(network.conv1.in_channels, classes).double()
+    double = TableModule(Network("lenet", network.conv1.in_channels, classes)).double()
     double.load_state_dict({name: tensor.double() for name, tensor in network.state_dict().items()})
     log_probabilities = double(torch.from_numpy(images).double() / 255)
     loss = F.nll_loss(log_probabilities, torch.from_numpy(labels))

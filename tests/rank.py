@@ -13,32 +13,27 @@ import numpy as np
 
 from lenscope import cli
 from lenscope.cli.train import Train
-from lenscope.runs import follow, record
-from lenscope.training.torch_engine import TorchEngine
+from lenscope.pytorch.engine import TorchEngine
+from lenscope.pytorch.nets import build
 
 
 def in_float64() -> list[float]:
     """Make what is trained from here on one of float64; returns where the losses of its steps will be."""
     losses: list[float] = []
-    prepare, find = record.prepare, TorchEngine._find_gradients
-
-    def prepared(*arguments: Any) -> Any:
-        made = prepare(*arguments)
-        made.network.double()
-        return made
+    made, find = build.build_module, TorchEngine._find_gradients
 
     def found(*arguments: Any) -> float | None:
         loss = find(*arguments)
         losses.extend([] if loss is None else [loss])
         return loss
 
-    record.prepare = follow.prepare = prepared
+    build.build_module = lambda *arguments: made(*arguments).double()
     TorchEngine._find_gradients = found
     return losses
 
 
 if __name__ == "__main__":
-    Train._draw = lambda *_: None
+    Train._draw = Train._write_report = lambda *_: None
     path = os.environ.get("FLOAT64")
     losses = in_float64() if path else []
     code = cli.main()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenscope.config import Preparation, TrainConfig, resolve
 from lenscope.data.dataset import Dataset, Splits
-from lenscope.errors import DataError, UsageError
+from lenscope.errors import DataError, UsageError, needed_by
 from lenscope.runs.run import Run, find_run, open_run
 
 if TYPE_CHECKING:
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from lenscope.insight.insight import Insight
     from lenscope.insight.mistakes import Evaluation
     from lenscope.insight.reconstructions import Reconstructions
+    from lenscope.nets.layers import Network
     from lenscope.nets.summary import Summary
     from lenscope.plots.curves import CurvesDisplay
     from lenscope.plots.display import Display
     from lenscope.plots.kernels import KernelsDisplay, KernelStyle
     from lenscope.plots.mistakes import ConfusionDisplay, MistakesDisplay
     from lenscope.plots.reconstructions import ReconstructionsDisplay
+    from lenscope.pytorch.ranks import Ranks
     from lenscope.runs.record import Watcher
     from lenscope.runs.verify import Finding
-    from lenscope.training.ranks import Ranks
 
 
 def load(
@@ -189,13 +190,14 @@ def verify(  # noqa: PLR0913 - all but the run by name
         RunError: no run directory, or one whose manifest is broken; with `replay`, other data than the run's.
         DataError, UsageError: with `replay`, data, engine or device that cannot be had.
     """
-    from lenscope.runs.replay import replay_run
     from lenscope.runs.verify import verify_run
 
     run = run if isinstance(run, Run) else find_run(run)
     found = verify_run(run)
     if not (replay or from_checkpoint) or not all(finding.sound for finding in found):
         return found
+    from lenscope.runs.replay import replay_run
+
     splits = load_own(run.config, data_dir, data, progress=progress is True)
     return found + replay_run(run, splits, _watcher(progress), from_checkpoint=from_checkpoint)
 
@@ -480,7 +482,7 @@ def report(
 
 
 def summary(
-    network: str | torch.nn.Module = "lenet",
+    network: str | Network | torch.nn.Module = "lenet",
     *,
     input_shape: Sequence[int] = (1, 32, 32),
     classes: int = 10,
@@ -489,7 +491,7 @@ def summary(
     """Each layer's output size, kernel, parameters, multiply-adds and bytes.
 
     Args:
-        network: the name of one of ours, or any network that takes one tensor.
+        network: the name of one of ours, one of ours, or any PyTorch module that takes one tensor.
         input_shape: channels, height and width of an image.
         classes: how many classes one of ours tells apart.
         batch_size: images a batch, shown as the first index of each output.
@@ -498,11 +500,17 @@ def summary(
         UsageError: an unknown network.
         SizeMismatchError: images that do not fit it, and which layer says so.
     """
-    from lenscope.nets.catalogue import build
+    from lenscope.nets.layers import Network
     from lenscope.nets.summary import summarise
 
-    net = build(network, input_shape[0], classes, seed=0) if isinstance(network, str) else network
-    return summarise(net, input_shape, batch_size)
+    if isinstance(network, str):
+        return summarise(Network(network, input_shape[0], classes), input_shape, batch_size)
+    if isinstance(network, Network):
+        return summarise(network, input_shape, batch_size)
+    with needed_by("the summary of a module"):
+        from lenscope.pytorch.nets.summary import summarise as summarise_module
+
+    return summarise_module(network, input_shape, batch_size)
 
 
 def compare(runs: Sequence[Run | str | Path]) -> dict[str, list[str]]:

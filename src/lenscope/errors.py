@@ -18,13 +18,14 @@ Every message is one printable line: what was got, what was expected, what to do
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from lenscope.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -113,3 +114,12 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> UsageError:
     near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return UsageError(f"unknown {kind} {got[:60]!r}; {hint}known: {', '.join(names)}")
+
+
+@contextmanager
+def needed_by(what: str) -> Iterator[None]:
+    """Say what needs PyTorch where it is found to be missing: `what` begins the line of a UsageError."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{what}: {error}") from None

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 import lenscope
 from lenscope.data.dataset import Dataset, Splits
-from lenscope.training.choice import predict_log_probabilities
+from lenscope.engines import predict_log_probabilities
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -42,7 +42,8 @@ def stroke(page: Page) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_an_image_that_is_chosen_goes_through_the_network(visit, report, tiny_run, tiny, width) -> None:
-    expected = np.exp(predict_log_probabilities(tiny_run.network(), tiny.test.resized(32)))
+    weights = tiny_run.checked_weights()
+    expected = np.exp(predict_log_probabilities(tiny_run.architecture, weights, tiny.test.resized(32)))
     with visit(report, width) as page:
         thumbnails = page.locator(".look-strip [role=radio]")
         for place in range(3):
@@ -149,9 +150,8 @@ def test_the_sum_of_a_trace_is_the_value_before_its_activation(visit, report) ->
 
 
 def test_a_kernel_that_is_switched_off_changes_the_answer_and_tells_its_cost(visit, report, tiny_run, tiny) -> None:
-    network = tiny_run.network()
-    network.conv1.weight.data[2] = 0
-    network.conv1.bias.data[2] = 0
+    weights = tiny_run.weights()
+    weights["conv1.weight"][2] = weights["conv1.bias"][2] = 0
     cost = lenscope.examine(tiny_run, data=tiny).layers[0].ablations[2]
     with visit(report) as page:
         page.locator(".look-strip [role=radio]").first.click()
@@ -160,7 +160,8 @@ def test_a_kernel_that_is_switched_off_changes_the_answer_and_tells_its_cost(vis
         label = int(page.locator(".look-strip [role=radio]").first.get_attribute("aria-label").split(",")[0])
         first = tiny.test.take(np.flatnonzero(tiny.test.labels == label)[:1]).resized(32)
         assert isinstance(first, Dataset)
-        np.testing.assert_allclose(bars(page), 100 * np.exp(predict_log_probabilities(network, first))[0], atol=0.051)
+        expected = 100 * np.exp(predict_log_probabilities(tiny_run.architecture, weights, first))[0]
+        np.testing.assert_allclose(bars(page), expected, atol=0.051)
         assert f"{cost.lost} lost, {cost.gained} gained" in page.locator("[data-layer='conv1'] .look-cost").inner_text()
         assert "with all kernels on" in page.locator(".look-before").inner_text()
         page.get_by_role("button", name="All on again").click()

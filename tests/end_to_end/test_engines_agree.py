@@ -1,6 +1,8 @@
-"""The fused engine against plain PyTorch, over as long a stretch as rounding lets any two programs agree."""
+"""The engines without PyTorch against plain PyTorch, over as long a stretch as rounding lets any two programs agree."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -8,9 +10,15 @@ import torch
 from torch.nn import functional as F
 
 from lenscope.config import TrainConfig
-from lenscope.nets.catalogue import build
+from lenscope.nets.initialisation import initial_weights
+from lenscope.nets.layers import Network, flatten
+from lenscope.pytorch.nets.build import build
 from lenscope.randomness import Purpose, random_order
 from lenscope.training.fused_engine import FusedEngine
+from lenscope.training.numpy_engine import NumpyEngine
+
+if TYPE_CHECKING:
+    from lenscope.data.dataset import Dataset
 
 IMAGES, EPOCHS = 6_000, 10
 
@@ -36,20 +44,20 @@ def plain_pytorch(images: np.ndarray, labels: np.ndarray, threads: int) -> tuple
     return np.array(losses), torch.cat([values.detach().flatten() for values in network.parameters()]).numpy()
 
 
-def fused(images: np.ndarray, labels: np.ndarray, data: object) -> tuple[np.ndarray, np.ndarray]:
-    network = build("lenet", 1, 10, 0)
-    engine = FusedEngine(network, data, TrainConfig(threads=2))
+def by_engine(kind: type, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    network = Network("lenet")
+    engine = kind(network, initial_weights(network, 0), data, TrainConfig(threads=2))
     losses = [engine.run(epoch, batches(epoch), [1e-4] * 60, lambda: False) for epoch in range(1, EPOCHS + 1)]
-    weights = torch.cat([values.detach().flatten() for values in network.parameters()]).numpy()
-    return np.concatenate(losses), weights
+    return np.concatenate(losses), flatten(network, engine.weights())
 
 
 @pytest.mark.slow
-def test_fused_is_no_further_from_pytorch_than_twice_one_thread_from_two(mnist) -> None:
+@pytest.mark.parametrize("kind", [FusedEngine, NumpyEngine])
+def test_it_is_no_further_from_pytorch_than_twice_one_thread_from_two(mnist, kind) -> None:
     data = mnist.train.resized(32)
     images, labels = data.images[:IMAGES], data.labels[:IMAGES].astype(np.int64)
     one, two = plain_pytorch(images, labels, 1), plain_pytorch(images, labels, 2)
-    ours = fused(images, labels, data)
+    ours = by_engine(kind, data)
     np.testing.assert_allclose(ours[0][:50], one[0][:50], rtol=1e-4)
     for name, at in (("losses", 0), ("weights", 1)):
         among = np.linalg.norm(one[at] - two[at])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from lenscope.insight import lecture
 pytestmark = pytest.mark.slow
 
 
+# Linux counts to a process's ru_maxrss what its parent held before it; VmHWM is its own.
 MEASURED = """
-import resource, sys
+import pathlib, re, sys
 from lenscope.cli import main
 code = main(["train", "--device", "cpu", "--json"])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024), file=sys.stderr)
+status = pathlib.Path("/proc/self/status")
+peak = re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1] if status.exists() else 0
+print(1024 * int(peak), file=sys.stderr)
 sys.exit(code)
 """
 
@@ -56,5 +60,6 @@ def test_the_run_directory_holds_everything(trained):
     assert lenscope.evaluate(run).accuracy == result["accuracy"]
 
 
-def test_peak_memory_is_under_a_gibibyte(trained):
-    assert trained[3] < 2**30
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say how much memory was used")
+def test_peak_memory_is_at_most_300_mb(trained):
+    assert 100e6 < trained[3] < 300e6

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lenscope.config import TrainConfig
-from lenscope.training.optimizers import build_optimizer
+from lenscope.pytorch.optimizers import build_optimizer
 from native_reference import SETS, Case, clear_images, random_network, solve, trainer
 
 RULES = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw")

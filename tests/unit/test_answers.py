@@ -12,9 +12,9 @@ from safetensors.numpy import save
 import lenscope
 from fixtures_runs import plant
 from lenscope.data.dataset import Dataset, Splits, resize
+from lenscope.engines import predict_log_probabilities
 from lenscope.errors import DataError, RunError, UsageError
 from lenscope.insight.answers import describe_preparation, evaluate_run, predict_each, predict_pictures
-from lenscope.training.choice import predict_log_probabilities
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,8 @@ def test_images_of_other_classes_or_channels_are_refused(tiny_run, classes, chan
 
 def test_enlarged_inverted_digits_are_recognised_as_the_originals_are(able_run, mnist, tmp_path):
     digits = mnist.test.take(np.arange(20))
-    originals = predict_log_probabilities(able_run.network(), digits.resized(32)).argmax(1)
+    weights = able_run.checked_weights()
+    originals = predict_log_probabilities(able_run.architecture, weights, digits.resized(32)).argmax(1)
     files = []
     for number, digit in enumerate(digits.images[:, 0]):
         paper = np.pad(255 - digit, ((3, 9), (6, 2)), constant_values=255)
@@ -92,7 +93,7 @@ def test_pictures_of_other_data_are_only_resized(tmp_path, channels):
     for prediction, image in zip((of_grey, of_colour), expected, strict=True):
         alone = Dataset(image[None], np.zeros(1, np.uint8), run.data.classes, "x").resized(32)
         np.testing.assert_array_equal(prediction.prepared, alone.images[0])
-        probabilities = np.exp(predict_log_probabilities(run.network(), alone)[0])
+        probabilities = np.exp(predict_log_probabilities(run.architecture, run.checked_weights(), alone)[0])
         np.testing.assert_array_equal(prediction.probabilities, probabilities)
         assert prediction.steps is None
         assert prediction.classes == ("first", "second")
@@ -206,7 +207,7 @@ def test_weights_that_are_not_finite_answer_nothing(tiny_run, tiny, tmp_path, us
     shutil.copytree(tiny_run.path, tmp_path / "run")
     weights = tiny_run.weights() | {"fc3.bias": np.full(10, np.nan, np.float32)}
     run = plant(tmp_path / "run", "weights/final.safetensors", save(weights))
-    with pytest.raises(RunError, match=r"weights/final\.safetensors: a weight is not finite; the run is broken$"):
+    with pytest.raises(RunError, match=r"weights/final\.safetensors: fc3\.bias is not finite; the run is broken$"):
         use(run, tiny.test)
 
 

@@ -19,7 +19,8 @@ from lenscope.bench.results import Benchmark, Row
 from lenscope.bench.task import Contestant, Task, multiply_adds
 from lenscope.cli import main
 from lenscope.errors import ConfigError, LenscopeError, UsageError
-from lenscope.training.device_steps import uncaptured
+from lenscope.pytorch import engine as torch_engine
+from lenscope.pytorch.device_steps import uncaptured
 
 HERE = Plan(engines=("torch",), peers=("eager",), threads=(1,), batch_sizes=(20, 30), rounds=2, images=60)
 
@@ -141,7 +142,10 @@ def test_progress_is_told(tiny):
     [
         ({"engines": ("fussed",)}, "unknown engine 'fussed'; did you mean 'fused'?"),
         ({"peers": ("kera",)}, "unknown peer 'kera'; did you mean 'keras'?"),
-        ({"engines": (), "peers": ()}, "nothing to time: got no engines and no peers, expected some of fused, torch"),
+        (
+            {"engines": (), "peers": ()},
+            "nothing to time: got no engines and no peers, expected some of fused, numpy, torch",
+        ),
         ({"threads": (2, 0)}, "threads: got 2,0, expected 1 to 1,024"),
         ({"threads": ()}, "threads: got none, expected 1 to 1,024"),
         ({"batch_sizes": (61,)}, "batch_sizes: got 61, expected 1 to 60"),
@@ -214,7 +218,7 @@ def test_engines_on_a_gpu_are_left_out_without_one(tiny, monkeypatch):
         "torch-cuda": engines.why_no_cuda()
     }
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert engines.default_engines() == tuple(engines.ENGINES)
+    assert engines.default_engines() == tuple(name for name in engines.ENGINES if name != "numpy")
 
 
 @pytest.mark.parametrize(
@@ -222,13 +226,13 @@ def test_engines_on_a_gpu_are_left_out_without_one(tiny, monkeypatch):
                                     ("torch-cuda-uncaptured", "cuda", (uncaptured,))],
 )  # fmt: skip
 def test_an_engine_is_made_for_its_device_and_driven_by_fit(tiny, monkeypatch, name, device, capture):
-    made, honest = [], engines.TorchEngine
+    made, honest = [], torch_engine.TorchEngine
 
-    def make(network, train, config, *rest):
+    def make(network, train, config, *rest, **_ranks):
         made.append((config.device, rest))
         return honest(network, train, config.with_settings(device="cpu"), *rest)
 
-    monkeypatch.setattr(engines, "TorchEngine", make)
+    monkeypatch.setattr(torch_engine, "TorchEngine", make)
     contestant = engines.ENGINES[name][0](Task(tiny.train, tiny.test, 20, 1))
     assert made == [(device, capture)]
     losses = [contestant.train() for _ in range(3)]
@@ -241,6 +245,8 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
     assert peers.why_no_peer("jax") == peers.why_no_peer("keras")
     assert peers.why_no_peer("jax") == "not installed: jax; pip install 'lenscope[bench]'"
     assert peers.why_no_peer("eager") is None
+    monkeypatch.setattr(peers, "why_no_torch", lambda: "needs PyTorch")
+    assert peers.why_no_peer("eager") == "needs PyTorch"
 
 
 QUICK = ("--engines", "torch", "--peers", "eager", "--threads", "1", "--batch-sizes", "20", "--rounds", "1")

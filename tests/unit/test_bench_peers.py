@@ -16,7 +16,7 @@ from lenscope.bench.own_process import in_own_process
 from lenscope.bench.task import Contestant, Task
 from lenscope.bench.torch_peers import LectureNet, PooledFirstNet, compiled, eager, eager_epoch, lecture
 from lenscope.errors import LenscopeError
-from lenscope.nets.lenet import LeNet
+from lenscope.pytorch.nets.build import build
 
 needs_jax = pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed: pip install 'lenscope[bench]'")
 needs_keras = pytest.mark.skipif(
@@ -59,7 +59,7 @@ def test_eager_takes_the_quickest_way(task, monkeypatch, quickest):
 @pytest.mark.parametrize("network", [LectureNet, PooledFirstNet])
 def test_every_way_is_the_same_network(task, network, channels_last):
     torch.manual_seed(1)
-    reference = LeNet()
+    reference = build("lenet", 1, 10, 0)
     losses = []
     for net in (LectureNet(), network()):
         net.load_state_dict(reference.state_dict())
@@ -104,7 +104,7 @@ def test_jax_computes_what_the_lenet_computes(task):
     from lenscope.bench import jax_peer
 
     weights = jax_peer._initial()
-    network = LeNet()
+    network = build("lenet", 1, 10, 0)
     with torch.no_grad():
         for name, (kernel, bias) in weights.items():
             layer = getattr(network, name)

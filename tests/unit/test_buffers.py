@@ -13,9 +13,10 @@ import torch
 
 from fixtures_ranks import in_ranks
 from lenscope.config import TrainConfig
-from lenscope.training import device_steps, torch_engine
-from lenscope.training.device_steps import uncaptured
-from lenscope.training.torch_engine import TorchEngine
+from lenscope.pytorch import device_steps
+from lenscope.pytorch import engine as torch_engine
+from lenscope.pytorch.device_steps import uncaptured
+from lenscope.pytorch.engine import TorchEngine
 
 BATCHES = [np.arange(start, start + 20) for start in (0, 20, 40)]
 RATES = [1e-3] * 3

@@ -11,19 +11,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lenscope.config import TrainConfig
-from lenscope.nets.catalogue import build
-from lenscope.nets.lenet import LeNet
-from lenscope.training import device_steps
-from lenscope.training.device_steps import capture_graph, uncaptured
-from lenscope.training.torch_engine import TorchEngine, choose_capture
+from lenscope.nets.layers import Network
+from lenscope.pytorch import device_steps
+from lenscope.pytorch.device_steps import capture_graph, uncaptured
+from lenscope.pytorch.engine import TorchEngine, choose_capture
+from lenscope.pytorch.nets.build import build
+from lenscope.pytorch.nets.module import TableModule
 
 
 def never():
     return False
-
-
-class AutogradLeNet(LeNet):
-    """A LeNet that goes through autograd on the CPU, too."""
 
 
 class FakeGraph:
@@ -47,8 +44,7 @@ class FakeGraph:
 def engine_of(tiny, capture=None, network=None, **settings):
     config = TrainConfig(device="cpu", **settings)
     if network is None:
-        network = AutogradLeNet()
-        network.load_state_dict(build("lenet", 1, 10, 0).state_dict())
+        network = build("lenet", 1, 10, 0)
     return TorchEngine(network, tiny.train.resized(32), config, capture)
 
 
@@ -152,11 +148,11 @@ def test_stop_before_the_first_step_takes_none(tiny):
     assert len(engine_of(tiny, uncaptured).run(1, orders(1, 20), [0.1] * 3, lambda: True)) == 0
 
 
-class Planted(AutogradLeNet):
+class Planted(TableModule):
     """A network that goes wrong, in one way, at the fourth batch."""
 
     def __init__(self, fault):
-        super().__init__()
+        super().__init__(Network("lenet"))
         self.load_state_dict(build("lenet", 1, 10, 0).state_dict())
         self._fault = fault
 

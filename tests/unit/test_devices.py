@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from lenscope.training import devices, torch_engine
-from lenscope.training.devices import describe_gpu, full_precision
+from lenscope.pytorch import devices
+from lenscope.pytorch import engine as torch_engine
+from lenscope.pytorch.devices import describe_gpu, full_precision
 
 CUDA = torch.device("cuda")
 
@@ -29,9 +30,9 @@ def test_elsewhere_nothing_is_set():
         assert settings() == before
 
 
-def test_steps_evaluations_and_predictions_compute_so(tiny, monkeypatch):
+def test_steps_and_evaluations_compute_so(tiny, monkeypatch):
     from lenscope.config import TrainConfig
-    from lenscope.nets.catalogue import build
+    from lenscope.pytorch.nets.build import build
 
     entered = []
     honest = devices.full_precision
@@ -45,8 +46,7 @@ def test_steps_evaluations_and_predictions_compute_so(tiny, monkeypatch):
     engine = torch_engine.TorchEngine(build("lenet", 1, 10, 0), train, TrainConfig(device="cpu"))
     engine.run(1, [train.labels[:10].astype("int64")], [1e-3], lambda: False)
     engine.evaluate(train)
-    torch_engine.predict_log_probabilities(engine.network, train)
-    assert entered == ["cpu"] * 3
+    assert entered == ["cpu"] * 2
 
 
 def test_a_gpu_is_named_with_what_computes_on_it(monkeypatch):
@@ -59,12 +59,12 @@ def test_a_gpu_is_named_with_what_computes_on_it(monkeypatch):
 
 def test_a_run_says_which_gpu_it_had_and_a_resume_on_another_is_told(tiny):
     from fixtures_runs import QUICK
+    from lenscope.engines import choose_engine
     from lenscope.runs.prepare import environment_of, prepare
     from lenscope.runs.resume import differences
-    from lenscope.training.choice import choose_engine
 
     prepared = prepare(QUICK, tiny)
-    engine = choose_engine(prepared.network, prepared.sized.train, QUICK)
+    engine = choose_engine(prepared.network, prepared.weights, prepared.sized.train, QUICK)
     before = environment_of(engine, prepared)
     assert before["gpu"] is None
     assert differences(before | {"gpu": "A"}, before | {"gpu": "B"}) == ["gpu is B, was A"]

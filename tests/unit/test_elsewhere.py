@@ -16,10 +16,10 @@ import torch
 from disks import Dying, Killed, in_place
 from fixtures_runs import QUICK, Act, begin_and_die, contents, die, go_on
 from lenscope.errors import RunError
-from lenscope.nets.catalogue import build
+from lenscope.pytorch.nets.build import build
+from lenscope.pytorch.numerics import settled
 from lenscope.runs import manifest
 from lenscope.runs.manifest import entry_of
-from lenscope.runs.numerics import settled
 from lenscope.runs.record import record_run
 from lenscope.runs.replay import replay_run
 from lenscope.runs.run import Run, open_run

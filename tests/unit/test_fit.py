@@ -11,10 +11,11 @@ from conftest import plant_gradient
 from lenscope.config import TrainConfig
 from lenscope.data.dataset import Splits
 from lenscope.errors import ConfigError, NonFiniteError
-from lenscope.nets.catalogue import build
+from lenscope.pytorch import engine as torch_engine
+from lenscope.pytorch.engine import TorchEngine
+from lenscope.pytorch.nets.build import build
 from lenscope.randomness import Purpose, random_order
 from lenscope.training import fit as fit_module
-from lenscope.training import torch_engine
 from lenscope.training.engine import Score
 from lenscope.training.events import (
     Checkpoint,
@@ -27,13 +28,12 @@ from lenscope.training.events import (
     StepsDone,
 )
 from lenscope.training.fit import Start, fit
-from lenscope.training.torch_engine import TorchEngine
 
 
 class Spy:
     """An engine that trains nothing: a step's loss is the mean of its indices, and it keeps what it was asked."""
 
-    name, device, threads, ranks, isa, failed_layer = "spy", "cpu", 3, 1, None, ""
+    name, device, threads, ranks, isa, failed_layer, note = "spy", "cpu", 3, 1, None, "", ""
 
     def __init__(self, validation_losses=()):
         self.batches, self.rates, self.calls, self.epochs, self.scored = [], [], [], [], []

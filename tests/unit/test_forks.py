@@ -13,8 +13,8 @@ import torch
 
 from lenscope import forks
 from lenscope.errors import UsageError
-from lenscope.nets import threads
-from lenscope.training.torch_engine import choose_device
+from lenscope.pytorch import devices
+from lenscope.pytorch.engine import choose_device
 
 FORKS = Path(__file__).parents[1] / "forks.py"
 
@@ -36,9 +36,9 @@ def test_a_forked_child_trains_or_says_why_not(tmp_path):
 
 def test_several_threads_are_refused_in_another_process_than_the_first(monkeypatch):
     monkeypatch.setattr(forks, "_limited", [1])
-    threads.set_threads(1)
+    devices.set_threads(1)
     with pytest.raises(UsageError, match="threads: got 2 in a forked process"):
-        threads.set_threads(2)
+        devices.set_threads(2)
 
 
 def test_a_gpu_of_the_parent_is_refused(monkeypatch):

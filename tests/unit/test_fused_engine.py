@@ -11,18 +11,23 @@ import numpy as np
 import pytest
 import torch
 
+from engines import make_engine
 from lenscope import native
 from lenscope.config import Augmentation, TrainConfig
 from lenscope.data.augment import augmented
 from lenscope.data.dataset import Splits
+from lenscope.engines import choose_engine, predict_log_probabilities
 from lenscope.errors import UsageError
-from lenscope.nets.catalogue import build
-from lenscope.nets.lenet import LeNet
-from lenscope.training import choice, fused_engine, torch_engine
-from lenscope.training.choice import choose_engine, predict_log_probabilities
+from lenscope.nets.initialisation import initial_weights
+from lenscope.nets.layers import Network
+from lenscope.pytorch import engine as torch_engine
+from lenscope.pytorch.engine import TorchEngine
+from lenscope.pytorch.nets.build import build_module
+from lenscope.training import array_engine
+from lenscope.training.fit import fit
 from lenscope.training.fused_engine import FusedEngine
 from lenscope.training.nonfinite import UNKNOWN
-from lenscope.training.torch_engine import TorchEngine
+from lenscope.training.numpy_engine import NumpyEngine
 
 ALL = np.arange(60)
 
@@ -31,9 +36,16 @@ def never():
     return False
 
 
-def engine_of(splits, kind=FusedEngine, **settings):
+def engine_of(splits, kind=FusedEngine, weights=None, **settings):
     config = TrainConfig(**{"device": "cpu", "threads": 1, "optimizer": "sgd", **settings})
-    return kind(build("lenet", splits.train.channels, len(splits.classes), 0), splits.train.resized(32), config)
+    return make_engine(kind, splits.train, config, weights)
+
+
+def spoilt(engine, name, value):
+    """Its weights, one of them set to a value."""
+    weights = engine.weights()
+    weights[name].flat[0] = value
+    return weights
 
 
 @pytest.fixture
@@ -110,14 +122,14 @@ def test_evaluate_counts_each_image_once(tiny, engine, monkeypatch):
     test = tiny.test.resized(32)
     plain = engine_of(tiny, TorchEngine).evaluate(test)
     for part in (1, 7, 20, 10_000):
-        monkeypatch.setattr(fused_engine, "PART", part)
+        monkeypatch.setattr(FusedEngine, "evaluated", part)
         score = engine.evaluate(test)
         assert score.loss == pytest.approx(plain.loss, rel=1e-5)
         assert score.accuracy == plain.accuracy
 
 
 def test_an_evaluation_looks_up_after_each_part(tiny, engine, monkeypatch):
-    monkeypatch.setattr(fused_engine, "PART", 7)
+    monkeypatch.setattr(FusedEngine, "evaluated", 7)
     seen = []
     engine.evaluate(tiny.test.resized(32), lambda: seen.append("part"))
     assert seen == ["part"] * 3
@@ -125,19 +137,9 @@ def test_an_evaluation_looks_up_after_each_part(tiny, engine, monkeypatch):
         engine.evaluate(tiny.test.resized(32), iter(["part"]).__next__)
 
 
-def test_the_weights_are_read_before_each_call_and_written_after_it(tiny, engine):
-    before = engine.weights()
-    engine.run(1, [ALL], [0.1], never)
-    after = engine.weights()
-    assert not any(np.array_equal(after[name], before[name]) for name in before)
-    engine.network.load_state_dict({name: torch.from_numpy(values) for name, values in before.items()})
-    engine.run(1, [ALL], [0.1], never)  # sgd remembers nothing
-    assert same(engine.weights(), after)
-
-
 def test_weights_and_kernels_are_copies(engine):
     weights, kernels = engine.weights(), engine.kernels()
-    assert list(weights) == list(engine.network.state_dict())
+    assert list(weights) == list(Network("lenet").shapes)
     assert kernels["conv2"].shape == (16, 6, 5, 5)
     kept = {name: values.copy() for name, values in weights.items()}
     for values in (*weights.values(), *kernels.values()):
@@ -163,7 +165,7 @@ def test_the_split_into_calls_and_threads_changes_no_byte(tiny, optimizer):
 
 
 def test_the_threads_are_those_asked_for_or_all(tiny, monkeypatch):
-    monkeypatch.setattr(fused_engine, "usable_processors", lambda: 2)
+    monkeypatch.setattr(array_engine, "usable_processors", lambda: 2)
     assert engine_of(tiny, threads=None).threads == 2
     assert engine_of(tiny, threads=3).threads == 3
 
@@ -227,45 +229,33 @@ def test_a_signal_is_heard_within_a_call(engine):
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize("name", ["conv1.weight", "conv1.bias", "conv2.weight", "fc1.bias", "fc2.weight", "fc3.bias"])
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_broken_weight_is_named_and_the_weights_before_come_back(engine, name, value):
-    engine.run(1, [ALL], [0.1], never)
-    before = engine.weights()
-    dict(engine.network.named_parameters())[name].data.view(-1)[0] = value
-    losses = engine.run(1, [ALL] * 3, [0.1] * 3, never)
-    assert len(losses) == 1
-    assert np.isnan(losses[0])
-    assert engine.failed_layer == name
-    assert same(engine.weights(), before)
-    assert all(parameter.grad is None for parameter in engine.network.parameters())
-
-
 @pytest.mark.parametrize("kind", [FusedEngine, TorchEngine])
-def test_a_broken_weight_before_the_first_step_is_refused_too(tiny, kind):
-    engine = engine_of(tiny, kind)
-    before = engine.weights()
-    engine.network.conv2.bias.data[3] = -math.inf
-    assert np.isnan(engine.run(1, [ALL] * 3, [0.1] * 3, never)).tolist() == [True]
-    assert engine.failed_layer == "conv2.bias"
-    assert same(engine.weights(), before)
+@pytest.mark.parametrize("name", ["conv1.weight", "conv2.bias", "fc1.bias", "fc3.bias"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_broken_weight_is_named_and_no_step_is_taken(tiny, engine, kind, name, value):
+    broken = spoilt(engine, name, value)
+    started = engine_of(tiny, kind, broken)
+    assert np.isnan(started.run(1, [ALL] * 3, [0.1] * 3, never)).tolist() == [True]
+    assert started.failed_layer == name
+    assert all(np.array_equal(values, broken[key], equal_nan=True) for key, values in started.weights().items())
 
 
 @pytest.mark.parametrize("kind", [FusedEngine, TorchEngine])
 def test_a_step_that_is_lost_right_after_a_state_was_loaded_goes_back_to_it(tiny, kind):
     trained, engine = (engine_of(tiny, kind) for _ in range(2))
     trained.run(1, [ALL] * 2, [0.1] * 2, never)
-    trained.network.fc1.weight.data.fill_(1e38)  # finite, and leads to a loss that is not
-    engine.load(trained.state())
+    state = trained.state()
+    state.weights["fc1.weight"][:] = 1e38  # finite, and leads to a loss that is not
+    engine.load(state)
     assert np.isnan(engine.run(1, [ALL], [0.1], never)).tolist() == [True]
-    assert same(engine.weights(), trained.weights())
+    assert same(engine.weights(), state.weights)
 
 
 def test_finite_weights_whose_output_is_not_are_named_by_their_layer(engine):
-    engine.run(1, [ALL], [0.1], never)
-    with torch.no_grad():
-        engine.network.fc1.weight.fill_(1e30)
-        engine.network.fc2.weight.fill_(1e30)
+    state = engine.state()
+    for name in ("fc1.weight", "fc2.weight"):
+        state.weights[name][:] = 1e30
+    engine.load(state)
     assert np.isnan(engine.run(1, [ALL], [0.1], never)).all()
     assert engine.failed_layer == "fc2"
 
@@ -309,75 +299,76 @@ def test_after_finite_steps_that_lead_astray_the_weights_are_the_last_with_a_fin
     ],
 )
 def test_the_engine_follows_from_network_and_settings(tiny, network, settings, kind):
-    engine = choose_engine(build(network, 1, 10, 0), tiny.train.resized(32), TrainConfig(threads=1, **settings))
-    assert type(engine) is kind
+    assert type(chosen(tiny, network=network, **settings)) is kind
 
 
-def refusal(network, train, **settings):
+def chosen(tiny, channels=1, classes=10, **settings):
+    config = TrainConfig(threads=1, **settings)
+    network = Network(config.network, channels, classes)
+    return choose_engine(network, initial_weights(network, 0), tiny.train.resized(network.image_size), config)
+
+
+def refusal(tiny, **settings):
     with pytest.raises(UsageError) as caught:
-        choose_engine(network, train, TrainConfig(engine="fused", **settings))
+        chosen(tiny, **settings)
     return str(caught.value)
 
 
-def test_fused_where_it_cannot_be_is_refused_with_the_reason(tiny, monkeypatch):
-    train = tiny.train.resized(32)
-    said = refusal(build("lenet1998", 1, 10, 0), train)
-    assert said == "--engine fused: trains a LeNet, got LeNet1998; choose --engine torch"
-    takes = "--engine fused: takes images of 1 to 3 channels and 1 to 1,000 classes; choose --engine torch"
-    assert refusal(LeNet(4), train) == refusal(LeNet(1, 1001), train) == takes
-    said = refusal(LeNet().double(), train)
-    assert said == "--engine fused: takes float32 weights on the CPU, got torch.float64 on cpu; choose --engine torch"
+@pytest.mark.parametrize("engine", ["fused", "numpy"])
+def test_an_engine_on_the_cpu_where_it_cannot_be_is_refused_with_the_reason(tiny, engine):
+    said = refusal(tiny, engine=engine, network="lenet1998")
+    assert said == f"--engine {engine}: trains a LeNet, got LeNet1998; leave it out"
+    said = refusal(tiny, engine=engine, device="cuda")
+    assert said == f"--engine {engine}: runs on the CPU, got --device cuda; leave it out"
+
+
+def test_images_that_native_code_does_not_take_are_numpys(tiny):
+    takes = "--engine fused: takes images of 1 to 3 channels and 1 to 1,000 classes; leave it out"
+    assert refusal(tiny, channels=4, engine="fused") == refusal(tiny, classes=1001, engine="fused") == takes
+    engine = chosen(tiny, classes=1001)
+    assert type(engine) is NumpyEngine
+    assert engine.note.endswith("fused: takes images of 1 to 3 channels and 1 to 1,000 classes")
+
+
+def test_a_gpu_is_pytorchs_where_it_is_asked_for(tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    said = refusal(LeNet(), train, device="cuda")
-    assert said == "--engine fused: runs on the CPU, got --device cuda; leave it out, or choose --engine torch"
-    assert type(choose_engine(LeNet(), train, TrainConfig(engine="fused", threads=1))) is FusedEngine
-
-
-def test_a_subclass_is_another_network(tiny):
-    class Wider(LeNet):
-        pass
-
-    assert type(choose_engine(Wider(), tiny.train.resized(32), TrainConfig(device="cpu"))) is TorchEngine
-
-
-def test_auto_on_a_gpu_is_torch(tiny, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(choice, "TorchEngine", lambda *_: "torch, on the GPU")
-    assert choose_engine(LeNet(), tiny.train.resized(32), TrainConfig()) == "torch, on the GPU"
+    assert type(chosen(tiny)) is FusedEngine
+    asked = []
+    monkeypatch.setattr(torch_engine, "TorchEngine", lambda *arguments, **_: asked.append(arguments[2].device))
+    chosen(tiny, device="cuda")
+    assert asked == ["cuda"]
 
 
 @pytest.mark.usefixtures("_not_built")
-def test_without_the_extension_auto_is_torch_and_fused_says_why(tiny):
-    train = tiny.train.resized(32)
-    assert type(choose_engine(LeNet(), train, TrainConfig(device="cpu"))) is TorchEngine
-    assert refusal(LeNet(), train).startswith("--engine fused: the native engine")
+def test_without_the_extension_auto_is_numpy_and_says_why(tiny):
+    engine = chosen(tiny)
+    assert type(engine) is NumpyEngine
+    assert engine.note.startswith("the engine is numpy, several times as slow as fused: the native engine")
+    started = next(iter(fit(TrainConfig(epochs=1), tiny.resized(32), engine)))
+    assert started.notes[0] == engine.note
+    assert chosen(tiny, engine="numpy").note == ""
+    assert refusal(tiny, engine="fused").startswith("--engine fused: the native engine")
     with pytest.raises(UsageError, match="the native engine"):
         engine_of(tiny)
 
 
 def test_a_wrong_instruction_set_is_refused_also_where_auto_would_go_on(tiny, monkeypatch):
     monkeypatch.setenv("LENSCOPE_ISA", "avx1024")
+    assert refusal(tiny).startswith("LENSCOPE_ISA: got 'avx1024'")
+    network = Network("lenet")
     with pytest.raises(UsageError, match="LENSCOPE_ISA: got 'avx1024'"):
-        choose_engine(LeNet(), tiny.train.resized(32), TrainConfig(device="cpu"))
-    with pytest.raises(UsageError, match="LENSCOPE_ISA: got 'avx1024'"):
-        predict_log_probabilities(LeNet(), tiny.test.resized(32))
+        predict_log_probabilities(network, initial_weights(network, 0), tiny.test.resized(32))
 
 
-@pytest.mark.parametrize("network", ["lenet", "lenet1998"])
-def test_predictions_are_native_where_they_can_be_and_the_networks_own_everywhere(tiny, network, monkeypatch):
-    net, test = build(network, 1, 10, 3), tiny.test.resized(32)
-    plain = torch_engine.predict_log_probabilities(net, test)
-    monkeypatch.setattr(fused_engine, "PART", 7)
-    if network == "lenet":
-        monkeypatch.setattr(torch_engine, "predict_log_probabilities", None)
-    got = predict_log_probabilities(net, test)
+@pytest.mark.parametrize("network", ["lenet", "lenet1998", "mlp"])
+def test_predictions_are_those_of_the_network_as_a_module(tiny, network, monkeypatch):
+    net = Network(network)
+    weights, test = initial_weights(net, 3), tiny.test.resized(net.image_size)
+    monkeypatch.setattr(FusedEngine, "evaluated", 7)
+    got = predict_log_probabilities(net, weights, test)
     assert (got.shape, got.dtype) == ((20, 10), np.float32)
-    np.testing.assert_allclose(got, plain, atol=1e-5)
-
-
-@pytest.mark.usefixtures("_not_built")
-def test_predictions_without_the_extension_are_torchs(tiny):
-    net, test = build("lenet", 1, 10, 3), tiny.test.resized(32)
-    np.testing.assert_array_equal(
-        predict_log_probabilities(net, test), torch_engine.predict_log_probabilities(net, test)
-    )
+    with torch.no_grad():
+        plain = build_module(net, weights)(torch.from_numpy(test.images) / 255)
+    np.testing.assert_allclose(got, plain.numpy(), atol=5e-5)
+    monkeypatch.setitem(sys.modules, "lenscope.native._core", None)
+    np.testing.assert_allclose(predict_log_probabilities(net, weights, test), plain.numpy(), atol=5e-5)

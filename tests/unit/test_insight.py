@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from fixtures_runs import QUICK, begin_and_die
 from lenscope.config import TrainConfig
 from lenscope.insight.facts import insight_facts
 from lenscope.insight.insight import examine_run
 from lenscope.insight.story import describe_recipe, facts_of, tell
-from lenscope.nets.catalogue import build
+from lenscope.pytorch.nets.build import build
 from lenscope.runs.lock import hold
 from lenscope.runs.metrics import Metrics
 from lenscope.runs.prepare import data_facts, prepare
@@ -94,18 +95,16 @@ def test_the_numbers_as_json(planted, tiny, golden) -> None:
     golden("insight.json", json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def test_ablations_are_those_of_the_torch_engine(tiny_run, tiny) -> None:
+def test_ablations_are_those_of_the_runs_module(tiny_run, tiny) -> None:
     insight = examine_run(tiny_run, tiny.test)
-    images = tiny.test.resized(32)
-    from lenscope.training.torch_engine import predict_log_probabilities
-
+    images = torch.from_numpy(tiny.test.resized(32).images / np.float32(255))
     for layer in insight.layers:
         for entry in layer.ablations:
             network = tiny_run.network()
             convolution = getattr(network, layer.layer)
             convolution.weight.data[entry.kernel] = 0
             convolution.bias.data[entry.kernel] = 0
-            right = (predict_log_probabilities(network, images).argmax(1) == images.labels).mean()
+            right = (network(images).argmax(1).numpy() == tiny.test.labels).mean()
             assert entry.accuracy == pytest.approx(right)
             assert entry.change == pytest.approx(right - insight.evaluation.accuracy)
 

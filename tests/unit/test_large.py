@@ -21,8 +21,8 @@ from lenscope.data.catalogue import CATALOGUE
 from lenscope.data.idx import encode_idx, read_idx, write_idx
 from lenscope.errors import DataError
 from lenscope.native import reason
+from lenscope.pytorch import engine as torch_engine
 from lenscope.runs.prepare import prepare
-from lenscope.training import torch_engine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

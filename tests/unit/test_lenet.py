@@ -2,18 +2,22 @@
 
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from lenscope.config import AUTOENCODERS, NetworkName
-from lenscope.errors import UsageError
-from lenscope.nets.catalogue import NETWORKS, build, convolutions
-from lenscope.nets.lenet import LeNet
+from lenscope.errors import RunError, UsageError
+from lenscope.nets.initialisation import initial_weights
+from lenscope.nets.layers import Network
+from lenscope.nets.summary import summarise
+from lenscope.pytorch.nets.build import build, build_module, convolutions
+from lenscope.pytorch.nets.summary import image_shape, trace
 
 
 def test_has_the_lectures_61706_parameters_under_the_lectures_names() -> None:
-    counts = {name: parameter.numel() for name, parameter in LeNet().named_parameters()}
+    counts = {name: parameter.numel() for name, parameter in build("lenet", 1, 10, 0).named_parameters()}
     weights = {name: count for name, count in counts.items() if name.endswith("weight")}
     assert weights == {
         "conv1.weight": 150,
@@ -22,12 +26,12 @@ def test_has_the_lectures_61706_parameters_under_the_lectures_names() -> None:
         "fc2.weight": 10080,
         "fc3.weight": 840,
     }
-    assert list(LeNet().state_dict()) == list(counts)
+    assert list(build("lenet", 1, 10, 0).state_dict()) == list(counts)
     assert sum(counts.values()) == 61_706
 
 
 def test_print_shows_the_lectures_layers() -> None:
-    shown = [line.split(":")[0].strip(" (") for line in str(LeNet()).splitlines()[1:-1]]
+    shown = [line.split(":")[0].strip(" (") for line in str(build("lenet", 1, 10, 0)).splitlines()[1:-1]]
     assert shown == ["conv1)", "pool1)", "conv2)", "pool2)", "fc1)", "fc2)", "fc3)"]
 
 
@@ -60,22 +64,46 @@ def test_every_network_takes_any_channels_and_classes(name: str, channels: int, 
     assert network(torch.zeros(2, channels, size, size)).shape == expected
 
 
-def test_the_catalogue_holds_every_name_of_the_configuration() -> None:
-    assert set(NETWORKS) == set(get_args(NetworkName))
+@pytest.mark.parametrize("name", get_args(NetworkName))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_table_of_a_network_is_that_of_its_module(name: str, channels: int) -> None:
+    network, module = Network(name, channels, 12), build(name, channels, 12, 3)
+    assert str(module).startswith(f"{network.title}(\n")
+    assert list(network.shapes.items()) == [(key, tuple(value.shape)) for key, value in module.state_dict().items()]
+    shape = (channels, network.image_size, network.image_size)
+    traced = {call.name: image_shape(call.output) for call in trace(module, shape)}
+    assert traced == {row.name: row.output for row in summarise(network, shape).layers}
+    counts = {name: sum(value.numel() for value in layer.parameters()) for name, layer in module.named_children()}
+    assert counts == {row.name: row.parameters for row in summarise(network, shape).layers}
+    weights = initial_weights(network, 3)
+    ours, theirs = network.convolutions(weights), convolutions(build_module(network, weights))
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(kernels, theirs[layer]) for layer, kernels in ours.items())
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    network = Network("lenet")
+    weights = initial_weights(network, 0)
+    assert network.check(dict(reversed(weights.items()))).keys() == network.shapes.keys()
+    for other in (initial_weights(Network("lenet", 3), 0), weights | {"fc4.bias": weights["fc3.bias"]}):
+        with pytest.raises(RunError, match="the weights are not those of a LeNet of this size"):
+            network.check(other)
+    weights["fc2.bias"][3] = np.nan
+    with pytest.raises(RunError, match=r"fc2\.bias is not finite"):
+        network.check(weights)
 
 
 def test_an_unknown_network_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match="unknown network 'lenet98'; did you mean 'lenet1998'"):
-        build("lenet98", 1, 10, 0)
+        Network("lenet98")
 
 
 def test_convolutions_are_the_kernels_in_order() -> None:
     network = build("lenet", 1, 10, 0)
     kernels = convolutions(network)
     assert list(kernels) == ["conv1", "conv2"]
-    assert torch.equal(kernels["conv1"], network.conv1.weight)
-    assert torch.equal(kernels["conv2"], network.conv2.weight)
-    assert not any(kernel.requires_grad for kernel in kernels.values())
+    assert np.array_equal(kernels["conv1"], network.conv1.weight.detach().numpy())
+    assert np.array_equal(kernels["conv2"], network.conv2.weight.detach().numpy())
 
 
 def test_convolutions_are_found_in_any_network() -> None:

@@ -8,16 +8,9 @@ import torch
 from torch.autograd import gradcheck
 from torch.func import functional_call
 
-from lenscope.nets.catalogue import build, convolutions
-from lenscope.nets.lenet1998 import (
-    LeNet1998,
-    RadialBasis,
-    Subsampling,
-    TableConvolution,
-    class_codes,
-    connection_table,
-    squash,
-)
+from lenscope.nets.lenet1998 import class_codes, connection_table, initial_bounds
+from lenscope.pytorch.nets.build import build, convolutions
+from lenscope.pytorch.nets.module import RadialBasis, Subsampling, TableConvolution, squash
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +30,16 @@ def uniforms(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_has_the_papers_trainable_parameters_layer_by_layer() -> None:
-    counts = {name: sum(p.numel() for p in layer.parameters()) for name, layer in LeNet1998().named_children()}
+    counts = {
+        name: sum(p.numel() for p in layer.parameters())
+        for name, layer in build("lenet1998", 1, 10, 0).named_children()
+    }
     assert counts == {"c1": 156, "s2": 12, "c3": 1516, "s4": 32, "c5": 48120, "f6": 10164, "rbf": 0}
     assert sum(counts.values()) == 60_000
 
 
 def test_the_state_holds_the_trainable_parameters_alone() -> None:
-    network = LeNet1998()
+    network = build("lenet1998", 1, 10, 0)
     assert list(network.state_dict()) == [name for name, _ in network.named_parameters()]
 
 
@@ -61,7 +57,7 @@ def test_squashing_passes_through_plus_and_minus_one() -> None:
 
 
 def test_images_are_mapped_to_the_papers_range() -> None:
-    network, seen = LeNet1998(), []
+    network, seen = build("lenet1998", 1, 10, 0), []
     network.c1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network(torch.stack([torch.zeros(1, 32, 32), torch.ones(1, 32, 32)]))
     np.testing.assert_allclose(seen[0][:, 0, 0, 0], [-0.1, 1.175], rtol=1e-6)
@@ -88,14 +84,14 @@ def test_codes_of_other_counts_are_random_distinct_and_fixed() -> None:
 
 
 def test_initial_bounds_follow_each_units_fan_in() -> None:
-    bounds = LeNet1998(channels=3).initial_bounds()
+    bounds = initial_bounds(channels=3)
     assert list(bounds["c1.weight"] * np.ones(1)) == [2.4 / 75]
     assert bounds["s2.weight"] == bounds["s4.bias"] == 0.6
     assert bounds["c5.weight"] == 2.4 / 400
     assert bounds["f6.bias"] == 2.4 / 120
     np.testing.assert_allclose(bounds["c3.bias"][[0, 6, 15]], [2.4 / 75, 2.4 / 100, 2.4 / 150])
     np.testing.assert_allclose(bounds["c3.weight"][[0, 18, 59]].ravel(), [2.4 / 75, 2.4 / 100, 2.4 / 150])
-    assert set(bounds) == set(LeNet1998().state_dict())
+    assert set(bounds) == set(build("lenet1998", 1, 10, 0).state_dict())
 
 
 def test_the_dense_view_of_c3_holds_each_kernel_where_the_table_says() -> None:
@@ -106,8 +102,8 @@ def test_the_dense_view_of_c3_holds_each_kernel_where_the_table_says() -> None:
         "conv2": (16, 6, 5, 5),
     }
     connected = connection_table()
-    assert torch.equal(kernels["conv2"][torch.from_numpy(connected)], network.c3.weight)
-    assert not kernels["conv2"][torch.from_numpy(~connected)].any()
+    assert np.array_equal(kernels["conv2"][connected], network.c3.weight.detach().numpy())
+    assert not kernels["conv2"][~connected].any()
 
 
 # Values against plain loops.
@@ -138,31 +134,31 @@ def test_every_layer_computes_what_a_plain_loop_computes() -> None:
     outputs = {}
     for name, layer in network.named_children():
         layer.register_forward_hook(lambda _, __, output, name=name: outputs.update({name: output.detach()[0]}))
-    penalties = network.penalties(image)
+    scores = network.scores(image)
 
     w = {name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
     f = {}
     squashed = lambda a: 1.7159 * np.tanh(2 / 3 * a)  # noqa: E731
-    dense = convolutions(network)["conv2"].numpy()
+    dense = network.c3.dense_weight().detach().numpy()
     f["c1"] = loop_convolution(image[0].numpy() * 1.275 - 0.1, w["c1.weight"], w["c1.bias"], np.ones((6, 1)))
     f["s2"] = loop_subsampling(squashed(f["c1"]), w["s2.weight"], w["s2.bias"])
     f["c3"] = loop_convolution(squashed(f["s2"]), dense, w["c3.bias"], connection_table())
     f["s4"] = loop_subsampling(squashed(f["c3"]), w["s4.weight"], w["s4.bias"])
     f["c5"] = w["c5.weight"] @ squashed(f["s4"]).ravel() + w["c5.bias"]
     f["f6"] = w["f6.weight"] @ squashed(f["c5"]) + w["f6.bias"]
-    f["rbf"] = np.array(
+    f["rbf"] = -np.array(
         [sum((x - c) ** 2 for x, c in zip(squashed(f["f6"]), code, strict=True)) for code in class_codes(10)]
     )
     assert list(f) == list(outputs)
     for name, expected in f.items():
         np.testing.assert_allclose(outputs[name], expected, rtol=1e-9, atol=1e-11, err_msg=name)
-    np.testing.assert_allclose(penalties[0].detach(), f["rbf"], rtol=1e-9)
+    np.testing.assert_allclose(scores[0].detach(), f["rbf"], rtol=1e-9)
 
 
 def test_the_smallest_penalty_is_the_most_probable_class() -> None:
     network = build("lenet1998", 1, 10, 0).double()
     images = uniforms(4, 1, 32, 32)
-    penalties, log_probabilities = network.penalties(images), network(images)
+    penalties, log_probabilities = -network.scores(images), network(images)
     torch.testing.assert_close(log_probabilities, -penalties - torch.logsumexp(-penalties, dim=1, keepdim=True))
     assert torch.equal(log_probabilities.argmax(dim=1), penalties.argmin(dim=1))
 
@@ -178,14 +174,14 @@ def test_gradient_of_subsampling() -> None:
 
 
 def test_gradient_of_c3() -> None:
-    layer = TableConvolution(connection_table(), 5).double()
+    layer = TableConvolution(5).double()
     check = lambda x, w, b: functional_call(layer, {"weight": w, "bias": b}, x)  # noqa: E731
     arguments = [uniforms(1, 6, 5, 6), uniforms(60, 5, 5, seed=1), uniforms(16, seed=2)]
     assert gradcheck(check, [argument.requires_grad_() for argument in arguments])
 
 
 def test_gradient_of_the_radial_basis() -> None:
-    layer = RadialBasis(class_codes(10)).double()
+    layer = RadialBasis(10).double()
     assert gradcheck(layer, [uniforms(2, 84).requires_grad_()])
 
 
@@ -211,4 +207,4 @@ def test_learns_to_tell_two_images_apart() -> None:
 
 
 def test_print_shows_how_many_kernels_c3_has() -> None:
-    assert "(c3): TableConvolution(6, 16, kernel_size=5, kernels=60)" in str(LeNet1998())
+    assert "(c3): TableConvolution(6, 16, kernel_size=5, kernels=60)" in str(build("lenet1998", 1, 10, 0))

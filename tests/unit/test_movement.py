@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lenscope.insight.movement import choose_frames, measure_movement
-from lenscope.nets.catalogue import build, convolutions
+from lenscope.nets.initialisation import initial_weights
+from lenscope.nets.layers import Network
 from lenscope.runs.film import Film
 
 
@@ -89,7 +90,8 @@ def test_what_starts_at_zero_has_no_relative_change_and_no_cosine():
 
 
 def test_unconnected_slices_of_c3_are_missing():
-    kernels = {name: tensor.numpy() for name, tensor in convolutions(build("lenet1998", 1, 10, 0)).items()}
+    network = Network("lenet1998")
+    kernels = network.convolutions(initial_weights(network, 0))
     film = Film(np.array([0, 1]), {name: np.stack([values, 2 * values]) for name, values in kernels.items()})
     layer = measure_movement(film, 1)["conv2"]
     assert np.isnan(layer.slices.change).sum() == 16 * 6 - 60

@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from lenscope.config import TrainConfig
-from lenscope.nets.catalogue import build
-from lenscope.training import torch_engine
-from lenscope.training.torch_engine import TorchEngine
+from lenscope.pytorch import engine as torch_engine
+from lenscope.pytorch.engine import TorchEngine
+from lenscope.pytorch.nets.build import build
 
 RATES = [0.01, 0.003, 0.02, 0.0, 0.01]
 

@@ -9,7 +9,7 @@ import torch
 import lenscope
 from lenscope.config import TrainConfig
 from lenscope.lab.race import MIDDLE, OPTIMIZERS
-from lenscope.nets.catalogue import build
+from lenscope.pytorch.nets.build import build
 
 STEPS = 50
 RATES = MIDDLE | {"gd": 0.1}  # at 0.3 its loss jumps up and down, and rounding decides where to
@@ -30,7 +30,7 @@ def closed_step(splits, rate):
     return {name: (own - rate * own.grad).detach().numpy() for name, own in network.named_parameters()}
 
 
-@pytest.mark.parametrize("engine", ["fused", "torch"])
+@pytest.mark.parametrize("engine", ["fused", "numpy", "torch"])
 def test_gradient_descent_is_the_closed_step(thousand, tmp_path, engine):
     rate = MIDDLE["gd"]
     config = TrainConfig(optimizer="gd", learning_rate=rate, epochs=1, engine=engine, threads=2)

@@ -27,6 +27,7 @@ from lenscope import cli
 from lenscope.api import load_own
 from lenscope.cli.train import Train
 from lenscope.config import TrainConfig
+from lenscope.engines import choose_engine
 from lenscope.errors import (
     DataError,
     Interrupted,
@@ -36,20 +37,22 @@ from lenscope.errors import (
     StorageError,
     UsageError,
 )
-from lenscope.nets.catalogue import build
+from lenscope.nets.initialisation import initial_weights
+from lenscope.nets.layers import Network
+from lenscope.pytorch import engine as torch_engine
+from lenscope.pytorch.devices import choose_rank_device
+from lenscope.pytorch.engine import TorchEngine
+from lenscope.pytorch.nets.build import build
+from lenscope.pytorch.ranks import TOLD, Ranks, join
 from lenscope.runs.follow import follow_run
 from lenscope.runs.record import record_run, resume_run
 from lenscope.runs.replay import replay_run
 from lenscope.runs.resume import settings_to_resume
 from lenscope.runs.run import open_run
 from lenscope.runs.verify import verify_run
-from lenscope.training import torch_engine
-from lenscope.training.choice import choose_engine
-from lenscope.training.devices import choose_rank_device
 from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStopped, StepsDone
 from lenscope.training.fit import fit
-from lenscope.training.ranks import TOLD, Place, Ranks, find_place, join
-from lenscope.training.torch_engine import TorchEngine
+from lenscope.training.ranks import Place, find_place
 from lenscope.watch.start import describe_start
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a.b"}
@@ -119,7 +122,7 @@ def test_each_thing_is_one_ranks_and_shares_differ_by_one(ranks, count):
 
 @pytest.mark.parametrize(("asked", "threads"), [(None, 3), ("1", 3), ("5", 5), ("x", 3)])
 def test_ranks_share_the_processors_of_their_machine(monkeypatch, asked, threads):
-    monkeypatch.setattr("lenscope.training.ranks.usable_processors", lambda: 6)
+    monkeypatch.setattr("lenscope.pytorch.ranks.usable_processors", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if asked:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
@@ -311,12 +314,12 @@ def test_a_rank_that_sees_one_gpu_takes_it(monkeypatch):
 
 
 def test_ranks_take_the_torch_engine(tiny):
-    network, sized = build("lenet", 1, 10, 0), tiny.train.resized(32)
-    ranks = Ranks(Place(0, 2, 0, 2, "localhost", 1))
-    engine = choose_engine(network, sized, TrainConfig(threads=1), ranks)
+    network, sized = Network("lenet"), tiny.train.resized(32)
+    weights, ranks = initial_weights(network, 0), Ranks(Place(0, 2, 0, 2, "localhost", 1))
+    engine = choose_engine(network, weights, sized, TrainConfig(threads=1), ranks)
     assert (engine.name, engine.ranks) == ("torch", 2)
-    with pytest.raises(UsageError, match="--engine fused: trains in one process, got 2 ranks; choose --engine torch"):
-        choose_engine(network, sized, TrainConfig(engine="fused"), ranks)
+    with pytest.raises(UsageError, match="--engine fused: trains in one process, got 2 ranks; leave it out"):
+        choose_engine(network, weights, sized, TrainConfig(engine="fused"), ranks)
 
 
 def together(count, splits, path, config=None, watcher=None, others=None):
@@ -603,7 +606,7 @@ def test_a_process_joins_and_listens_on_the_loopback_alone(environment, port):
 
 @pytest.mark.parametrize(("local_count", "chosen"), [(2, "eth7"), (1, None)])
 def test_a_network_that_is_named_and_that_of_several_machines_are_left(environment, monkeypatch, local_count, chosen):
-    monkeypatch.setattr("lenscope.training.ranks._meet", lambda _: None)
+    monkeypatch.setattr("lenscope.pytorch.ranks._meet", lambda _: None)
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
     if chosen:
         environment["GLOO_SOCKET_IFNAME"] = chosen

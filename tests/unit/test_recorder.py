@@ -17,7 +17,8 @@ from disks import Watched, in_place
 from fixtures_runs import Stop
 from lenscope.config import TrainConfig
 from lenscope.errors import RunError, StorageError, UsageError
-from lenscope.nets.catalogue import build
+from lenscope.pytorch.engine import TorchEngine
+from lenscope.pytorch.nets.build import build
 from lenscope.runs import record, recorder
 from lenscope.runs.checkpoint import newest_sound
 from lenscope.runs.lock import Lock
@@ -35,7 +36,6 @@ from lenscope.training.events import (
 )
 from lenscope.training.fit import fit
 from lenscope.training.interrupt import StopFlag
-from lenscope.training.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

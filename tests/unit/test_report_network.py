@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from lenscope.nets.catalogue import build
-from lenscope.nets.lenet import LeNet
+from lenscope.nets.initialisation import initial_weights
+from lenscope.nets.layers import Network
+from lenscope.nets.lenet1998 import connection_table
+from lenscope.pytorch.nets.build import build_module
 from lenscope.reports.program import network_program
 
 Array = np.ndarray[Any, Any]
+Trained = tuple[Network, dict[str, Array]]
 
 NODE = shutil.which("node")
 SCRIPT = Path(__file__).parents[1] / "browser" / "js" / "network.mjs"
@@ -32,12 +35,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def a_network(kind: tuple[str, int, int], gain: float = 1.0, seed: int = 3) -> Any:
-    network = build(*kind, seed)
-    with torch.no_grad():
-        for weights in network.parameters():
-            weights.mul_(gain)
-    return network
+def a_network(kind: tuple[str, int, int], gain: float = 1.0) -> Trained:
+    network = Network(*kind)
+    return network, {name: array * np.float32(gain) for name, array in initial_weights(network, 3).items()}
 
 
 def some_images(channels: int, seed: int = 0) -> Array:
@@ -49,10 +49,10 @@ def some_images(channels: int, seed: int = 0) -> Array:
     return (images / 255).astype(np.float32)
 
 
-def asked(network: Any, images: Array, passes: list[dict[str, Any]] | None = None, explained: Any = ()) -> Any:
+def asked(trained: Trained, images: Array, passes: list[dict[str, Any]] | None = None, explained: Any = ()) -> Any:
     """What the page's network answers, for each image where no passes are named."""
     question = {
-        "spec": network_program(network, images.shape[1]),
+        "spec": network_program(*trained),
         "images": base64.b64encode(images.astype("<f4").tobytes()).decode(),
         "passes": passes or [{"image": image, "off": {}} for image in range(len(images))],
         "explained": list(explained),
@@ -67,16 +67,16 @@ def log_probabilities(answer: Any) -> Array:
     return np.array([made["logProbabilities"] for made in answer["passes"]])
 
 
-def by_torch(network: Any, images: Array) -> Array:
+def by_torch(trained: Trained, images: Array) -> Array:
     with torch.no_grad():
-        return network(torch.from_numpy(images)).numpy()
+        return build_module(*trained)(torch.from_numpy(images)).numpy()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_log_probabilities_are_those_of_pytorch(kind: tuple[str, int, int]) -> None:
-    network, images = a_network(kind), some_images(kind[1])
-    answer = asked(network, images)
-    expected = by_torch(network, images)
+    trained, images = a_network(kind), some_images(kind[1])
+    answer = asked(trained, images)
+    expected = by_torch(trained, images)
     assert np.abs(log_probabilities(answer) - expected).max() < 1e-4
     assert (log_probabilities(answer).argmax(1) == expected.argmax(1)).all()
     sums = np.array([made["probabilities"] for made in answer["passes"]]).sum(1)
@@ -87,20 +87,21 @@ def test_log_probabilities_are_those_of_pytorch(kind: tuple[str, int, int]) -> N
 @pytest.mark.parametrize("kind", [("lenet", 1, 10), ("lenet1998", 3, 47)])
 def test_small_and_large_weights(kind: tuple[str, int, int], gain: float) -> None:
     """Large ones against double precision: the float32 of PyTorch is no closer to it than ours."""
-    network, images = a_network(kind, gain), some_images(kind[1])
-    answer = log_probabilities(asked(network, images))
-    exact = network.double()(torch.from_numpy(images).double()).detach().numpy()
+    trained, images = a_network(kind, gain), some_images(kind[1])
+    answer = log_probabilities(asked(trained, images))
+    exact = build_module(*trained).double()(torch.from_numpy(images).double()).detach().numpy()
     assert np.isfinite(answer).all()
     assert (np.abs(answer - exact) <= 1e-4 + 1e-5 * np.abs(exact)).all()
 
 
 def test_each_stage_is_pytorchs() -> None:
-    network, images = a_network(("lenet", 3, 10)), some_images(3)
+    trained, images = a_network(("lenet", 3, 10)), some_images(3)
     seen: dict[str, Array] = {}
-    for name, layer in network.named_children():
+    module = build_module(*trained)
+    for name, layer in module.named_children():
         layer.register_forward_hook(lambda _, __, made, name=name: seen.update({name: made.detach().numpy()}))
-    answer = asked(network, images)
-    by_torch(network, images)  # after the question, which makes a pass of its own
+    answer = asked(trained, images)
+    module(torch.from_numpy(images))
     for image, made in enumerate(answer["passes"]):
         for stage in made["stages"]:
             expected = seen[stage["name"]][image]
@@ -112,33 +113,30 @@ def test_each_stage_is_pytorchs() -> None:
 
 @pytest.mark.parametrize("kind", [("lenet", 1, 10), ("lenet1998", 1, 10)])
 def test_kernels_that_are_off_are_exactly_zero(kind: tuple[str, int, int]) -> None:
-    network, images = a_network(kind), some_images(1)[5:8]
+    trained, images = a_network(kind), some_images(1)[5:8]
     first, second = ("conv1", "conv2") if kind[0] == "lenet" else ("c1", "c3")
     off = {first: [1, 4], second: [0, 15]}
-    answer = asked(network, images, [{"image": image, "off": off} for image in range(3)])
+    answer = asked(trained, images, [{"image": image, "off": off} for image in range(3)])
     maps = np.array(answer["passes"][0]["stages"][0]["values"]).reshape(6, 28, 28)
     assert not maps[[1, 4]].any()
     assert maps[[0, 2, 3, 5]].any()
-    with torch.no_grad():
-        program = network.state_dict()
-        for name, kernels in off.items():
-            if isinstance(network, LeNet) or name == first:
-                program[f"{name}.weight"][kernels] = 0
-            else:  # C3 holds only its connections
-                network.c3.weight[[p // 6 in kernels for p in network.c3.positions.tolist()]] = 0
-            program[f"{name}.bias"][kernels] = 0
-    assert np.abs(log_probabilities(answer) - by_torch(network, images)).max() < 1e-4
+    _, weights = trained
+    for name, kernels in off.items():
+        table = connection_table().nonzero()[0]  # C3 holds only its connections
+        weights[f"{name}.weight"][np.isin(table, kernels) if name == "c3" else kernels] = 0
+        weights[f"{name}.bias"][kernels] = 0
+    assert np.abs(log_probabilities(answer) - by_torch(trained, images)).max() < 1e-4
 
 
 @pytest.mark.parametrize("kind", [("lenet", 1, 10), ("lenet", 3, 47), ("lenet1998", 1, 10), ("lenet1998", 3, 47)])
 def test_what_made_a_value_adds_up_to_it(kind: tuple[str, int, int]) -> None:
-    network, images = a_network(kind, 1.5), some_images(kind[1])[3:4]
+    trained, images = a_network(kind, 1.5), some_images(kind[1])[3:4]
     sizes = [4704, 1176, 1600, 400, 120, 84, kind[2]]
     rng = np.random.default_rng(1)
     places = [
         (stage, int(place)) for stage, size in enumerate(sizes) for place in (0, size - 1, *rng.integers(size, size=6))
     ]
-    answer = asked(network, images, explained=places)
+    answer = asked(trained, images, explained=places)
     stages = answer["passes"][0]["stages"]
     inputs = [answer["passes"][0]["input"], *stages]
     for (stage, position), made in zip(places, answer["explained"], strict=True):
@@ -198,8 +196,8 @@ CHECKS = {"conv": check_conv, "maxpool": check_four, "subsample": check_four, "d
 
 
 def test_an_explained_value_of_a_kernel_that_is_off_is_nothing() -> None:
-    network, images = a_network(("lenet", 1, 10)), some_images(1)[2:3]
-    answer = asked(network, images, [{"image": 0, "off": {"conv1": [0]}}], [(0, 400)])
+    trained, images = a_network(("lenet", 1, 10)), some_images(1)[2:3]
+    answer = asked(trained, images, [{"image": 0, "off": {"conv1": [0]}}], [(0, 400)])
     (made,) = answer["explained"]
     assert (made["off"], made["total"], made["value"], made["bias"]) == (True, 0, 0, 0)
     assert not any(made["sources"][0]["kernel"])

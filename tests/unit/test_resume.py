@@ -21,7 +21,7 @@ from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
 from lenscope.runs import checkpoint, lock, manifest, recorder, storage
 from lenscope.runs.record import record_run, resume_run
 from lenscope.runs.replay import replay_run
-from lenscope.runs.resume import find_start, look_back, settings_to_resume
+from lenscope.runs.resume import differences, find_start, look_back, settings_to_resume
 from lenscope.runs.run import open_run
 from lenscope.runs.verify import verify_run
 from lenscope.training.events import Checkpoint
@@ -193,9 +193,11 @@ def test_other_versions_and_threads_are_said(tiny, tmp_path, monkeypatch) -> Non
     now = {**open_run(path).environment, "threads": 2}
     now["packages"] = {**now["packages"], "torch": "9.9"}
     assert find_start(look_back(path), now).facts["resumed"][0]["differs"] == (
-        f"torch is 9.9, was {open_run(path).environment['packages']['torch']}",
         "threads are 2, were 1",
+        f"torch is 9.9, was {open_run(path).environment['packages']['torch']}",
     )
+    now["packages"] = {**now["packages"], "torch": None}
+    assert differences(open_run(path).environment | {"engine": "fused"}, {**now, "engine": "fused"}) == []
 
 
 def test_a_run_that_another_process_writes_is_left_alone(tiny, tmp_path) -> None:
@@ -233,12 +235,13 @@ def test_a_state_of_another_optimiser_is_refused(tiny, tmp_path) -> None:
     kept, _ = checkpoint.newest_sound(tmp_path / "run", open_run(tmp_path / "run").committed)
     assert kept is not None
     sized = tiny.resized(32)
-    for engine in ("fused", "torch"):
-        config = QUICK.with_settings(engine=engine, optimizer="momentum")
-        with pytest.raises(RunError, match="its sizes are not this network's and optimiser's; the run is broken"):
-            lenscope.choose_engine(lenscope.build("lenet", 1, 10, 0), sized.train, config).load(kept.state)
-        with pytest.raises(RunError, match="the weights are not those of a LeNet"):
-            lenscope.choose_engine(lenscope.build("lenet", 1, 12, 0), sized.train, config).load(kept.state)
+    for name in ("fused", "numpy", "torch"):
+        config = QUICK.with_settings(engine=name, optimizer="momentum")
+        for classes, says in ((10, "its sizes are not this network's and optimiser's"), (12, "not those of a LeNet")):
+            network = lenscope.Network("lenet", 1, classes)
+            engine = lenscope.choose_engine(network, lenscope.initial_weights(network, 0), sized.train, config)
+            with pytest.raises(RunError, match=says):
+                engine.load(kept.state)
 
 
 def test_settings_that_are_broken_are_named(tmp_path) -> None:

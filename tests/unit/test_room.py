@@ -23,7 +23,7 @@ def train(isa):
     trainer = core.Trainer(images, np.zeros(64, np.int64), 10, threads=64, isa=isa, **rule)
     trainer.run(weights, np.arange(64), np.array([64]), np.array([0.1]), 1, lambda: False)
 def evaluate(isa):
-    core.evaluate(images, weights, 10, 64, isa, False)
+    core.evaluate(images, weights, 10, 64, isa)
 def peak(isa):
     core.measure_peak(isa, 64, 0.01)
 for work in (train, evaluate, peak):
@@ -48,7 +48,7 @@ if way == "sent":
 os.truncate(path, 4096)
 if way == "in Python":
     images.sum()
-native.load().evaluate(images, np.zeros(61_706, np.float32), 10, 2, "baseline", False)
+native.load().evaluate(images, np.zeros(61_706, np.float32), 10, 2, "baseline")
 """
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from lenscope.config import TrainConfig
 from lenscope.errors import UsageError
-from lenscope.nets.catalogue import build
+from lenscope.nets.initialisation import initial_weights
+from lenscope.nets.layers import Network
 from lenscope.runs.prepare import start_from
 from lenscope.runs.record import record_run
 from lenscope.runs.replay import replay_run
@@ -27,12 +28,12 @@ def sources(tiny, tmp_path_factory):
 
 @pytest.mark.parametrize(("name", "target", "layers"), PAIRS)
 def test_the_layers_that_both_have_are_taken_and_the_rest_keeps_its_own(sources, name, target, layers) -> None:
-    network, fresh = build(target, 1, 10, 5, "he"), build(target, 1, 10, 5, "he").state_dict()
-    start_from(str(sources[name].path), network)
-    theirs = sources[name].weights()
-    for key, values in network.state_dict().items():
+    network = Network(target)
+    fresh, theirs = initial_weights(network, 5, "he"), sources[name].weights()
+    weights, _ = start_from(str(sources[name].path), network, fresh)
+    for key, values in weights.items():
         taken = key.split(".")[0] in layers
-        assert np.array_equal(values.numpy(), theirs[key] if taken else fresh[key].numpy())
+        assert np.array_equal(values, theirs[key] if taken else fresh[key])
 
 
 @pytest.mark.parametrize(("name", "target", "layers"), PAIRS)
@@ -47,9 +48,9 @@ def test_a_run_from_there_is_an_ordinary_run(sources, tiny, tmp_path, name, targ
 
 
 def test_between_networks_of_one_kind_all_tensors_must_agree(sources) -> None:
-    network = build("autoencoder", 1, 10, 0)
-    start_from(str(sources["autoencoder"].path), network)
-    assert np.array_equal(network.back1.weight.detach().numpy(), sources["autoencoder"].weights()["back1.weight"])
+    network = Network("autoencoder")
+    weights, _ = start_from(str(sources["autoencoder"].path), network, initial_weights(network, 0))
+    assert np.array_equal(weights["back1.weight"], sources["autoencoder"].weights()["back1.weight"])
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ def test_between_networks_of_one_kind_all_tensors_must_agree(sources) -> None:
     ],
 )
 def test_what_cannot_be_a_start_is_said(sources, source, target, says) -> None:
+    network = Network(*target)
     with pytest.raises(UsageError, match=says) as error:
-        start_from(str(sources[source].path), build(target[0], target[1], 10, 0))
+        start_from(str(sources[source].path), network, initial_weights(network, 0))
     assert "\n" not in str(error.value)

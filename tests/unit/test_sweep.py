@@ -25,8 +25,6 @@ from lenscope.lab.search import rungs
 from lenscope.lab.sweep import mark
 
 SMALL = {"batch_size": 20, "epochs": 1}
-FOUR = {**SMALL, "optimizer": ["adam", "sgd"], "lr": [1e-3, 1e-2]}
-RANGE = {**SMALL, "epochs": 3, "optimizer": ["adam", "sgd"], "lr": "1e-4..1e-1"}
 
 
 def small(digits: str, **settings: object) -> Sweep:

@@ -12,15 +12,11 @@ from conftest import plant_gradient
 from lenscope.config import TrainConfig
 from lenscope.data.dataset import Dataset
 from lenscope.errors import UsageError
-from lenscope.nets.catalogue import build
-from lenscope.nets.lenet import LeNet
-from lenscope.training import classification, torch_engine
-from lenscope.training.torch_augment import augmented
-from lenscope.training.torch_engine import TorchEngine, choose_device, predict_log_probabilities
-
-
-class AutogradLeNet(LeNet):
-    """The same network, which the engine trains through autograd because it is not the LeNet itself."""
+from lenscope.pytorch import classification
+from lenscope.pytorch import engine as torch_engine
+from lenscope.pytorch.augment import augmented
+from lenscope.pytorch.engine import TorchEngine, choose_device
+from lenscope.pytorch.nets.build import build
 
 
 def never():
@@ -44,12 +40,10 @@ def plain_score(network, dataset):
 
 
 @pytest.mark.parametrize("part", [1, 7, 19, 20, 21])
-@pytest.mark.parametrize("network", [LeNet, AutogradLeNet])
-def test_evaluate_counts_each_image_once(tiny, monkeypatch, part, network):
+def test_evaluate_counts_each_image_once(tiny, monkeypatch, part):
     monkeypatch.setattr(torch_engine, "PART", part)
     monkeypatch.setattr(classification, "PART", part)
-    monkeypatch.setattr(classification, "EVALUATED", part)
-    engine = TorchEngine(network(), tiny.train.resized(32), TrainConfig(device="cpu"))
+    engine = TorchEngine(build("lenet", 1, 10, 7), tiny.train.resized(32), TrainConfig(device="cpu"))
     test = tiny.test.resized(32)
     score = engine.evaluate(test)
     loss, accuracy = plain_score(engine.network, test)
@@ -57,10 +51,9 @@ def test_evaluate_counts_each_image_once(tiny, monkeypatch, part, network):
     assert score.accuracy == accuracy
 
 
-@pytest.mark.parametrize(("network", "part"), [("lenet", "EVALUATED"), ("lenet1998", "PART")])
-def test_an_evaluation_looks_up_after_each_part(tiny, monkeypatch, network, part):
-    monkeypatch.setattr(classification, part, 7)
-    engine, seen = TorchEngine(build(network, 1, 10, 0), tiny.train.resized(32), TrainConfig(device="cpu")), []
+def test_an_evaluation_looks_up_after_each_part(tiny, monkeypatch):
+    monkeypatch.setattr(classification, "PART", 7)
+    engine, seen = TorchEngine(build("lenet", 1, 10, 0), tiny.train.resized(32), TrainConfig(device="cpu")), []
     engine.evaluate(tiny.test.resized(32), lambda: seen.append("part"))
     assert seen == ["part"] * 3
     with pytest.raises(StopIteration):
@@ -72,34 +65,6 @@ def test_evaluating_changes_nothing(tiny, engine):
     engine.evaluate(tiny.test.resized(32))
     for name, values in engine.weights().items():
         np.testing.assert_array_equal(values, before[name])
-
-
-@pytest.mark.parametrize("network", ["lenet", "lenet1998"])
-def test_log_probabilities_are_the_networks_own(tiny, network, monkeypatch):
-    monkeypatch.setattr(classification, "PART", 7)
-    monkeypatch.setattr(classification, "EVALUATED", 6)
-    net, test = build(network, 1, 10, 3), tiny.test.resized(32)
-    got = predict_log_probabilities(net, test)
-    assert got.shape == (20, 10)
-    assert got.dtype == np.float32
-    with torch.no_grad():
-        expected = net(torch.from_numpy(test.images).float() / 255)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("batch", [7, 60])
-def test_the_quick_pass_and_autograd_train_alike(tiny, monkeypatch, batch):
-    monkeypatch.setattr(torch_engine, "PART", 23)
-    config = TrainConfig(device="cpu", optimizer="adam", learning_rate=1e-3)
-    networks = [build("lenet", 1, 10, 1), AutogradLeNet()]
-    networks[1].load_state_dict(networks[0].state_dict())
-    engines = [TorchEngine(network, tiny.train.resized(32), config) for network in networks]
-    order = [np.arange(start, min(start + batch, 60)) for start in range(0, 60, batch)]
-    quick, plain = (engine.run(1, order, [1e-3] * len(order), never) for engine in engines)
-    np.testing.assert_allclose(quick, plain, rtol=1e-5)
-    scores = [engine.evaluate(tiny.test.resized(32)) for engine in engines]
-    assert scores[0].accuracy == scores[1].accuracy
-    assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-5)
 
 
 def test_weights_and_kernels_are_copies(engine):

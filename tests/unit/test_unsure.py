@@ -13,10 +13,10 @@ from PIL import Image
 import lenscope
 from fixtures_runs import plant
 from lenscope.data.dataset import Splits
+from lenscope.engines import predict_log_probabilities
 from lenscope.errors import LenscopeError, RunError
 from lenscope.runs import unsure
 from lenscope.runs.unsure import UnsureRule, calibrate, leads
-from lenscope.training import choice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def test_one_in_a_hundred_held_out_images_is_unsure(run: Run, splits: Splits) ->
     rule = run.unsure_rule
     assert rule is not None
     assert (rule.part, rule.images, rule.share) == ("validation", 500, 0.01)
-    found = leads(choice.predict_log_probabilities(run.network(), held_out.resized(32)))
+    found = leads(predict_log_probabilities(run.architecture, run.weights(), held_out.resized(32)))
     assert int((found < rule.least_lead).sum()) == 5
     said = {finding.part: finding.says for finding in lenscope.verify(run)}
     assert said[unsure.FILE] == "calibrated on 500 validation images"
@@ -57,14 +57,14 @@ def test_one_in_a_hundred_held_out_images_is_unsure(run: Run, splits: Splits) ->
 def test_without_a_validation_part_training_images_calibrate_it_and_never_the_test_part(splits, run, monkeypatch):
     asked = []
 
-    def predict(_, part, threads):
+    def predict(_network, _weights, part, threads):
         asked.append(part)
         assert threads == 1
         return np.eye(200, 10, dtype="f4")
 
-    monkeypatch.setattr(choice, "predict_log_probabilities", predict)
+    monkeypatch.setattr(unsure, "predict_log_probabilities", predict)
     monkeypatch.setattr(unsure, "MOST", 200)
-    rule = calibrate(run.network(), splits, threads=1)
+    rule = calibrate(run.architecture, run.weights(), splits, threads=1)
     assert (rule.part, rule.images) == ("training", 200)
     assert np.array_equal(asked[0].images[[0, -1]], splits.train.images[[0, -1]])
 

@@ -115,7 +115,7 @@ FALSE: dict[str, tuple[str, Any, str]] = {
     "weights": (
         "weights/final.safetensors",
         lambda run: weights(run, lambda arrays: arrays["fc1.bias"].fill(np.nan)),
-        "a weight is not finite; the run is broken",
+        "fc1.bias is not finite; the run is broken",
     ),
     "an epoch": ("metrics.csv", lambda run: rows(run, (2, "epoch", 7)), "an epoch is missing"),
     "the last epoch": ("metrics.csv", lambda run: rows(run)[: rows(run).rfind(b"\n2,") + 1], "lacks the last epochs"),

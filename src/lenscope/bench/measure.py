@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from lenscope import native
-from lenscope.bench.engines import ENGINES, default_engines
+from lenscope.bench.engines import ENGINES, default_engines, why_no_torch
 from lenscope.bench.peers import PEERS, why_no_peer
 from lenscope.bench.results import Benchmark, Kind, Row, Work
 from lenscope.bench.task import EPOCH, TEST, Contestant, Task
@@ -84,7 +84,7 @@ class _Entry:
 
     def time(self) -> float:
         """Do it once; returns the loss."""
-        torch.set_num_threads(self.task.threads)  # one setting for all of PyTorch's users in a process
+        _set_torch_threads(self.task.threads)
         run = self.contestant.train if self.work == "training" else self.contestant.evaluate
         assert run is not None  # noqa: S101 - entries are made of what there is
         begun = perf_counter()
@@ -116,7 +116,8 @@ def measure(plan: Plan, data: Splits, tell: Tell = lambda _what, _done, _of: Non
     _check(plan, data)
     missing: dict[str, str] = {}
     with ExitStack() as closing:
-        closing.callback(torch.set_num_threads, torch.get_num_threads())
+        if why_no_torch() is None:
+            closing.callback(_set_torch_threads, sys.modules["torch"].get_num_threads())
         entries = []
         for entry in _entries(plan, data, missing):
             tell(f"{entry.name} is ready", 0, 1)
@@ -129,6 +130,12 @@ def measure(plan: Plan, data: Splits, tell: Tell = lambda _what, _done, _of: Non
     machine["packages"] |= {name: package_version(name) for name in ("jax", "keras")}
     isa = native.instruction_set() if peaks else None
     return Benchmark(machine, isa, peaks, plan.images, rows, missing)
+
+
+def _set_torch_threads(threads: int) -> None:
+    """One setting for all of PyTorch's users in a process; nothing where none has imported it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def _check(plan: Plan, data: Splits) -> None:

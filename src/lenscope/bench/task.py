@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lenscope.nets.lenet import LeNet
+from lenscope.nets.layers import Network
 from lenscope.nets.summary import summarise
 
 if TYPE_CHECKING:
@@ -58,5 +58,5 @@ def multiply_adds() -> tuple[int, int]:
 
     Training: the outputs, the gradients of the weights, and of the inputs of all layers but the first.
     """
-    layers = [layer.multiply_adds for layer in summarise(LeNet(), (1, 32, 32)).layers if layer.multiply_adds]
+    layers = [layer.multiply_adds for layer in summarise(Network("lenet"), (1, 32, 32)).layers if layer.multiply_adds]
     return 3 * sum(layers) - layers[0], sum(layers)

@@ -11,12 +11,10 @@ import numpy as np
 from lenscope.config import Preparation
 from lenscope.data.checks import class_difference
 from lenscope.data.dataset import Dataset
-from lenscope.data.digit import prepare_digit, to_grey
 from lenscope.data.form import MNIST, Form
-from lenscope.data.pictures import read_picture
+from lenscope.engines import predict_log_probabilities
 from lenscope.errors import DataError, UsageError, unknown_name
 from lenscope.insight.mistakes import evaluate_answers
-from lenscope.training.choice import predict_log_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
     from lenscope.data.digit import DigitSteps
     from lenscope.insight.mistakes import Evaluation
-    from lenscope.nets.catalogue import Network
+    from lenscope.nets.layers import Network, Weights
     from lenscope.runs.run import DataFacts, Run
     from lenscope.runs.unsure import UnsureRule
 
@@ -63,6 +61,9 @@ class Prediction:
 
         Its file is read again each time: the steps of a photo take 40 MB, and few are looked at.
         """
+        from lenscope.data.digit import prepare_digit
+        from lenscope.data.pictures import read_picture
+
         if self.form.centred is None:
             return None
         return prepare_digit(read_picture(Path(self.source), contrast=True), self.source)
@@ -83,8 +84,9 @@ def evaluate_run(run: Run, part: Dataset) -> Evaluation:
             f"{part.name}: got {_described(part.classes, part.channels)}, expected those that {run.name} was trained "
             f"on, {_described(own.classes, own.channels)}{f': {difference}' if difference else ''}"
         )
-    network = run.network()
-    return evaluate_answers(predict_log_probabilities(network, part.resized(network.image_size)), part)
+    network = run.architecture
+    sized = part.resized(network.image_size)
+    return evaluate_answers(predict_log_probabilities(network, run.checked_weights(), sized), part)
 
 
 def predict_each(run: Run, files: Iterable[Path], prepare: str = "auto") -> Iterator[Prediction | DataError]:
@@ -100,9 +102,9 @@ def predict_each(run: Run, files: Iterable[Path], prepare: str = "auto") -> Iter
         RunError: a run without trained weights.
     """
     require_answers(run)
-    facts, form = run.data, form_for(run.data, prepare)
-    network, rule = run.network(), run.unsure_rule
-    return (_answer(network, rule, facts, form, file) for file in files)
+    form = form_for(run.data, prepare)
+    predictor = _Predictor(run.architecture, run.checked_weights(), run.unsure_rule, run.data, form)
+    return map(predictor.try_predict, files)
 
 
 def predict_pictures(run: Run, files: Iterable[Path], prepare: str = "auto") -> list[Prediction]:
@@ -153,35 +155,46 @@ def require_answers(run: Run) -> None:
         )
 
 
-def _answer(
-    network: Network, rule: UnsureRule | None, facts: DataFacts, form: Form, file: Path
-) -> Prediction | DataError:
-    try:
-        return _predict(network, rule, facts, form, file)
-    except DataError as error:
-        return error
+@dataclass(frozen=True, eq=False)
+class _Predictor:
+    """All that a run's answer to a picture takes."""
 
+    network: Network
+    weights: Weights
+    rule: UnsureRule | None
+    facts: DataFacts
+    form: Form
 
-def _predict(network: Network, rule: UnsureRule | None, facts: DataFacts, form: Form, file: Path) -> Prediction:
-    image = _prepare(form, facts.channels, file)
-    alone = Dataset(image[None], np.zeros(1, np.uint8), facts.classes, facts.name).resized(network.image_size)
-    log_probabilities = predict_log_probabilities(network, alone)[0]
-    probabilities = np.exp(log_probabilities)
-    best = int(probabilities.argmax())
-    return Prediction(
-        source=str(file),
-        answer=facts.classes[best],
-        probability=float(probabilities[best]),
-        probabilities=probabilities,
-        classes=facts.classes,
-        unsure=None if rule is None else rule.is_unsure(log_probabilities),
-        form=form,
-        prepared=alone.images[0],
-    )
+    def try_predict(self, file: Path) -> Prediction | DataError:
+        """The prediction, or why the picture cannot be used."""
+        try:
+            return self._predict(file)
+        except DataError as error:
+            return error
+
+    def _predict(self, file: Path) -> Prediction:
+        image, facts, rule = _prepare(self.form, self.facts.channels, file), self.facts, self.rule
+        alone = Dataset(image[None], np.zeros(1, np.uint8), facts.classes, facts.name).resized(self.network.image_size)
+        log_probabilities = predict_log_probabilities(self.network, self.weights, alone)[0]
+        probabilities = np.exp(log_probabilities)
+        best = int(probabilities.argmax())
+        return Prediction(
+            source=str(file),
+            answer=facts.classes[best],
+            probability=float(probabilities[best]),
+            probabilities=probabilities,
+            classes=facts.classes,
+            unsure=None if rule is None else rule.is_unsure(log_probabilities),
+            form=self.form,
+            prepared=alone.images[0],
+        )
 
 
 def _prepare(form: Form, channels: int, file: Path) -> NDArray[np.uint8]:
     """A picture in the form of its data set's images: uint8, shape (C, H, W)."""
+    from lenscope.data.digit import prepare_digit
+    from lenscope.data.pictures import read_picture
+
     pixels = read_picture(file, contrast=form.centred is not None)
     if form.centred:
         pixels = form.place(prepare_digit(pixels, str(file)).centred)
@@ -198,6 +211,8 @@ def _with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8
         return np.repeat(pixels[None], channels, 0)
     if channels == 3:
         return pixels.transpose(2, 0, 1)
+    from lenscope.data.digit import to_grey
+
     return to_grey(pixels)[None]
 
 

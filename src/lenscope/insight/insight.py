@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenscope.insight.activations import ablate_kernels, find_dead_shares
+from lenscope.insight.activations import ablate_kernels
 from lenscope.insight.answers import evaluate_run
 from lenscope.insight.curves import trace_curves
 from lenscope.insight.intervals import Interval
@@ -16,7 +16,6 @@ from lenscope.insight.movement import choose_frames, measure_movement
 from lenscope.insight.operators import FAMILIES, Match, best_match, random_scores
 from lenscope.insight.reconstructions import reconstruct_run
 from lenscope.insight.story import tell
-from lenscope.nets.catalogue import LeNets
 from lenscope.training.fit import steps_per_epoch
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from lenscope.insight.mistakes import Evaluation
     from lenscope.insight.movement import LayerMovement
     from lenscope.insight.reconstructions import Reconstructions
-    from lenscope.nets.catalogue import Network
+    from lenscope.nets.layers import Network, Weights
     from lenscope.runs.run import Run
 
 FRAMES = 60
@@ -73,17 +72,17 @@ class Measured:
     """What labelled images tell of a trained network.
 
     Attributes:
-        network: with its trained weights.
+        network: which.
+        weights: its trained weights.
         part: the images.
         evaluation: how it did on them.
-        dead: by layer, the share of them on which each map is zero everywhere; None without ReLU.
         ablations: how it did with each kernel switched off; None for a network without kernels.
     """
 
     network: Network
+    weights: Weights
     part: Dataset
     evaluation: Evaluation
-    dead: dict[str, NDArray[np.float64]] | None
     ablations: Ablations | None
 
 
@@ -139,17 +138,16 @@ def examine_run(run: Run, part: Dataset | None, frames: int = FRAMES) -> Insight
 
 
 def _measure(run: Run, part: Dataset) -> Measured:
-    network, evaluation = run.network(), evaluate_run(run, part)
-    if not isinstance(network, LeNets):
-        return Measured(network, part, evaluation, None, None)
-    return Measured(network, part, evaluation, find_dead_shares(network, part), ablate_kernels(network, part))
+    network, weights, evaluation = run.architecture, run.checked_weights(), evaluate_run(run, part)
+    ablations = ablate_kernels(network, weights, part) if network.has_maps else None
+    return Measured(network, weights, part, evaluation, ablations)
 
 
 def _see_layers(run: Run, measured: Measured | None, most: int) -> Iterator[LayerInsight]:
     film, per_epoch = run.film, steps_per_epoch(run.config, run.data.train_images)
     if not film.kernels:
         return
-    ablations = measured.ablations.kernels if measured and measured.ablations else ()
+    ablations = measured.ablations if measured else None
     movement, kept = measure_movement(film, per_epoch), choose_frames(film, most)
     for layer, kernels in film.kernels.items():
         frames = kernels[kept]
@@ -167,8 +165,8 @@ def _see_layers(run: Run, measured: Measured | None, most: int) -> Iterator[Laye
             matches={source: {name: _last(match) for name, match in by.items()} for source, by in found.items()},
             courses={source: {name: match.scores for name, match in by.items()} for source, by in found.items()},
             chance={family: _chance(frames, family) for family in FAMILIES},
-            dead=measured.dead[layer] if measured and measured.dead else None,
-            ablations=tuple(one for one in ablations if one.layer == layer),
+            dead=ablations.dead[layer] if ablations and ablations.dead else None,
+            ablations=tuple(one for one in ablations.kernels if one.layer == layer) if ablations else (),
         )
 
 

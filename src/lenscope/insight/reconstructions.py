@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from lenscope.errors import UsageError
-from lenscope.nets.autoencoder import Reconstructs
-from lenscope.training.corruption import corrupted
-from lenscope.training.device_steps import scaled
-from lenscope.training.reconstruction import squared_errors
+from lenscope.errors import UsageError, needed_by
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,22 +68,17 @@ def reconstruct_run(run: Run, part: Dataset) -> Reconstructions:
         raise UsageError(f"{run.name}: a {run.config.network} gives no images back; 'lenscope evaluate' measures it")
     if part.channels != run.data.channels:
         raise UsageError(f"{part.name}: got {part.channels} channels, expected the {run.data.channels} of {run.name}")
-    network = run.network()
-    sized = part.resized(network.image_size)
-    images = torch.from_numpy(np.require(sized.images, requirements=["C", "W"]))
-    errors = torch.cat(list(squared_errors(network, images))).numpy()
-    given = scaled(images[_one_of_each(sized)])
-    how = run.config.autoencode
-    with torch.no_grad():
-        seen = given
-        if isinstance(network, Reconstructs) and network.stages == 1:  # the noise of a stack's last stage is on codes
-            seen = corrupted(given, how, run.config.seed, run.config.epochs, 0)
-        returned = network(seen)
-    own = (returned - given).square().flatten(1).mean(1).numpy()
+    with needed_by(f"the network {run.config.network}"):
+        from lenscope.pytorch.reconstruction import measure_errors, reconstruct
+
+    module, sized = run.network(), part.resized(run.architecture.image_size)
+    how, chosen = run.config.autoencode, sized.take(_one_of_each(sized))
+    given, seen, returned = reconstruct(module, chosen.images, how, run.config.seed, run.config.epochs)
+    own = np.square(returned - given).reshape(len(given), -1).mean(1)
     noisy = seen is not given
     words = ",".join(f"{name}={value:g}" for name, value in how if noisy and name in {"masking", "gaussian"} and value)
-    shown = returned.clamp(0, 1).numpy()
-    return Reconstructions(part.name, part.part, errors, given.numpy(), seen.numpy(), shown, own, words or "none")
+    errors, shown = measure_errors(module, sized.images), returned.clip(0, 1)
+    return Reconstructions(part.name, part.part, errors, given, seen, shown, own, words or "none")
 
 
 def _one_of_each(part: Dataset) -> NDArray[np.int64]:

@@ -13,10 +13,12 @@ from pydantic import ConfigDict, Field, field_validator
 
 from lenscope import api
 from lenscope.config import Settings, parse_toml
+from lenscope.engines import require_backend
 from lenscope.errors import ConfigError, Interrupted, RunError, UsageError
 from lenscope.insight.findings import Findings
 from lenscope.lab.pool import Pool, Silence
 from lenscope.lab.rows import collect, read_rows, write_rows
+from lenscope.nets.layers import Network
 from lenscope.runs.run import open_run
 from lenscope.runs.storage import make_directory, write_file
 
@@ -113,7 +115,7 @@ def conduct(  # noqa: PLR0913 - what is asked, where to, and who does it
             here, `local` for one that is started for the experiment.
 
     Raises:
-        UsageError: a directory that holds another experiment.
+        UsageError: a directory that holds another experiment, or PyTorch is needed and not installed.
         RunError: a run that is broken, or could not be trained.
         DataError, StorageError: as for `api.train`.
         Interrupted: asked to stop; the same call goes on.
@@ -122,6 +124,8 @@ def conduct(  # noqa: PLR0913 - what is asked, where to, and who does it
     if splits.test is None:
         raise UsageError(f"{experiment.data}: has no test part, on which an experiment measures; add one")
     experiment.check(splits)
+    for trial in experiment.trials({}):  # before anything is written
+        require_backend(Network(trial.config.network, splits.train.channels, len(splits.classes)), trial.config)
     directory = out or default_directory(experiment)
     _declare(experiment, directory)
     runs: Runs = {}

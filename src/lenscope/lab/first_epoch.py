@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lenscope.runs.numerics import settled
+from lenscope.engines import engine_for
 from lenscope.runs.prepare import prepare
-from lenscope.training.choice import choose_engine
 from lenscope.training.events import EpochDone, Snapshot
 from lenscope.training.fit import fit
 
@@ -29,8 +28,7 @@ def measure_first_epoch(config: TrainConfig, splits: Splits) -> list[dict[str, f
     if prepared.sized.test is None or config.schedule != "constant":
         return []
     rows, before = [], -1
-    with settled():
-        engine = choose_engine(prepared.network, prepared.sized.train, prepared.config)
+    with engine_for(prepared.network, prepared.weights, prepared.sized.train, prepared.config) as engine:
         for event in fit(prepared.config, prepared.sized, engine):
             if isinstance(event, Snapshot) and event.step > before:
                 before, score = event.step, engine.evaluate(prepared.sized.test)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from lenscope.config import RECIPES, TrainConfig, parse_augmentation
+from lenscope.config import RECIPES, Augmentation, TrainConfig
 from lenscope.lab.experiment import Experiment, each_once, metrics_rows, whole
 from lenscope.lab.kernels import film_rows, score_rows
 from lenscope.lab.rows import collect
@@ -25,7 +25,7 @@ Variant = Literal["plain", "decay", "augmented"]
 VARIANTS: dict[Variant, dict[str, object]] = {
     "plain": {},
     "decay": {"optimizer": "adamw", "weight_decay": 0.1},
-    "augmented": {"augment": parse_augmentation(RECIPES["best"]["augment"])},
+    "augmented": {"augment": Augmentation.parse(RECIPES["best"]["augment"])},
 }
 WORDS = {
     "plain": "the lecture's recipe",

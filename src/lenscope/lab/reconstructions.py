@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from lenscope.config import Autoencoding
 from lenscope.insight.findings import Pictures
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ def reconstruction_rows(runs: Sequence[tuple[Trial, Run]], splits: Splits, count
     """A row for each of the first test images, as it is and as each autoencoder gives it back, in hexadecimal."""
     if not runs or splits.test is None:
         return
-    images = splits.test.take(np.arange(min(count, len(splits.test)))).resized(runs[0][1].network().image_size)
+    images = splits.test.take(np.arange(min(count, len(splits.test)))).resized(runs[0][1].architecture.image_size)
     yield from _rows(ORIGINAL, images.images)
     for trial, run in runs:
         yield from _rows(str(trial.tags["start"]), reconstruct(run, images))
 
 
-@torch.no_grad()
 def reconstruct(run: Run, images: Dataset) -> NDArray[np.uint8]:
-    """What an autoencoder gives back; uint8, shape (N, C, H, W)."""
-    given = torch.from_numpy(images.images.astype(np.float32) / 255)
-    back: NDArray[np.float32] = run.network().eval()(given).numpy()
-    return (back.clip(0, 1) * 255).round().astype(np.uint8).reshape(images.images.shape)
+    """What an autoencoder makes of images without noise; uint8, shape (N, C, H, W)."""
+    from lenscope.pytorch import reconstruction
+
+    *_, back = reconstruction.reconstruct(run.network(), images.images, Autoencoding(), 0, 1)
+    return (back.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def pictures_of(rows: Rows) -> tuple[Pictures, ...]:

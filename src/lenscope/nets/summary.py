@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from lenscope.errors import UsageError
-from lenscope.nets.sizes import Call, by, check_input, image_shape, pair, trace
+from lenscope.nets.layers import KINDS, by, trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["LayerSummary", "Summary", "check_input", "summarise"]
+    from lenscope.nets.layers import Layer, Network, Shape
 
 
 @dataclass(frozen=True)
@@ -90,85 +89,42 @@ class Summary:
     __str__ = text
 
 
-@runtime_checkable
-class TellsWork(Protocol):
-    """A layer of your own that says its work."""
-
-    def multiply_adds(self, output: Tensor) -> int:
-        """The multiply-adds that made this output of one image."""
-        ...
-
-
-def summarise(network: nn.Module, input_shape: Sequence[int], batch_size: int | None = None) -> Summary:
-    """The layers of any network at any input size, from one forward pass of a blank image.
-
-    The network is left as it was. A call of a function (`torch.relu(x)`) cannot be seen, only a call of a layer. A
-    layer of your own may say its work as `TellsWork` does.
+def summarise(network: Network, input_shape: Sequence[int], batch_size: int | None = None) -> Summary:
+    """The layers of one of our networks at any input size.
 
     Args:
-        network: any network that takes one tensor.
-        input_shape: the size of one image, as a rule (C, H, W).
-        batch_size: images a batch, to show as the first index of each output; None shows N.
+        network: its channels have to be those of the images.
+        input_shape: the size of one image, (C, H, W).
+        batch_size: images per batch, to show as the first index of each output; None shows N.
 
     Raises:
         SizeMismatchError: a layer cannot take what it gets: which, what it got, what it expected.
         UsageError: a size below 1.
     """
+    require_batch(batch_size)
+    layers = tuple(_layer_summary(layer, given, output) for layer, given, output in trace(network, input_shape))
+    return Summary(network.title, tuple(input_shape), batch_size, layers)
+
+
+def require_batch(batch_size: int | None) -> None:
+    """Raise UsageError for a batch size below 1."""
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch size: got {batch_size}, expected at least 1")
-    counted: set[nn.Parameter] = set()
-    layers = [_layer_summary(call, counted) for call in trace(network, input_shape)]
-    rest = [parameter for parameter in network.parameters() if parameter not in counted]
-    if rest:
-        layers.append(LayerSummary("(other)", "", (), "", _count(rest), None, _bytes(rest), 0))
-    return Summary(type(network).__name__, tuple(input_shape), batch_size, tuple(layers))
 
 
-def _layer_summary(call: Call, counted: set[nn.Parameter]) -> LayerSummary:
-    new = [parameter for parameter in call.layer.parameters() if parameter not in counted]
-    counted.update(new)
+def _layer_summary(layer: Layer, given: Shape, output: Shape) -> LayerSummary:
+    parameters = sum(math.prod(shape) for shape in layer.shapes.values())
+    stride = "/2×2" if layer.kind == "deconv" else ""
     return LayerSummary(
-        name=call.name,
-        kind=type(call.layer).__name__,
-        output=image_shape(call.output),
-        kernel=_kernel(call.layer),
-        parameters=_count(new),
-        multiply_adds=_multiply_adds(call),
-        parameter_bytes=_bytes(new),
-        activation_bytes=_bytes([call.output]) if isinstance(call.output, Tensor) else 0,
+        name=layer.name,
+        kind=KINDS[layer.kind].title,
+        output=output,
+        kernel=f"{layer.kernel}×{layer.kernel}{stride}" if layer.kernel else "",
+        parameters=parameters,
+        multiply_adds=layer.multiply_adds(given, output),
+        parameter_bytes=4 * parameters,
+        activation_bytes=4 * math.prod(output),
     )
-
-
-def _multiply_adds(call: Call) -> int | None:
-    """For one image; layers without parameters are taken to have none, as pools and activations do."""
-    layer, output = call.layer, call.output
-    if not isinstance(output, Tensor):
-        return None
-    if isinstance(layer, TellsWork):
-        return layer.multiply_adds(output)
-    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-        return output.numel() * int(layer.weight[0].numel())
-    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-        return int(call.inputs[0].numel() * layer.weight[0].numel())
-    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-        return output.numel()  # a scale and a shift for each value, once trained
-    return None if any(True for _ in layer.parameters()) else 0
-
-
-def _kernel(layer: nn.Module) -> str:
-    """Such as 5×5, or 7×7/2×2 with its stride where that is not the usual one: 1, or a pool's own size."""
-    size = pair(getattr(layer, "kernel_size", ()))
-    usual = size if "Pool" in type(layer).__name__ else (1,) * len(size)
-    stride = pair(getattr(layer, "stride", usual))
-    return by(size) if stride == usual else f"{by(size)}/{by(stride)}"
-
-
-def _count(parameters: Sequence[Tensor]) -> int:
-    return sum(parameter.numel() for parameter in parameters)
-
-
-def _bytes(tensors: Sequence[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 _HEADINGS = ("layer", "kind", "output", "kernel", "parameters", "multiply-adds", "bytes")

@@ -11,7 +11,6 @@ import numpy as np
 from lenscope.insight.answers import form_for
 from lenscope.insight.kernels import is_coloured
 from lenscope.insight.operators import FAMILIES, bank
-from lenscope.nets.catalogue import LeNets
 from lenscope.reports.program import network_program
 
 if TYPE_CHECKING:
@@ -52,13 +51,13 @@ def page_data(insight: Insight) -> dict[str, Any]:
 
 def _look(run: Run, measured: Measured, chosen: ChosenImages) -> dict[str, Any] | None:
     """What the section needs that runs the network; None where it is one that the page cannot run."""
-    network, part, evaluation = measured.network, measured.part, measured.evaluation
-    if not isinstance(network, LeNets):
+    network, part, evaluation = run.architecture, measured.part, measured.evaluation
+    if not network.has_maps:
         return None
     images = measured.ablations.images if measured.ablations else 0
     shown, form, rule = evaluation.shown, form_for(run.data), run.unsure_rule
     return {
-        "network": network_program(network, part.channels),
+        "network": network_program(network, measured.weights),
         "sample": chosen.sample,
         "part": evaluation.part,
         "form": asdict(form) if form.centred else None,

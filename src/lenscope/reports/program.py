@@ -5,52 +5,33 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from lenscope.nets.lenet import LeNet
+from lenscope.nets.layers import dense_kernels
+from lenscope.nets.lenet1998 import class_codes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
-    from lenscope.nets.catalogue import LeNets
+    from lenscope.nets.layers import Network, Weights
 
-Layers = tuple[tuple[str, str, str | None], ...]
-
-LENET: Layers = (
-    ("conv1", "conv", "relu"),
-    ("pool1", "maxpool", None),
-    ("conv2", "conv", "relu"),
-    ("pool2", "maxpool", None),
-    ("fc1", "dense", "relu"),
-    ("fc2", "dense", "relu"),
-    ("fc3", "dense", None),
-)
-LENET1998: Layers = (
-    ("c1", "conv", "squash"),
-    ("s2", "subsample", "squash"),
-    ("c3", "conv", "squash"),
-    ("s4", "subsample", "squash"),
-    ("c5", "dense", "squash"),
-    ("f6", "dense", "squash"),
-    ("rbf", "rbf", None),
-)
+OPERATIONS = {"tableconv": "conv"}  # of the kinds of layers that the page knows under another name
 
 
-def network_program(network: LeNets, channels: int) -> dict[str, Any]:
+def network_program(network: Network, weights: Weights) -> dict[str, Any]:
     """Layers, weights (base64 of little-endian float32) and the range of the input, as `js/network.js` takes them."""
-    tensors = dict(network.state_dict())
-    if isinstance(network, LeNet):
-        layers, scale, shift = LENET, 1.0, 0.0
-    else:
-        layers, scale, shift = LENET1998, 1.275, -0.1
-        tensors |= {"c3.weight": network.c3.dense_weight(), "rbf.codes": network.rbf.codes}
+    layers = network.layers
+    convolutions = {f"{it.name}.weight": dense_kernels(it, weights) for it in layers if it.kind == "tableconv"}
+    codes = {f"{it.name}.codes": class_codes(it.outputs) for it in layers if it.kind == "rbf"}
     return {
-        "channels": channels,
+        "channels": network.channels,
         "size": network.image_size,
-        "input": {"scale": scale, "shift": shift},
-        "layers": [{"name": name, "op": operation, "activation": activation} for name, operation, activation in layers],
-        "tensors": {name: _tensor(tensor) for name, tensor in tensors.items()},
+        "input": {"scale": network.scale, "shift": network.shift},
+        "layers": [
+            {"name": it.name, "op": OPERATIONS.get(it.kind, it.kind), "activation": it.activation} for it in layers
+        ],
+        "tensors": {name: _tensor(values) for name, values in (weights | convolutions | codes).items()},
     }
 
 
-def _tensor(tensor: Tensor) -> dict[str, Any]:
-    values = tensor.detach().numpy().astype("<f4")
-    return {"shape": list(values.shape), "data": base64.b64encode(values.tobytes()).decode()}
+def _tensor(values: NDArray[np.float32]) -> dict[str, Any]:
+    return {"shape": list(values.shape), "data": base64.b64encode(values.astype("<f4").tobytes()).decode()}

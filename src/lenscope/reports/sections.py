@@ -10,8 +10,7 @@ import numpy as np
 from lenscope.insight import lecture
 from lenscope.insight.answers import form_for
 from lenscope.insight.story import NETWORKS, how_it_ended
-from lenscope.nets.catalogue import LeNets, build
-from lenscope.nets.sizes import by
+from lenscope.nets.layers import by
 from lenscope.nets.summary import summarise
 from lenscope.reports.data import MOST_CLASSES, POINTS, spread
 
@@ -52,7 +51,7 @@ def _what_is_missing(section: str, insight: Insight) -> str:
         return f"There are no trained weights of this run to show. {how_it_ended(run)}".strip()
     if len(run.data.classes) > MOST_CLASSES:
         return f"{len(run.data.classes):,} classes are too many for a page that carries all that it shows."
-    if section == "look" and not isinstance(measured.network, LeNets):
+    if section == "look" and not run.architecture.has_maps:
         return f"The page runs a LeNet alone, and this is a {NETWORKS[run.config.network]}."
     return ""
 
@@ -197,7 +196,7 @@ def _range(interval: Interval) -> str:
 
 def describe_shapes(run: Run) -> Table:
     """The recap of the network: a row a layer."""
-    network = build(run.config.network, run.data.channels, len(run.data.classes), run.config.seed)
+    network = run.architecture
     recap = summarise(network, (run.data.channels, network.image_size, network.image_size))
     layers = tuple(
         (layer.name, layer.kind, by(layer.output), layer.kernel, f"{layer.parameters:,}",

@@ -19,7 +19,7 @@ from lenscope.errors import RunError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lenscope.training.events import Weights
+    from lenscope.nets.layers import Weights
 
 Layout = dict[str, tuple[int, ...]]
 

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.config import TrainConfig
+from lenscope.engines import engine_for
 from lenscope.errors import DataError, Interrupted
-from lenscope.nets.catalogue import load_weights
 from lenscope.runs import checkpoint
-from lenscope.runs.numerics import settled
 from lenscope.runs.prepare import prepare
-from lenscope.training.choice import choose_engine
 from lenscope.training.events import Checkpoint, Position, RunStopped
 from lenscope.training.fit import Start, fit
 from lenscope.training.interrupt import listen_for_stop
@@ -27,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lenscope.data.dataset import Splits
+    from lenscope.pytorch.ranks import Ranks
     from lenscope.training.engine import Engine
-    from lenscope.training.ranks import Ranks
 
 BEGINS, GOES_ON = b"begins", b"goes on"
 
@@ -65,17 +63,16 @@ def follow_run(ranks: Ranks, load: Callable[[TrainConfig], Splits]) -> None:
     expected, splits = ranks.spread(), load(config)
     if _hashes(splits) != expected:
         raise DataError(f"{config.data}: others than the first rank's; give all ranks the same data")
-    with settled():
-        prepared = prepare(config, splits)
-        begins, kept = ranks.spread() == BEGINS, checkpoint.decode(ranks.spread(), "the first rank's state")
-        start = Start(kept.position, np.frombuffer(ranks.spread(), "<f4").astype(np.float32), kept.state)
-        load_weights(prepared.network, kept.state.weights)
-        engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
-        with listen_for_stop() as flag:
-            events = fit(config, prepared.sized, engine, ranks.hearing(flag), None if begins else start)
-            [last] = deque(events, maxlen=1)
-            lost = ranks.lost
-            ranks.wait_for_all()
+    prepared = prepare(config, splits)
+    begins, kept = ranks.spread() == BEGINS, checkpoint.decode(ranks.spread(), "the first rank's state")
+    start = Start(kept.position, np.frombuffer(ranks.spread(), "<f4").astype(np.float32), kept.state)
+    weights = prepared.network.check(kept.state.weights)
+    training = engine_for(prepared.network, weights, prepared.sized.train, config, ranks)
+    with training as engine, listen_for_stop() as flag:
+        events = fit(config, prepared.sized, engine, ranks.hearing(flag), None if begins else start)
+        [last] = deque(events, maxlen=1)
+        lost = ranks.lost
+        ranks.wait_for_all()
     if isinstance(last, RunStopped) and last.error:
         raise last.error
     if lost and not flag():  # where torchrun asked for the end of all of them, that is why another is gone

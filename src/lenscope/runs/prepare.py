@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from safetensors.numpy import save
 
 from lenscope.data.form import measure_form
 from lenscope.environment import describe_environment
 from lenscope.errors import UsageError
-from lenscope.nets.autoencoder import Reconstructs
-from lenscope.nets.catalogue import NETWORKS, build, load_weights
+from lenscope.nets.initialisation import initial_weights
+from lenscope.nets.layers import Network, first_broken
 from lenscope.runs.manifest import entry_of
 from lenscope.runs.numerics import describe_numerics
 from lenscope.runs.run import DataFacts, open_run
 from lenscope.runs.unsure import UnsureRule, calibrate
-from lenscope.training.devices import describe_gpu
 from lenscope.training.fit import check_batch_size
 
 if TYPE_CHECKING:
@@ -26,9 +23,8 @@ if TYPE_CHECKING:
 
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Splits
-    from lenscope.nets.catalogue import Network
+    from lenscope.nets.layers import Weights
     from lenscope.training.engine import Engine
-    from lenscope.training.events import Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,21 +35,24 @@ class Prepared:
         config: its settings.
         whole: the data at their own size, as loaded.
         sized: the same at the network's size, with the validation part held out, and what is trained on of the rest.
-        network: with its initial weights.
+        network: what is trained.
+        weights: its initial weights as the seed gives them.
     """
 
     config: TrainConfig
     whole: Splits
     sized: Splits
     network: Network
+    weights: Weights
 
 
 def prepare(config: TrainConfig, splits: Splits) -> Prepared:
     """All that an experiment begins with; raises UsageError for settings that do not fit the data."""
-    network = build(config.network, splits.train.channels, len(splits.classes), config.seed, config.init)
+    network = Network(config.network, splits.train.channels, len(splits.classes))
+    weights = initial_weights(network, config.seed, config.init)
     sized = _sized(config, splits, network.image_size)
     check_batch_size(config, len(sized.train))
-    return Prepared(config, splits, sized, network)
+    return Prepared(config, splits, sized, network, weights)
 
 
 def _sized(config: TrainConfig, splits: Splits, size: int) -> Splits:
@@ -70,65 +69,58 @@ def _sized(config: TrainConfig, splits: Splits, size: int) -> Splits:
 def environment_of(engine: Engine, prepared: Prepared) -> dict[str, Any]:
     """What `environment.json` says of an experiment: the machine, the engine and the data."""
     facts: dict[str, Any] = {"engine": engine.name, "device": engine.device, "isa": engine.isa}
-    facts |= {"threads": engine.threads, "ranks": engine.ranks, "gpu": describe_gpu(engine.device)}
+    facts |= {"threads": engine.threads, "ranks": engine.ranks, "gpu": engine.gpu}
     facts["numerics"] = describe_numerics(engine)
     return describe_environment() | facts | {"data": asdict(data_facts(prepared))}
 
 
 def unsure_rule(prepared: Prepared, weights: Weights) -> UnsureRule | None:
     """When answers of the trained weights count as unsure; None for an autoencoder, or where there are few images."""
-    config, splits = prepared.config, prepared.sized
-    if config.reconstructs:
-        return None
-    network = build(config.network, splits.train.channels, len(splits.classes), config.seed)
-    load_weights(network, weights)
-    return calibrate(network.eval(), splits, config.threads)
+    config = prepared.config
+    return None if config.reconstructs else calibrate(prepared.network, weights, prepared.sized, config.threads)
 
 
-def start_from(source: str | None, network: Network) -> dict[str, Any]:
-    """Give a network the trained weights of a run, if one is named.
+def start_from(source: str | None, network: Network, weights: Weights) -> tuple[Weights, dict[str, Any]]:
+    """The weights to start from: those of a trained run, if one is named, else `weights`.
 
-    Of an autoencoder a network that names classes takes the layers that both have, and keeps its own initial weights
-    in the others. Else all tensors must agree.
+    Of an autoencoder, a network that names classes takes the layers that both have, and keeps its own initial weights
+    in the others. Else all arrays must agree.
 
     Returns:
-        What `environment.json` is to say of it: the SHA-256 of the file of weights.
+        The weights, and what `environment.json` is to say of them: the SHA-256 of the file that they come from.
 
     Raises:
         UsageError: weights that cannot be a start.
     """
     if source is None:
-        return {}
+        return weights, {}
     run = open_run(source)
-    weights = run.weights()
-    origin = {"init_from": {"sha256": entry_of(save(weights)).sha256}}
-    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    if run.config.reconstructs and not isinstance(network, Reconstructs):
-        own = {name: shape for name, shape in own.items() if name in weights}
-        weights = {name: array for name, array in weights.items() if name in own}
+    theirs = run.weights()
+    origin = {"init_from": {"sha256": entry_of(save(theirs)).sha256}}
+    own = network.shapes
+    if run.config.reconstructs and network.has_classes:
+        own = {name: shape for name, shape in own.items() if name in theirs}
+        theirs = {name: array for name, array in theirs.items() if name in own}
         if not own:
             raise UsageError(
-                f"--init-from {source}: {_described(run.config.network)} has no layer of {_described(network)}; "
+                f"--init-from {source}: {_described(run.config.network)} has no layer of {_described(network.name)}; "
                 "choose an autoencoder for a lenet, an mlp-autoencoder for an mlp"
             )
-    theirs = {name: array.shape for name, array in weights.items()}
-    if own != theirs:
-        name, _ = min(own.items() ^ theirs.items())
+    shapes = {name: array.shape for name, array in theirs.items()}
+    if own != shapes:
+        name, _ = min(own.items() ^ shapes.items())
         raise UsageError(
-            f"--init-from {source}: {name} is {theirs.get(name, 'not there')}, expected {own.get(name, 'none')}; "
+            f"--init-from {source}: {name} is {shapes.get(name, 'not there')}, expected {own.get(name, 'none')}; "
             "choose a run of the same network, channels and classes"
         )
-    broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
+    broken = first_broken(theirs)
     if broken:
-        raise UsageError(f"--init-from {source}: {broken[0]} is not finite; choose a run whose weights are")
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
-    network.load_state_dict(dict(network.state_dict()) | tensors)
-    return origin
+        raise UsageError(f"--init-from {source}: {broken} is not finite; choose a run whose weights are")
+    return {name: theirs.get(name, array) for name, array in weights.items()}, origin
 
 
-def _described(network: str | Network) -> str:
-    name = network if isinstance(network, str) else next(key for key, kind in NETWORKS.items() if kind is type(network))
-    return f"an {name}" if name[0] in "aeiou" or name.startswith("mlp") else f"a {name}"
+def _described(network: str) -> str:
+    return f"an {network}" if network[0] in "aeiou" or network.startswith("mlp") else f"a {network}"
 
 
 def data_facts(prepared: Prepared) -> DataFacts:

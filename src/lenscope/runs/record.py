@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from lenscope.engines import engine_for
 from lenscope.errors import Interrupted, StorageError
 from lenscope.runs import lock as locks
 from lenscope.runs.follow import tell_settings, tell_start
-from lenscope.runs.numerics import settled
 from lenscope.runs.prepare import environment_of, prepare, start_from, unsure_rule
 from lenscope.runs.recorder import Recorder, claim_directory
 from lenscope.runs.resume import find_start, look_back, require_no_links, require_same_data
 from lenscope.runs.run import Run, open_run
 from lenscope.runs.storage import remove_directory, remove_file
-from lenscope.training.choice import choose_engine
 from lenscope.training.events import RunStarted, RunStopped
 from lenscope.training.fit import fit
 from lenscope.training.interrupt import StopFlag, listen_for_stop
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Splits
+    from lenscope.pytorch.ranks import Ranks
     from lenscope.training.events import Event
-    from lenscope.training.ranks import Ranks
 
 
 class Watcher(Protocol):
@@ -63,10 +62,9 @@ def record_run(
         Interrupted: asked to stop; the directory opens with all that was done.
     """
     tell_settings(ranks, config, splits)
-    with settled():
-        prepared = prepare(config, splits)
-        origin = start_from(config.init_from, prepared.network)
-        engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
+    prepared = prepare(config, splits)
+    weights, origin = start_from(config.init_from, prepared.network, prepared.weights)
+    with engine_for(prepared.network, weights, prepared.sized.train, config, ranks) as engine:
         path = claim_directory(out, f"{Path(splits.name).name}-{config.network}")
         with _first_lock(path) as lock:
             environment = environment_of(engine, prepared) | origin
@@ -94,14 +92,14 @@ def resume_run(
         NonFiniteError, StorageError, RankLostError, Interrupted: as for `record_run`.
     """
     tell_settings(ranks, config, splits)
-    with settled(), locks.hold(path) as lock:
+    with locks.hold(path) as lock, ExitStack() as stack:
         require_no_links(path)
         before = look_back(path)
         if before.environment:
             require_same_data(before.environment, splits, path)
         prepared = prepare(config, splits)
-        origin = before.give_initial(prepared)
-        engine = choose_engine(prepared.network, prepared.sized.train, config, ranks)
+        weights, origin = before.initial(prepared)
+        engine = stack.enter_context(engine_for(prepared.network, weights, prepared.sized.train, config, ranks))
         environment = environment_of(engine, prepared) | origin
         resumption = find_start(before, environment)
         tell_start(ranks, engine, resumption.start)

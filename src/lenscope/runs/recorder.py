@@ -25,9 +25,10 @@ from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from lenscope.nets.layers import Weights
     from lenscope.runs.checkpoint import Kept
     from lenscope.runs.lock import Lock
-    from lenscope.training.events import Event, Weights
+    from lenscope.training.events import Event
 
 RUNS = Path("runs")
 FINAL = "weights/final.safetensors"

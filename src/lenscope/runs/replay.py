@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.numpy import save
 
+from lenscope.engines import engine_for
 from lenscope.errors import LenscopeError, RunError
-from lenscope.nets.catalogue import load_weights
 from lenscope.runs import checkpoint, recorder
 from lenscope.runs.film import encode_record
 from lenscope.runs.manifest import read_static
 from lenscope.runs.metrics import encode_row
-from lenscope.runs.numerics import settled
 from lenscope.runs.prepare import environment_of, prepare, start_from
 from lenscope.runs.resume import differences, require_same_data, start_of
 from lenscope.runs.verify import Finding
-from lenscope.training.choice import choose_engine
 from lenscope.training.events import Checkpoint, EpochDone, Snapshot, StepsDone
 from lenscope.training.fit import fit
 
@@ -27,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lenscope.data.dataset import Splits
-    from lenscope.nets.catalogue import Network
+    from lenscope.nets.layers import Weights
     from lenscope.runs.checkpoint import Kept
+    from lenscope.runs.prepare import Prepared
     from lenscope.runs.record import Watcher
     from lenscope.runs.run import Run
     from lenscope.training.events import EpochMetrics, Event, State
@@ -62,10 +61,11 @@ def replay_run(
     config = run.config.with_settings(checkpoint_every=f"{until}steps" if until else None)
     require_same_data(run.environment, splits, run.path)
     kept = _oldest_checkpoint(run, until) if from_checkpoint else None
-    with settled(), closing(watcher) if watcher else nullcontext():
-        prepared = prepare(config, splits)
-        initial = [] if kept else [_repeat_initial(run, prepared.network)]
-        engine = choose_engine(prepared.network, prepared.sized.train, config)
+    prepared = prepare(config, splits)
+    weights = run.checked_weights("initial")
+    initial = [] if kept else [_repeat_initial(run, prepared, weights)]
+    training = engine_for(prepared.network, weights, prepared.sized.train, config)
+    with training as engine, closing(watcher) if watcher else nullcontext():
         environment = environment_of(engine, prepared)
         events = fit(config, prepared.sized, engine, start=start_of(run.path, kept) if kept else None)
         compared = _compare(_up_to(until, events, watcher), _kept(run))
@@ -155,17 +155,15 @@ def _findings(compared: dict[Place, bool]) -> list[Finding]:
     return found
 
 
-def _repeat_initial(run: Run, network: Network) -> Finding:
-    """Make a run's initial weights again in a network and compare; the network then has the run's own in any case."""
-    source, kept, origin = run.config.init_from, run.weights("initial"), dict[str, Any]()
+def _repeat_initial(run: Run, prepared: Prepared, kept: Weights) -> Finding:
+    """Make a run's initial weights again, and compare."""
+    source, origin, made = run.config.init_from, dict[str, Any](), prepared.weights
     problem = f"--init-from {source}: holds other weights now than when the run began"
     try:
-        origin = start_from(source, network)
+        made, origin = start_from(source, prepared.network, made)
     except LenscopeError as error:
         problem = str(error)
-    made = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
     equal = save(made) == save(kept)
-    load_weights(network, kept)
     if source and not equal and run.environment.get("init_from") != origin.get("init_from"):
         return Finding(INITIAL, sound=True, says=f"taken as they are: {problem}")
     return Finding(INITIAL, sound=equal, says="repeated, 1 of 1 equal" if equal else "differs at step 0")

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lenscope.data.dataset import Splits
+    from lenscope.nets.layers import Weights
     from lenscope.runs.checkpoint import Kept
     from lenscope.runs.manifest import Manifest
     from lenscope.runs.prepare import Prepared
 
 SAME = ("engine", "device", "gpu", "isa")  # and the versions of what computes: else the last bits may differ
 SAME_WITH_TORCH = ("threads", "processor")  # by which its libraries choose their ways
-SAME_PACKAGES = ("lenscope", "torch", "numpy")
+SAME_PACKAGES = ("lenscope", "numpy")
 
 
 def settings_to_resume(path: Path, epochs: int | None = None) -> TrainConfig:
@@ -71,34 +72,31 @@ class Before:
     kept: Kept | None = None
     problems: tuple[str, ...] = ()
 
-    def give_initial(self, prepared: Prepared) -> dict[str, Any]:
-        """Give a network the weights that the run began with, unless a checkpoint has later ones.
+    def initial(self, prepared: Prepared) -> tuple[Weights, dict[str, Any]]:
+        """The weights that the run began with, or its network's own where a checkpoint has later ones.
 
-        They are its own once they were committed, whatever made them may give now.
+        They are those of its directory once they were committed, whatever made them may give now.
 
         Returns:
-            What `environment.json` is to say of where they come from.
+            The weights, and what `environment.json` is to say of where they come from.
 
         Raises:
             RunError: weights that are broken, or another run to start from than it was.
             UsageError: nothing was committed, and the run that it starts from cannot be a start.
         """
-        from lenscope.nets.catalogue import load_weights
         from lenscope.runs.prepare import start_from
 
         config, network = prepared.config, prepared.network
         known = {name: self.environment[name] for name in ("init_from",) if name in self.environment}
         if self.manifest.static:
-            if self.kept is None:
-                load_weights(network, open_run(self.path).weights("initial"))
-            return known
-        found = start_from(config.init_from, network)
+            return (prepared.weights if self.kept else open_run(self.path).checked_weights("initial")), known
+        weights, found = start_from(config.init_from, network, prepared.weights)
         if known not in ({}, found):
             raise RunError(
                 f"{self.path}: {config.init_from} no longer holds the weights that this run was to start from, and it "
                 "had not taken a step; train it again from its config.toml"
             )
-        return found
+        return weights, found
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,10 +189,10 @@ def require_same_data(environment: Mapping[str, Any], splits: Splits, path: Path
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What computes differently now, a phrase each."""
-    packages, with_torch = _table(before, "packages"), SAME_WITH_TORCH if now["engine"] == "torch" else ()
-    pairs = [(name, before.get(name), now[name]) for name in SAME]
-    pairs += [(name, packages.get(name), now["packages"].get(name)) for name in SAME_PACKAGES]
-    pairs += [(name, before.get(name), now[name]) for name in with_torch]
+    packages, with_torch = _table(before, "packages"), now["engine"] == "torch"
+    pairs = [(name, before.get(name), now[name]) for name in (*SAME, *(SAME_WITH_TORCH if with_torch else ()))]
+    same = (*SAME_PACKAGES, *(("torch",) if with_torch else ()))
+    pairs += [(name, packages.get(name), now["packages"].get(name)) for name in same]
     pairs.append(("ranks", before.get("ranks", 1), now["ranks"]))
     numerics = _table(before, "numerics")  # what an earlier version did not record is told by its number
     pairs += [(name, numerics[name], value) for name, value in now["numerics"].items() if name in numerics]

@@ -15,7 +15,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from lenscope.config import TrainConfig
 from lenscope.data.form import Form  # noqa: TC001 - read by pydantic
-from lenscope.errors import ConfigError, LenscopeError, RunError
+from lenscope.errors import ConfigError, LenscopeError, RunError, needed_by
+from lenscope.nets.layers import Network
 from lenscope.runs import manifest
 from lenscope.runs.film import Film, decode_film, read_layout
 from lenscope.runs.metrics import Metrics, decode_metrics
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lenscope.nets.catalogue import Network
+    from lenscope.nets.layers import Weights
+    from lenscope.pytorch.nets.module import TableModule
     from lenscope.runs.unsure import UnsureRule
-    from lenscope.training.events import Weights
 
 
 Facts = TypeVar("Facts")
@@ -168,24 +169,34 @@ class Run:
         except ValueError as error:
             raise RunError(f"{self.path / name}: not safetensors of float32 ({str(error)[:80]!r})") from None
 
-    def network(self, which: Literal["initial", "final"] = "final") -> Network:
-        """The network with its weights before or after training, in evaluation mode.
+    @property
+    def architecture(self) -> Network:
+        """The network as a table of layers; raises RunError."""
+        return Network(self.config.network, self.data.channels, len(self.data.classes))
+
+    def checked_weights(self, which: Literal["initial", "final"] = "final") -> Weights:
+        """The weights before or after training, in the network's order.
 
         Raises:
             RunError: weights that are missing, broken, not finite or another network's.
         """
-        from lenscope.nets.catalogue import build, load_weights
-
-        network = build(self.config.network, self.data.channels, len(self.data.classes), self.config.seed)
         weights = self.weights(which)
         try:
-            load_weights(network, weights)
+            return self.architecture.check(weights)
         except RunError as error:
-            raise RunError(f"{self.path}: {error}; the run is broken") from None
-        if not all(np.isfinite(array).all() for array in weights.values()):
-            path = self.path / f"weights/{which}.safetensors"
-            raise RunError(f"{path}: a weight is not finite; the run is broken")
-        return network.eval()
+            raise RunError(f"{self.path / f'weights/{which}.safetensors'}: {error}; the run is broken") from None
+
+    def network(self, which: Literal["initial", "final"] = "final") -> TableModule:
+        """The network as a PyTorch module with its weights before or after training, in evaluation mode.
+
+        Raises:
+            RunError: as for `checked_weights`.
+            UsageError: PyTorch is not installed.
+        """
+        with needed_by("a run's network as a module"):
+            from lenscope.pytorch.nets.build import build_module
+
+        return build_module(self.architecture, self.checked_weights(which)).eval()
 
     @property
     def unsure_rule(self) -> UnsureRule | None:

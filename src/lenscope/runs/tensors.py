@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 if TYPE_CHECKING:
-    from lenscope.training.events import Weights
+    from lenscope.nets.layers import Weights
 
 HEADER_BYTES = 2**20  # a header names arrays and their shapes: ours take a thousand bytes
 

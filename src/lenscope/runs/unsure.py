@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from lenscope.engines import predict_log_probabilities
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenscope.data.dataset import Splits
-    from lenscope.nets.catalogue import Network
+    from lenscope.nets.layers import Network, Weights
 
 FILE = "unsure.json"
 SHARE = 0.01  # of the images that the threshold is calibrated on
@@ -57,21 +59,20 @@ def leads(log_probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     return lead
 
 
-def calibrate(network: Network, splits: Splits, threads: int | None = None) -> UnsureRule | None:
+def calibrate(network: Network, weights: Weights, splits: Splits, threads: int | None = None) -> UnsureRule | None:
     """The rule that calls one in a hundred of the held-out images unsure; None where there are fewer than a hundred.
 
     Args:
-        network: trained, in evaluation mode.
+        network: one that classifies.
+        weights: its trained weights.
         splits: as it was trained; the validation part, else the training images, at most 10,000, spread evenly. Never
             the test part.
         threads: as for training.
     """
-    from lenscope.training.choice import predict_log_probabilities
-
     part = splits.validation or splits.train
     chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), MOST)).astype(np.int64))
     if len(chosen) < FEWEST:
         return None
-    found = np.sort(leads(predict_log_probabilities(network, part.take(chosen), threads)))
+    found = np.sort(leads(predict_log_probabilities(network, weights, part.take(chosen), threads)))
     least = float(found[int(SHARE * len(found))])
     return UnsureRule(least, SHARE, "validation" if splits.validation else "training", len(found))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.errors import RunError
-from lenscope.nets.catalogue import convolutions
 from lenscope.runs import checkpoint, recorder, unsure
 from lenscope.runs.manifest import APPENDED, read_appended, read_static
 from lenscope.text import printable
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Literal
 
-    from lenscope.nets.catalogue import Network
     from lenscope.runs.film import Film
     from lenscope.runs.run import Run
 
@@ -125,23 +123,23 @@ def _film(run: Run) -> str:
     _require(film.steps[0] == 0 and bool((np.diff(film.steps) > 0).all()), run, "film.bin", "steps out of order")
     _require(film.steps[-1] <= len(run.losses), run, "film.bin", "a snapshot after the last step")
     _require(all(np.isfinite(kernels).all() for kernels in film.kernels.values()), run, "film.bin", "not finite")
-    _require(_shows(film, 0, run.network("initial")), run, "film.bin", "does not begin with the initial kernels")
+    _require(_shows(film, 0, run, "initial"), run, "film.bin", "does not begin with the initial kernels")
     if film.steps[-1] == len(run.losses) and recorder.FINAL in run.committed.static:
-        _require(_shows(film, -1, run.network("final")), run, "film.bin", "does not end with the final kernels")
+        _require(_shows(film, -1, run, "final"), run, "film.bin", "does not end with the final kernels")
     return f"{len(film):,} snapshots, steps 0 to {film.steps[-1]:,}"
 
 
-def _shows(film: Film, place: int, network: Network) -> bool:
-    """Whether a snapshot is of this network's kernels."""
-    own = convolutions(network)
+def _shows(film: Film, place: int, run: Run, which: Literal["initial", "final"]) -> bool:
+    """Whether a snapshot holds the kernels before or after training."""
+    own = run.architecture.convolutions(run.checked_weights(which))
     return film.kernels.keys() == own.keys() and all(
-        np.array_equal(kernels[place], own[layer].numpy()) for layer, kernels in film.kernels.items()
+        np.array_equal(kernels[place], own[layer]) for layer, kernels in film.kernels.items()
     )
 
 
 def _weights(run: Run, which: Literal["initial", "final"]) -> str:
-    weights = [parameter.numel() for parameter in run.network(which).parameters()]  # which refuses what is not finite
-    return f"{sum(weights):,} weights, all finite"
+    weights = run.checked_weights(which)  # which refuses what is not finite
+    return f"{sum(array.size for array in weights.values()):,} weights, all finite"
 
 
 def _checkpoint(run: Run, name: str) -> str:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenscope.data.dataset import Dataset
-    from lenscope.training.events import State, Weights
+    from lenscope.nets.layers import Weights
+    from lenscope.training.events import State
 
 
 class Score(NamedTuple):
@@ -33,6 +34,8 @@ class Engine(Protocol):
         threads: how many threads of the processor it uses.
         ranks: how many processes share each of its steps.
         isa: the instruction set of its native code, such as `avx512`; None where it has none of its own.
+        gpu: the name of the GPU that it uses, with versions; None without.
+        note: what the user should know of the choice of this engine; empty for nothing.
         failed_layer: after a step that was refused, the first layer, output or gradient that was not finite in it.
     """
 
@@ -41,6 +44,8 @@ class Engine(Protocol):
     threads: int
     ranks: int
     isa: str | None
+    gpu: str | None
+    note: str
     failed_layer: str
 
     def run(
@@ -56,8 +61,7 @@ class Engine(Protocol):
         Where `stop()` turns true, fewer losses come back: a step that was interrupted is as if it had not begun.
         A step whose loss, gradient or new weights are not finite is not taken: its loss comes back as NaN, the last of
         the call, and the weights are the last that gave a finite loss. Neither changes the network's buffers, such as a
-        BatchNorm's running means. Where somebody else has put such a number into
-        the weights since the last call, they are those that it left.
+        BatchNorm's running means.
         """
         ...
 
@@ -78,6 +82,10 @@ class Engine(Protocol):
 
     def state(self) -> State:
         """A copy of all that decides what the next steps do."""
+        ...
+
+    def numerics(self) -> dict[str, str]:
+        """What its last bits depend on beside versions, instruction set and the C library's functions."""
         ...
 
     def load(self, state: State) -> None:

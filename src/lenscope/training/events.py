@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenscope.config import TrainConfig
-
-    Weights = dict[str, NDArray[np.float32]]
+    from lenscope.nets.layers import Weights
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,8 @@ def fit(
     """
     given, config = config, check_batch_size(config, len(splits.train))
     course = _Course(config, splits, Pace(config.checkpoint_every))
-    yield _started(course, engine, start, _notes(given, config, splits))
+    notes = (engine.note,) if engine.note else ()
+    yield _started(course, engine, start, notes + _notes(given, config, splits))
     at, losses = Position(), np.empty(0, np.float32)
     if start is None:
         yield Snapshot(0, engine.kernels())

@@ -4,49 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from lenscope.nets.layers import first_broken
+from lenscope.nets.numpy_pass import forward, gradients
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from numpy.typing import NDArray
 
-    import torch
-
+    from lenscope.nets.layers import Network, Weights
 
 UNKNOWN = "the loss or its gradient"
 
 
-def first_broken_weight(network: torch.nn.Module) -> str | None:
-    """The name of the first weight that is not finite."""
-    return next((name for name, weight in network.named_parameters() if not weight.isfinite().all()), None)
-
-
-def first_non_finite(network: torch.nn.Module, images: torch.Tensor) -> str:
+def first_non_finite(
+    network: Network, weights: Weights, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]]
+) -> str:
     """Name the first weight, layer's output or gradient that is not finite, or else has no finite square.
 
     Args:
-        network: with the gradients of the step that failed, where they are known.
-        images: some of that step's, as the network takes them.
+        network: a LeNet, or an mlp.
+        weights: those that the step was taken from.
+        images: some of that step's, uint8, shape (N, C, H, W).
+        labels: theirs, shape (N,).
 
     Returns:
         Such as `conv1.weight`, `fc2`, `the gradient of fc3.bias` or `the square of fc3.bias`; UNKNOWN where all is
         finite.
     """
-    if broken := first_broken_weight(network):
-        return broken
-    found: list[str] = []
-
-    def look(name: str) -> Callable[..., None]:
-        def hook(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
-            if not output.isfinite().all():
-                found.append(name)
-
-        return hook
-
-    handles = [layer.register_forward_hook(look(name)) for name, layer in network.named_modules() if name]
-    network(images)
-    for handle in handles:
-        handle.remove()
-    weights = dict(network.named_parameters())
-    gradients = {f"the gradient of {name}": weight.grad for name, weight in weights.items() if weight.grad is not None}
-    found += [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
-    values = (weights | gradients).items()
-    found += [f"the square of {name}" for name, value in values if not value.square().sum().isfinite()]
-    return next(iter(found), UNKNOWN)
+    _, found = gradients(network, weights, images, labels)
+    named = {f"the gradient of {name}": gradient for name, gradient in found.items()}
+    with np.errstate(over="ignore"):
+        squares = {f"the square of {name}": np.square(value).sum() for name, value in (weights | named).items()}
+    return first_broken({**weights, **forward(network, weights, images), **named, **squares}) or UNKNOWN

@@ -15,25 +15,23 @@ the error a mean over pixels and not half their sum, so that weights do not depe
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from lenscope.nets.autoencoder import Autoencoder
-from lenscope.nets.autoencoder_pass import AutoencoderPass
-from lenscope.training.classification import EVALUATED
-from lenscope.training.corruption import corrupted
-from lenscope.training.device_steps import PART, dtype_of, scaled
-from lenscope.training.objective import Tally
+from lenscope.pytorch.corruption import corrupted
+from lenscope.pytorch.device_steps import PART, dtype_of, scaled
+from lenscope.pytorch.nets.module import AutoencoderModule
+from lenscope.pytorch.objective import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
+
     from lenscope.config import Autoencoding, TrainConfig
-    from lenscope.nets.autoencoder import Reconstructs
-    from lenscope.nets.catalogue import AutoencoderNetwork
-    from lenscope.training.objective import Batch
+    from lenscope.pytorch.objective import Batch
 
 LEAST = 1e-6  # of an activity, and of what it lacks to 1: the divergence of a dead unit is finite
 
@@ -43,18 +41,11 @@ class Reconstruction:
 
     captured = False
 
-    def __init__(self, network: AutoencoderNetwork, config: TrainConfig) -> None:
+    def __init__(self, network: AutoencoderModule, config: TrainConfig) -> None:
         self._network, self._config = network, config
-        self._passes: dict[int, AutoencoderPass] = {}  # by images
 
     def add_gradients(self, batch: Batch, share: float) -> float:
         """See `Objective.add_gradients`."""
-        if _has_pass(self._network):
-            how, given = self._config.autoencode, None
-            if how.corrupts:
-                given = self._corrupted(scaled(batch.images, dtype_of(self._network)), batch)
-            quick = self._kept_pass(len(batch.images))
-            return quick.add_gradients(batch.images, given, partial(penalty, how=how), share)
         loss = share * self.losses(batch).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
@@ -89,12 +80,6 @@ class Reconstruction:
         everything[rows] = values
         return corrupted(everything, config.autoencode, config.seed, batch.epoch, batch.first)[rows]
 
-    def _kept_pass(self, count: int) -> AutoencoderPass:
-        """The pass for so many images, made where it is not there yet."""
-        if count not in self._passes:
-            self._passes[count] = AutoencoderPass(cast("Autoencoder", self._network), count, gradients=True)
-        return self._passes[count]
-
     def fixed(self, epoch: int) -> list[torch.nn.Parameter]:
         """Those of the layers that another stage trains."""
         learners = self._network.learners(stage_of(self._network, self._config, epoch))
@@ -102,7 +87,7 @@ class Reconstruction:
         return [parameter for parameter in self._network.parameters() if parameter not in learning]
 
 
-def stage_of(network: Reconstructs, config: TrainConfig, epoch: int) -> int:
+def stage_of(network: AutoencoderModule, config: TrainConfig, epoch: int) -> int:
     """Which stage an epoch belongs to, from 0; each has its share of the epochs, the first the larger."""
     return (epoch - 1) * network.stages // config.epochs
 
@@ -120,23 +105,36 @@ def penalty(code: torch.Tensor, how: Autoencoding) -> torch.Tensor | float:
     return total
 
 
-def _has_pass(network: torch.nn.Module) -> bool:
-    """Whether there is a quicker way than autograd: for the convolutional autoencoder on a CPU."""
-    return type(network) is Autoencoder and network.conv1.weight.device.type == "cpu"
-
-
 @torch.no_grad()
 def squared_errors(network: torch.nn.Module, images: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The mean squared error of a pixel of each image, uint8 (N, C, H, W), a part of them at a time."""
+    """The mean squared error per pixel of each image, uint8 (N, C, H, W), a part of them at a time."""
     network.eval()
-    if _has_pass(network):
-        quick: dict[int, AutoencoderPass] = {}
-        for part in torch.split(images, EVALUATED):
-            if len(part) not in quick:
-                quick[len(part)] = AutoencoderPass(cast("Autoencoder", network), len(part), gradients=False)
-            yield quick[len(part)].errors(part)
-        return
     device = next(network.parameters()).device
     for part in torch.split(images, PART):
         given = scaled(part.to(device), dtype_of(network))
         yield (network(given) - given).square().flatten(1).mean(1)
+
+
+@torch.no_grad()
+def reconstruct(
+    network: torch.nn.Module, images: NDArray[np.uint8], how: Autoencoding, seed: int, epoch: int
+) -> tuple[NDArray[np.float32], ...]:
+    """Images from 0 to 1, the same with the noise of an epoch (not a copy without any), and what the network returns.
+
+    A stack's last stage has its noise on codes, not on pixels.
+    """
+    given = seen = scaled(from_bytes(images))
+    if isinstance(network, AutoencoderModule) and network.stages == 1:
+        seen = corrupted(given, how, seed, epoch, 0)
+    clean = given.numpy()
+    return clean, clean if seen is given else seen.numpy(), network(seen).numpy()
+
+
+def measure_errors(network: torch.nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The mean squared error per pixel of each image, uint8 (N, C, H, W); float32, shape (N,)."""
+    return torch.cat(list(squared_errors(network, from_bytes(images)))).numpy()
+
+
+def from_bytes(images: NDArray[np.uint8]) -> torch.Tensor:
+    """Images as a tensor, copied where they are not contiguous or read-only."""
+    return torch.from_numpy(np.require(images, requirements=["C", "W"]))

@@ -13,18 +13,25 @@ import numpy as np
 import torch
 
 from lenscope.errors import RunError
-from lenscope.nets.autoencoder import Reconstructs
-from lenscope.nets.catalogue import convolutions, load_weights
-from lenscope.nets.threads import set_threads
-from lenscope.training.classification import Classification
-from lenscope.training.device_steps import PART, Learner, capture_graph, dtype_of, scaled
-from lenscope.training.devices import choose_device, choose_rank_device, full_precision, has_room
+from lenscope.pytorch.classification import Classification
+from lenscope.pytorch.device_steps import PART, Learner, capture_graph, dtype_of, scaled
+from lenscope.pytorch.devices import (
+    choose_device,
+    choose_rank_device,
+    describe_gpu,
+    full_precision,
+    has_room,
+    set_threads,
+)
+from lenscope.pytorch.nets.build import convolutions, copied, load_weights, read_weights
+from lenscope.pytorch.nets.module import AutoencoderModule
+from lenscope.pytorch.nonfinite import UNKNOWN, first_broken_weight, first_non_finite
+from lenscope.pytorch.numerics import describe_numerics
+from lenscope.pytorch.objective import Batch, Tally
+from lenscope.pytorch.optimizers import build_optimizer
+from lenscope.pytorch.ranks import TOLD
+from lenscope.pytorch.reconstruction import Reconstruction
 from lenscope.training.events import State
-from lenscope.training.nonfinite import UNKNOWN, first_broken_weight, first_non_finite
-from lenscope.training.objective import Batch, Tally
-from lenscope.training.optimizers import build_optimizer
-from lenscope.training.ranks import TOLD
-from lenscope.training.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,21 +40,19 @@ if TYPE_CHECKING:
 
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Dataset
-    from lenscope.nets.catalogue import AutoencoderNetwork
-    from lenscope.training.device_steps import Capture, Examples
+    from lenscope.nets.layers import Weights
+    from lenscope.pytorch.device_steps import Capture, Examples
+    from lenscope.pytorch.objective import Objective
+    from lenscope.pytorch.ranks import Ranks
     from lenscope.training.engine import Score
-    from lenscope.training.events import Weights
-    from lenscope.training.objective import Objective
-    from lenscope.training.ranks import Ranks
 
 
 class TorchEngine:
     """Takes updates with PyTorch's autograd and fused optimisers.
 
     What the loss is, and how it is computed, is the objective's: a classification, or a reconstruction of what an
-    autoencoder gets. A `LeNet` on a CPU goes through `LeNetPass` instead of autograd, for speed: hooks on its layers
-    are not called. With CUDA, a classification's steps are captured as graphs (see `device_steps`), and nothing but the
-    losses comes back.
+    autoencoder gets. With CUDA, a classification's steps are captured as graphs (see `device_steps`), and nothing but
+    the losses comes back.
 
     Args:
         network: its parameters are trained in place.
@@ -65,6 +70,7 @@ class TorchEngine:
 
     name = "torch"
     isa: str | None = None
+    note = ""
     failed_layer = ""
 
     def __init__(
@@ -80,6 +86,7 @@ class TorchEngine:
             set_threads(threads)
         self._device = choose_rank_device(config.device, ranks) if ranks else choose_device(config.device)
         self.device = self._device.type
+        self.gpu = describe_gpu(self.device)
         self.threads = torch.get_num_threads()
         self._ranks, self.ranks = ranks, ranks.count if ranks else 1
         self.network = network.to(self._device)
@@ -126,16 +133,16 @@ class TorchEngine:
 
     def weights(self) -> Weights:
         """A copy of the weights, named as in the network's state_dict."""
-        return {name: _copy(tensor) for name, tensor in self.network.state_dict().items()}
+        return read_weights(self.network)
 
     def kernels(self) -> Weights:
         """A copy of the convolution kernels, each (out, in, height, width)."""
-        return {name: _copy(tensor) for name, tensor in convolutions(self.network).items()}
+        return convolutions(self.network)
 
     def state(self) -> State:
         """A copy of the weights and the optimiser's memory."""
         memory = self._optimizer.state.get(self._weights, {})
-        kept = [_copy(memory.get(name, torch.zeros_like(self._weights))) for name in self._memory]
+        kept = [copied(memory.get(name, torch.zeros_like(self._weights))) for name in self._memory]
         nothing = np.empty(0, np.float32)
         first, second = [*kept, nothing, nothing][:2]
         return State(self.weights(), int(memory.get("step", 0)), first, second)
@@ -159,6 +166,10 @@ class TorchEngine:
         present = self._optimizer.state[self._weights]
         for name, values in memory.items():  # in place: a captured step knows where they are
             present.setdefault(name, values).copy_(values)
+
+    def numerics(self) -> dict[str, str]:
+        """What its last bits depend on beside versions, threads and the processor's name."""
+        return describe_numerics()
 
     @property
     def _memory(self) -> tuple[str, ...]:
@@ -265,7 +276,7 @@ class TorchEngine:
         wanted = indices.to(self._images.device)
         images, how = self._images.index_select(0, wanted).to(self._device), self._config.augment
         if how.distorts:
-            from lenscope.training.torch_augment import augmented
+            from lenscope.pytorch.augment import augmented
 
             images = augmented(images, indices, how, self._config.seed, epoch)
         return images, self._labels.index_select(0, indices)
@@ -319,23 +330,14 @@ class TorchEngine:
 
 def _objective(network: torch.nn.Module, config: TrainConfig) -> Objective:
     """What a network is trained for: classes, unless it says that it gives back what it gets."""
-    if isinstance(network, Reconstructs):
-        return Reconstruction(cast("AutoencoderNetwork", network), config)
+    if isinstance(network, AutoencoderModule):
+        return Reconstruction(network, config)
     return Classification(network)
 
 
 def choose_capture(device: torch.device) -> Capture | None:
     """How steps are repeated that stay on the device; None where the host drives each."""
     return capture_graph if device.type == "cuda" else None
-
-
-def predict_log_probabilities(network: torch.nn.Module, dataset: Dataset) -> NDArray[np.float32]:
-    """What a network says of each image: log-probabilities, float32, shape (N, classes)."""
-    device = next(network.parameters()).device
-    images, _ = _tensors(dataset, device)
-    with full_precision(device):
-        parts = Classification(network).log_probabilities(images)
-        return np.concatenate([part.cpu().numpy().copy() for part in parts])
 
 
 def _tensors(dataset: Dataset, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -345,10 +347,6 @@ def _tensors(dataset: Dataset, device: torch.device) -> tuple[torch.Tensor, torc
         images = torch.from_numpy(np.require(dataset.images, requirements=["C"]))
     images = images.to(device) if has_room(device, images.nbytes) else images
     return images, torch.from_numpy(dataset.labels.astype(np.int64)).to(device)
-
-
-def _copy(tensor: torch.Tensor) -> NDArray[np.float32]:
-    return tensor.detach().to("cpu", torch.float32, copy=True).numpy()
 
 
 def _finite(values: torch.Tensor) -> bool:

@@ -8,25 +8,56 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lenscope import forks
 from lenscope.errors import UsageError
-from lenscope.nets.threads import usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lenscope.config import DeviceName
-    from lenscope.training.ranks import Ranks
+    from lenscope.pytorch.ranks import Ranks
+
+
+def available_devices() -> list[str]:
+    """The devices that PyTorch can use here, the fastest first."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [name for name, is_there in there.items() if is_there]
+
+
+def describe_torch() -> str:
+    """Its version, and on how many threads it computes."""
+    return f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"
 
 
 def choose_device(name: DeviceName) -> torch.device:
     """The device of that name; `auto` takes a GPU where there is one; raises UsageError where it is not there."""
-    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    found = available_devices()
     if name == "auto":
-        return usable(torch.device(next(device for device, there in found.items() if there)))
-    if not found[name]:
-        there = ", ".join(device for device in found if found[device])
+        return _usable(torch.device(found[0]))
+    if name not in found:
+        there = ", ".join(found)
         raise UsageError(f"--device {name}: not available to PyTorch {torch.__version__} here; there is: {there}")
-    return usable(torch.device(name))
+    return _usable(torch.device(name))
+
+
+def set_threads(threads: int) -> None:
+    """Use this many threads in PyTorch's operations; raises UsageError for several in a forked child."""
+    if threads > 1 and forks.is_limited():
+        raise UsageError(
+            f"threads: got {threads} in a forked process, where PyTorch can use 1; pass threads=1 or start processes "
+            "with multiprocessing's spawn"
+        )
+    torch.set_num_threads(threads)
+
+
+def _usable(device: torch.device) -> torch.device:
+    """The device; raises UsageError for a GPU that the parent of this forked process has used."""
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():  # noqa: SLF001 - it has no public name
+        raise UsageError(
+            "device cuda: a forked process cannot use the GPU of its parent; pass device cpu or start processes with "
+            "multiprocessing's spawn"
+        )
+    return device
 
 
 def choose_rank_device(name: DeviceName, ranks: Ranks) -> torch.device:
