@@ -1,6 +1,7 @@
 """All that needs PyTorch, which is an extra: other networks than the LeNet, GPUs, ranks, and networks as modules.
 
-Beside it only the peers of `lenscope bench` import PyTorch. Importing the room imports it, and where it is missing says so in one line.
+Beside it only the peers of `lenscope bench` import PyTorch. Importing the room imports it, and where it is missing
+says so in one line.
 """
 
 from __future__ import annotations
