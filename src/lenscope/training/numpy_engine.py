@@ -33,7 +33,7 @@ PART = 50  # images of a batch at a time: their maps stay in the cache of one pr
 class NumpyEngine(ArrayEngine):
     """Trains a LeNet in numpy. Each thread takes parts of a batch; their number changes no result.
 
-    An epoch of MNIST takes about 4 s on one processor and 2.5 s on two (AMD EPYC with AVX-512, 2026-11). The arguments
+    An epoch of MNIST takes 4.2 s on one processor and 3.2 s on two (AMD EPYC with AVX-512, 2026-11). The arguments
     are `ArrayEngine`'s.
     """
 
