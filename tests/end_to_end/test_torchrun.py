@@ -154,7 +154,7 @@ def test_torchrun_asked_to_stop_ends_with_all_saved(folder, lived, tmp_path, num
     ("option", "line"),
     [
         ("--optimizer=adm", "lenscope train: unknown "),
-        ("--engine=fused", "lenscope train: --engine fused: trains in one process, got 2 ranks; choose --engine torch"),
+        ("--engine=fused", "lenscope train: --engine fused: trains in one process, got 2 ranks; leave it out"),
         ("--data=nothing-of-that-name", "lenscope train: unknown data set"),
     ],
 )
