@@ -8,8 +8,9 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
-from lenscope.config import NetworkName, TrainConfig
+from lenscope.config import InitName, NetworkName, TrainConfig
 from lenscope.errors import ConfigError, UsageError
 from lenscope.nets.initialisation import fans, initial_weights, normals
 from lenscope.nets.layers import Layer, Network
@@ -17,6 +18,7 @@ from lenscope.nets.lenet1998 import initial_bounds
 from lenscope.pytorch.nets.build import build
 from lenscope.pytorch.nets.module import TableModule
 from lenscope.randomness import Purpose, random_uniforms
+from lenscope.runs.tensors import decode_tensors
 
 
 def digest(network: torch.nn.Module) -> str:
@@ -193,3 +195,11 @@ def test_the_network_of_1998_keeps_its_own_initial_weights() -> None:
         build("lenet1998", 1, 10, 0, "he")
     with pytest.raises(ConfigError, match="init: got 'glorot', but lenet1998 has initial weights of its own"):
         TrainConfig(network="lenet1998", init="glorot")
+
+
+@pytest.mark.parametrize("init", get_args(InitName))
+def test_weights_are_contiguous_so_that_a_file_holds_them_as_they_are(init: InitName) -> None:
+    weights = initial_weights(Network("mlp-autoencoder"), 0, init)
+    assert all(array.flags.c_contiguous for array in weights.values())
+    kept, _ = decode_tensors(save(weights))
+    assert all(np.array_equal(kept[name], array) for name, array in weights.items())

@@ -60,7 +60,7 @@ def initial_weights(network: Network, seed: int, init: InitName = "pytorch") -> 
         else:
             gain = 1.0 if layer is layers[-1] else 2**0.5
             drawn = _drawn(init, layer, shape, gain, (seed, index))
-        weights[name] = drawn.astype(np.float32)
+        weights[name] = drawn.astype(np.float32, order="C")  # as safetensors writes them
     return weights
 
 
