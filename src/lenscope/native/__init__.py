@@ -1,4 +1,4 @@
-"""The native half of the fused engine: whether it is here, and with which instruction set."""
+"""The native half of the fused engine: whether it is installed, and its instruction set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMPILERS = ("c++", "g++", "clang++")
 
 
 def load() -> ModuleType:
-    """The extension `lenscope.native._core`; raises UsageError with the reason where it is not here."""
+    """The extension `lenscope.native._core`; raises UsageError with the reason if it cannot be loaded."""
     try:
         return import_module("lenscope.native._core")
     except ImportError as error:
@@ -25,7 +25,7 @@ def load() -> ModuleType:
 
 
 def reason() -> str | None:
-    """Why the extension is not here, in one line; None where it is."""
+    """Why the extension cannot be loaded, in one line; None if it can."""
     try:
         load()
     except UsageError as error:
@@ -34,25 +34,22 @@ def reason() -> str | None:
 
 
 def instruction_set() -> str:
-    """The best instruction set of this processor, or the one that the environment's LENSCOPE_ISA names.
+    """The best instruction set of this processor, or the one named by the environment variable LENSCOPE_ISA.
 
     Raises:
-        UsageError: LENSCOPE_ISA names one that is unknown or that this processor lacks, or the extension is not here.
+        UsageError: LENSCOPE_ISA is unknown or not supported by this processor, or the extension cannot be loaded.
     """
-    there: list[str] = load().instruction_sets()
-    wanted = os.environ.get("LENSCOPE_ISA")
-    if not wanted:
-        return there[0]
-    if wanted not in there:
-        raise UsageError(f"LENSCOPE_ISA: got {wanted[:40]!r}, which does not run here; choose from: {', '.join(there)}")
+    available: list[str] = load().instruction_sets()
+    wanted = os.environ.get("LENSCOPE_ISA") or available[0]
+    if wanted not in available:
+        raise UsageError(f"LENSCOPE_ISA: got {wanted[:40]!r}, this processor supports: {', '.join(available)}")
     return wanted
 
 
 def report_cut_files() -> None:
-    """From here on say in one line, with exit code 1, that a mapped file became shorter while it was read.
+    """From now on, exit with a one-line message and code 1 if a mapped file is truncated while it is read.
 
-    Without the extension such a read ends the process by SIGBUS without a word, as it does for whoever handles SIGBUS
-    already; nothing is put in the place of the bytes that are gone, since they would be trained on.
+    Does nothing without the extension or if a handler of SIGBUS is installed: then the process ends by SIGBUS.
     """
     with suppress(UsageError):
         load().report_cut_files()
@@ -63,5 +60,5 @@ def _why(error: ImportError) -> str:
         return f"the native engine cannot be loaded: {str(error).splitlines()[0]}; run pip install again"
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
-        return "the native engine was built without a C++ compiler; install g++ and run pip install again"
-    return f"the native engine is not built, though {compiler} is here now; run pip install again, with -v"
+        return "the native engine was not built, for lack of a C++ compiler; install g++ and run pip install again"
+    return f"the native engine is not built, but {compiler} is installed now; run pip install -v again"

@@ -1,5 +1,5 @@
-// The engine as Python sees it. Every array is checked before native code sees it, and what bounds what is read from
-// other arrays (indices, ends, labels) is copied first: another Python thread may write to them while the engine runs.
+// The Python bindings. Every argument is checked here. Arrays that bound reads of other arrays (indices, ends, labels)
+// are copied before they are checked: another Python thread may write to them while the engine runs.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
@@ -17,8 +17,8 @@
 #include <system_error>
 #include <vector>
 
+#include "engine/trainer.hpp"
 #include "sigbus.hpp"
-#include "trainer.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -48,11 +48,6 @@ void check_range(const char* name, std::int64_t got, std::int64_t least, std::in
 
 void check_threads(int threads) { check_range("threads", threads, 1, 1024); }
 
-void check_isa(const std::string& isa) {
-  const auto known = lenscope::instruction_sets();
-  if (std::find(known.begin(), known.end(), isa) == known.end()) refuse("isa: '" + isa + "' cannot run here");
-}
-
 Integers copied(const Array<const std::int64_t, 1>& values) { return {values.data(), values.data() + values.size()}; }
 
 Integers copied_indices(const Array<const std::int64_t, 1>& array, std::size_t images) {
@@ -71,7 +66,7 @@ Integers copied_labels(const Array<const std::int64_t, 1>& array, std::size_t im
   return labels;
 }
 
-// Where each batch ends among the indices: no batch is empty, and the last one ends with them.
+// Where each batch ends among the indices: no batch is empty, and the last ends where they do.
 Integers copied_ends(const Array<const std::int64_t, 1>& array, std::size_t indices) {
   const Integers ends = copied(array);
   std::int64_t before = 0;
@@ -92,14 +87,14 @@ lenscope::Network network_of(const Images& images, int classes) {
 lenscope::Rule rule_of(const std::string& name) {
   using enum lenscope::Rule;
   static const std::map<std::string, lenscope::Rule> rules{
-      {"gd", sgd}, {"sgd", sgd}, {"momentum", momentum}, {"nesterov", nesterov}, {"adam", adam}, {"adamw", adamw}};
+      {"sgd", sgd}, {"momentum", momentum}, {"nesterov", nesterov}, {"adam", adam}, {"adamw", adamw}};
   const auto found = rules.find(name);
   if (found == rules.end())
-    refuse("optimizer: got '" + name + "', expected gd, sgd, momentum, nesterov, adam or adamw");
+    refuse("optimizer: got '" + name + "', expected sgd, momentum, nesterov, adam or adamw");
   return found->second;
 }
 
-// The bounds are those of lenscope.config.Augmentation; kernels rely on them.
+// The bounds are those of lenscope.config.Augmentation; the kernels rely on them.
 lenscope::Augmentation augmentation_of(const std::array<float, 6>& sizes) {
   constexpr float least[] = {0, 0, 0, 0, 0, 1}, most[] = {16, 180, 0.9f, 60, 8, 16};
   for (std::size_t at = 0; at < sizes.size(); ++at)
@@ -109,7 +104,7 @@ lenscope::Augmentation augmentation_of(const std::array<float, 6>& sizes) {
   return {sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]};
 }
 
-// A new array of numpy; its values are not set.
+// An uninitialised numpy array.
 template <typename T>
 nb::ndarray<nb::numpy, T> new_array(const std::vector<std::size_t>& shape) {
   std::size_t size = 1;
@@ -125,7 +120,7 @@ Floats array_of(const float* values, std::size_t size) {
   return array;
 }
 
-// Does work on so many threads; where there is no room for them or for what they hold, LenscopeError says so.
+// Calls work(), which uses `threads` threads; raises LenscopeError if they or their memory cannot be allocated.
 template <typename Work>
 auto with_room(int threads, Work work) {
   std::string lacks;
@@ -133,16 +128,16 @@ auto with_room(int threads, Work work) {
     return work();
   } catch (const std::bad_alloc&) {
     lacks = "memory";
-  } catch (const std::system_error& error) {  // of a thread that could not be made
+  } catch (const std::system_error& error) {  // from creating a thread
     lacks = error.what();
   }
-  const std::string message = "--threads " + std::to_string(threads) + ": no room for so many (" + lacks +
+  const std::string message = "--threads " + std::to_string(threads) + ": cannot start them (" + lacks +
                               "); use fewer, or allow the process more memory and threads";
   PyErr_SetString(nb::module_::import_("lenscope.errors").attr("LenscopeError").ptr(), message.c_str());
   throw nb::python_error();
 }
 
-// A trainer with the arrays that it reads; one call at a time.
+// A trainer and the arrays that it reads; one call at a time.
 class Trainer {
  public:
   Trainer(Images images, const Array<const std::int64_t, 1>& labels, int classes, const std::string& optimizer,
@@ -153,9 +148,8 @@ class Trainer {
         threads_(threads),
         labels_(copied_labels(labels, images_.shape(0), classes)) {
     check_threads(threads);
-    check_isa(isa);
     const lenscope::Optimizer rule{rule_of(optimizer), momentum, weight_decay};
-    const lenscope::Data data{images_.data(), labels_.data(), labels_.size()};
+    const lenscope::Data data{images_.data(), labels_.data()};
     const lenscope::Augmentation distortions = augmentation_of(augmentation);
     trainer_ = with_room(threads, [&] {
       return std::make_unique<lenscope::Trainer>(network_, rule, data, distortions, seed, threads, isa);
@@ -182,28 +176,6 @@ class Trainer {
     return array_of(losses.data(), written);
   }
 
-  nb::tuple gradient(const Array<const float, 1>& weights, const Array<const std::int64_t, 1>& indices,
-                     std::uint64_t epoch) {
-    const Use use(in_use_);
-    check_weights(weights.size());
-    const Integers images = copied_indices(indices, labels_.size());
-    if (images.empty()) refuse("indices: got none, expected one or more");
-    Floats gradient = new_array<float>({weights.size()});
-    const double loss = with_room(threads_, [&] {
-      const nb::gil_scoped_release unlocked;
-      return trainer_->gradient({weights.data(), weights.size()}, images, epoch, {gradient.data(), gradient.size()});
-    });
-    return nb::make_tuple(loss, gradient);
-  }
-
-  void update(const Array<float, 1>& weights, const Array<const float, 1>& gradient, double learning_rate) {
-    const Use use(in_use_);
-    check_weights(weights.size());
-    check_size("gradient", gradient.size(), weights.size());
-    const nb::gil_scoped_release unlocked;
-    trainer_->update({weights.data(), weights.size()}, {gradient.data(), gradient.size()}, learning_rate);
-  }
-
   Floats refused() {
     const Use use(in_use_);
     Floats weights = new_array<float>({network_.weights()});
@@ -226,7 +198,7 @@ class Trainer {
   }
 
  private:
-  // Refuses a second call while one runs: from another thread, or from `stop`.
+  // Refuses a call during another one, from another thread or from `stop`.
   class Use {
    public:
     explicit Use(std::atomic<bool>& in_use) : in_use_(in_use) {
@@ -261,7 +233,6 @@ Floats evaluate(const Images& images, const Array<const float, 1>& weights, int 
   const lenscope::Network network = network_of(images, classes);
   check_size("weights", weights.size(), network.weights());
   check_threads(threads);
-  check_isa(isa);
   const std::size_t count = images.shape(0);
   Floats log_probabilities = new_array<float>({count, static_cast<std::size_t>(classes)});
   if (count > 0)
@@ -280,7 +251,6 @@ Bytes augment(const Images& images, const Array<const std::int64_t, 1>& indices,
   check_size("indices", indices.size(), images.shape(0));
   if (std::any_of(indices.data(), indices.data() + indices.size(), [](std::int64_t index) { return index < 0; }))
     refuse("indices: expected 0 or more");
-  check_isa(isa);
   const lenscope::Augmentation how = augmentation_of(augmentation);
   Bytes distorted = new_array<std::uint8_t>({images.shape(0), images.shape(1), images.shape(2), images.shape(3)});
   {
@@ -291,48 +261,32 @@ Bytes augment(const Images& images, const Array<const std::int64_t, 1>& indices,
   return distorted;
 }
 
-double measure_peak(const std::string& isa, int threads, double seconds) {
-  check_isa(isa);
-  check_threads(threads);
-  if (!(seconds > 0 && seconds <= 60)) refuse("seconds: got " + std::to_string(seconds) + ", expected up to 60");
-  return with_room(threads, [&] {
-    const nb::gil_scoped_release unlocked;
-    return lenscope::measure_peak(isa, threads, seconds);
-  });
-}
-
 }  // namespace
 
 NB_MODULE(_core, module) {
-  // An interactive session that ends after an error still holds its frames, and with them a trainer: that is no leak.
+  // An interactive session that ends after an error still refers to its frames, and so to a trainer: not a leak.
   nb::set_leak_warnings(false);
   module.doc() = "The fused engine's native half: a LeNet's training and evaluation on the CPU.";
-  module.attr("compiler") = __VERSION__;  // another one orders sums in another way, which changes the last bits
+  module.attr("compiler") = __VERSION__;  // another compiler orders sums differently, which changes the last bits
 
-  nb::class_<Trainer>(module, "Trainer", "Takes updates of one LeNet on one training set; see trainer.hpp.")
+  nb::class_<Trainer>(module, "Trainer", "Trains one LeNet on one training set; see trainer.hpp.")
       .def(nb::init<Images, const Array<const std::int64_t, 1>&, int, const std::string&, double, double, int,
                     const std::string&, std::uint64_t, const std::array<float, 6>&>(),
            "images"_a.noconvert(), "labels"_a.noconvert(), "classes"_a, nb::kw_only(), "optimizer"_a, "momentum"_a,
            "weight_decay"_a, "threads"_a, "isa"_a, "seed"_a, "augmentation"_a)
       .def("run", &Trainer::run, "weights"_a.noconvert(), "indices"_a.noconvert(), "ends"_a.noconvert(),
            "learning_rates"_a.noconvert(), "epoch"_a, "stop"_a,
-           "Take a step a batch, changing the weights in place; return the steps' losses.")
-      .def("gradient", &Trainer::gradient, "weights"_a.noconvert(), "indices"_a.noconvert(), "epoch"_a,
-           "The mean loss of these images and its gradient.")
-      .def("update", &Trainer::update, "weights"_a.noconvert(), "gradient"_a.noconvert(), "learning_rate"_a,
-           "Change the weights in place by one update with this gradient.")
-      .def("refused", &Trainer::refused, "After a step that was not taken: the weights it was taken from or led to.")
-      .def("state", &Trainer::state, "The optimiser's memory: steps, and the two moments or the velocity.")
+           "Take one step per batch, changing the weights in place; return the steps' losses.")
+      .def("refused", &Trainer::refused, "The weights that a non-finite step was taken from, or led to.")
+      .def("state", &Trainer::state, "The optimiser's state: steps, and the two moments or the velocity.")
       .def("set_state", &Trainer::set_state, "steps"_a, "first"_a.noconvert(), "second"_a.noconvert(),
-           "Go on from what `state` returned.");
+           "Continue from what `state` returned.");
 
   module.def("evaluate", &evaluate, "images"_a.noconvert(), "weights"_a.noconvert(), "classes"_a, "threads"_a, "isa"_a,
              "Log-probabilities of images.");
   module.def("augment", &augment, "images"_a.noconvert(), "indices"_a.noconvert(), "augmentation"_a, "seed"_a,
-             "epoch"_a, "isa"_a, "Distorted copies of images whose places in the data set are `indices`.");
-  module.def("measure_peak", &measure_peak, "isa"_a, "threads"_a, "seconds"_a,
-             "Float32 multiply-adds a second that the processor can do.");
+             "epoch"_a, "isa"_a, "Distorted copies of images whose numbers in the data set are `indices`.");
   module.def("report_cut_files", &lenscope::report_cut_files,
-             "Where a mapped file becomes shorter while it is read, end with one line and not by SIGBUS.");
-  module.def("instruction_sets", &lenscope::instruction_sets, "Those that can run here, best first.");
+             "If a mapped file is truncated while it is read, exit with a one-line message instead of SIGBUS.");
+  module.def("instruction_sets", &lenscope::instruction_sets, "This processor's instruction sets, best first.");
 }

@@ -15,8 +15,8 @@ namespace lenscope {
 #if defined(__linux__)
 namespace {
 
-// All of this runs in a signal handler: it allocates nothing and waits for nobody.
-constexpr std::size_t longest_line = 4400;  // of /proc/self/maps: a path of 4096 bytes and what is before it
+// All of this runs in a signal handler: no allocation, no locks.
+constexpr std::size_t longest_line = 4400;  // of /proc/self/maps: a path of 4096 bytes and the fields before it
 
 std::uintptr_t read_hexadecimal(const char*& at) {
   std::uintptr_t value = 0;
@@ -25,7 +25,8 @@ std::uintptr_t read_hexadecimal(const char*& at) {
   return value;
 }
 
-// The path in "begin-end r--s offset device inode   /path" if it is mapped there as our data are; else null.
+// The path in "begin-end r--s offset device inode   /path" if it contains the address and is mapped as our data; else
+// null.
 const char* data_file_at(std::uintptr_t address, const char* line) {
   const std::uintptr_t begin = read_hexadecimal(line);
   if (*line++ != '-') return nullptr;
@@ -38,7 +39,7 @@ void append(char*& at, const char* text) {
   while (*text) *at++ = *text++;
 }
 
-// A path comes from elsewhere: nothing of it may steer a terminal.
+// A path may hold control sequences: none reaches the terminal.
 void append_printable(char*& at, const char* text) {
   for (; *text; ++text) *at++ = *text >= ' ' && *text <= '~' ? *text : '?';
 }
@@ -46,11 +47,11 @@ void append_printable(char*& at, const char* text) {
 std::atomic_flag ending = ATOMIC_FLAG_INIT;
 
 [[noreturn]] void end_with_line(const char* path) {
-  while (ending.test_and_set()) pause();  // another thread that met the same says it
+  while (ending.test_and_set()) pause();  // another thread is reporting
   char text[longest_line + 200], *at = text;
   append(at, "lenscope: ");
   append_printable(at, path);
-  append(at, ": the file became shorter while it was read; restore it, then run the command again\n");
+  append(at, ": the file was truncated while it was being read; restore it and run the command again\n");
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, std::size_t(at - text));
   _exit(1);
 }
@@ -73,8 +74,8 @@ void end_if_cut(std::uintptr_t address) {
 
 void handle(int number, siginfo_t* info, void*) {
   if (info->si_code == BUS_ADRERR) end_if_cut(reinterpret_cast<std::uintptr_t>(info->si_addr));
-  signal(number, SIG_DFL);  // another fault comes again when this returns
-  if (info->si_code <= 0) raise(number);  // a signal that was sent does not
+  signal(number, SIG_DFL);  // a fault recurs when this returns
+  if (info->si_code <= 0) raise(number);  // a signal that was sent does not recur
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The update rules, one pass over weights, gradient and moments; of the dense layers while a tile of the gradient is in L1.
+// The update rules, in one pass over weights, gradient and moments; for dense layers tile by tile of the gradient, in
+// L1.
 #pragma once
 
 #include "dense.hpp"
@@ -8,11 +9,11 @@
 namespace lenscope::LENSCOPE_ISA {
 namespace {
 
-// a / (√v · correction + ε). On AVX-512 by the estimates of 14 bits and a Newton step each: 2 units in the last place
-// of the exact one, a fifth of the cycles of its square root and division.
+// a / (√v · correction + ε). On AVX-512 by estimates of 14 bits and a Newton step each: within 2 units in the last
+// place, at a fifth of the cycles of a square root and a division.
 LENSCOPE_INLINE Vector adam_quotient(Vector a, Vector v, float correction, float epsilon) {
 #if defined(__AVX512F__)
-  const Vector floor = splat(1e-36f), safe = _mm512_max_ps(floor, v);  // √0 is 1e-18, nothing beside ε
+  const Vector floor = splat(1e-36f), safe = _mm512_max_ps(floor, v);  // √0 becomes 1e-18, negligible against ε
   const Vector estimate = _mm512_rsqrt14_ps(safe), near = safe * estimate;
   const Vector root = near + (0.5f * near) * (1.0f - near * estimate);
   const Vector divisor = root * correction + epsilon;
@@ -25,12 +26,12 @@ LENSCOPE_INLINE Vector adam_quotient(Vector a, Vector v, float correction, float
 #endif
 }
 
-struct Moved {
+struct Updated {
   Vector weight, first, second;
 };
 
 template <Rule rule>
-LENSCOPE_INLINE Moved moved(const Update& u, Vector weight, Vector gradient, Vector first, Vector second) {
+LENSCOPE_INLINE Updated updated(const Update& u, Vector weight, Vector gradient, Vector first, Vector second) {
   if constexpr (rule == Rule::adamw) weight *= 1.0f - u.rate * u.weight_decay;
   else gradient += u.weight_decay * weight;
   if constexpr (rule == Rule::sgd) return {weight - u.rate * gradient, first, second};
@@ -39,29 +40,29 @@ LENSCOPE_INLINE Moved moved(const Update& u, Vector weight, Vector gradient, Vec
     const Vector step = rule == Rule::nesterov ? gradient + u.momentum * first : first;
     return {weight - u.rate * step, first, second};
   }
-  first += u.first_share * (gradient - first);
-  second = u.second_decay * second + u.second_share * (gradient * gradient);
+  first += u.one_minus_beta1 * (gradient - first);
+  second = u.beta2 * second + u.one_minus_beta2 * (gradient * gradient);
   return {weight - u.step_size * adam_quotient(first, second, u.root_correction, u.epsilon), first, second};
 }
 
-// The same stretch of several rows.
-struct Stretch {
+// A rectangle of parameters with its gradient.
+struct Tile {
   const float* gradient;
   int gradient_row;
   Parameters at;
   int row, rows, count;
 };
 
-// Squares whose sum is finite as long as all gradients and new weights are, and no larger than 1e19.
+// Returns the sum of squares of gradients and new weights: finite while they are finite and below 1e19.
 template <Rule rule>
-Vector update_by(const Update& u, const Stretch& s) {
+Vector update_by(const Update& u, const Tile& s) {
   constexpr bool one = rule != Rule::sgd, two = rule == Rule::adam || rule == Rule::adamw;
   Vector squares = {};
   for (int row = 0; row < s.rows; ++row)
     for (int column = 0; column < s.count; column += lanes) {
       const int at = row * s.row + column;
       const Vector g = load(s.gradient + row * s.gradient_row + column);
-      const Moved to = moved<rule>(u, load(s.at.before + at), g, one ? load(s.at.first + at) : g,
+      const Updated to = updated<rule>(u, load(s.at.before + at), g, one ? load(s.at.first + at) : g,
                                    two ? load(s.at.second + at) : g);
       store(s.at.after + at, to.weight);
       if constexpr (one) store(s.at.first + at, to.first);
@@ -72,7 +73,7 @@ Vector update_by(const Update& u, const Stretch& s) {
   return squares;
 }
 
-Vector update_stretch(const Update& u, const Stretch& s) {
+Vector update_tile(const Update& u, const Tile& s) {
   switch (u.rule) {
     case Rule::sgd: return update_by<Rule::sgd>(u, s);
     case Rule::momentum: return update_by<Rule::momentum>(u, s);
@@ -84,16 +85,16 @@ Vector update_stretch(const Update& u, const Stretch& s) {
 }
 
 bool update(const Update& u, const float* gradient, const Parameters& at, int count) {
-  return !isfinite(sum(update_stretch(u, {gradient, 0, at, 0, 1, count})));
+  return !isfinite(sum(update_tile(u, {gradient, 0, at, 0, 1, count})));
 }
 
-LENSCOPE_INLINE Parameters beginning_at(const Parameters& p, int at) {
+LENSCOPE_INLINE Parameters offset_by(const Parameters& p, int at) {
   return {p.before + at, p.first + at, p.second + at, p.after + at};
 }
 
-// What an update will read, on its way into L1 while the gradient is summed.
+// Fetches what an update reads into L1 while the gradient is summed.
 template <int rows, int vectors>
-LENSCOPE_INLINE void fetch(const Update& u, const Parameters& p, int row) {
+LENSCOPE_INLINE void prefetch(const Update& u, const Parameters& p, int row) {
   const bool one = u.rule != Rule::sgd, two = u.rule == Rule::adam || u.rule == Rule::adamw;
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < vectors * lanes; j += 16) {
@@ -107,11 +108,11 @@ LENSCOPE_INLINE void fetch(const Update& u, const Parameters& p, int row) {
 template <int rows, int vectors>
 Vector dense_update_tile(const DenseGradient& of, int begin, int column, const Update& u, const Parameters& all) {
   alignas(64) float gradient[rows * vectors * lanes];
-  const Parameters own = beginning_at(all, begin * of.in_row + column);
-  fetch<rows, vectors>(u, own, of.in_row);
+  const Parameters own = offset_by(all, begin * of.in_row + column);
+  prefetch<rows, vectors>(u, own, of.in_row);
   product_tile<rows, vectors>({.a = of.d + begin, .a_row = 1, .a_step = of.d_row, .b = of.in + column,
                                .b_row = of.in_row, .depth = of.images, .c = gradient, .c_row = vectors * lanes}, 0, 0);
-  return update_stretch(u, {gradient, vectors * lanes, own, of.in_row, rows, vectors * lanes});
+  return update_tile(u, {gradient, vectors * lanes, own, of.in_row, rows, vectors * lanes});
 }
 
 template <int vectors>

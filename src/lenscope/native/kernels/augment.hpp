@@ -1,10 +1,10 @@
-// Distorted copies of 32×32 images, as lenscope.data.augment defines them, within one grey level of that reference.
+// Distorted copies of 32×32 images as defined by lenscope.data.augment, within one grey level of that reference.
 //
-// An image takes the elastic field, the place that each pixel comes from, and the values there.
-// - The field is K · noise · K, where K[i][j] is in proportion to exp(−(i − j)²/2σ²). K turned by half a turn is the
-//   same, so that the even and the odd parts of the noise along each axis stay apart: the two products of 32×32 matrices
-//   become eight of 16×16, half of the multiply-adds.
-// - The four pixels around a place are one word, made beforehand for every place: one gather a pixel.
+// Three stages: the elastic field, the position that each pixel is sampled from, bilinear sampling.
+// - The field is K · noise · K, where K[i][j] is proportional to exp(−(i − j)²/2σ²). K is symmetric under a half turn,
+//   so the even and odd parts of the noise along each axis are independent: two products of 32×32 matrices become eight
+//   of 16×16, half of the multiply-adds.
+// - The four pixels around each position are packed into one word beforehand: one gather per pixel.
 #pragma once
 
 #include <math.h>
@@ -23,12 +23,12 @@ constexpr int pixels = image_size * image_size, half = image_size / 2;
 constexpr int quads_row = image_size + 4;
 constexpr double pi = 3.14159265358979323846, noise_variance = 65535.0 / 12;
 
-struct Sources {
+struct Positions {
   alignas(64) float right_share[pixels], lower_share[pixels];
   alignas(64) int32_t quad[pixels];
 };
 
-// What takes a pixel to its place in the image with a border of one pixel: x′ = xx·x + xy·y + x0.
+// Maps a pixel to its position in the image with a border of one pixel: x′ = xx·x + xy·y + x0, y′ likewise.
 struct Inverse {
   float xx, xy, x0, yx, yy, y0;
 };
@@ -54,7 +54,7 @@ void gaussian_halves(const Augmentation& how, float weights[2][half][half]) {
   const double factor = exp(-0.5 / (double(how.smoothness) * how.smoothness)), step = factor * factor;
   double weight = 0.5 * sqrt(how.elastic / (sqrt(noise_variance * pi) * how.smoothness)), ratio = factor;
   for (int apart = 0; apart < image_size; ++apart) {
-    const float value = weight > 1e-20 ? float(weight) : 0;  // denormal numbers would take a hundred cycles each
+    const float value = weight > 1e-20 ? float(weight) : 0;  // denormals would take a hundred cycles each
     if (apart < half) near[half - 1 + apart] = near[half - 1 - apart] = value;
     if (apart > 0) far[image_size - 1 - apart] = value;
     weight *= ratio;
@@ -67,7 +67,7 @@ void gaussian_halves(const Augmentation& how, float weights[2][half][half]) {
     }
 }
 
-// folded[parity along y][parity along x] of noise whose rows hold their right halves mirrored
+// folded[parity along y][parity along x]; the right half of each row of noise is mirrored
 void fold(const uint8_t* noise, float folded[2][2][half][half]) {
   alignas(64) float values[pixels];
   for (int i = 0; i < pixels; ++i) values[i] = float(int32_t(noise[i]));
@@ -101,23 +101,25 @@ void unfold(const float folded[2][2][half][half], float* field) {
 // out = a · b, each 16×16
 void multiply(const float a[half][half], const float b[half][half], float out[half][half]) {
   constexpr int columns = half / lanes, rows = registers / 2 / columns;
-  // Unrolled where a row's multiply-adds are one instruction each, else g++ 12 keeps 16 pointers (2.4 µs, not 1.9, for
-  // both fields); with SSE2's registers unrolling doubles the time.
+  // Unrolled on AVX-512, where g++ 12 would otherwise keep 16 pointers (2.4 µs, not 1.9, for both fields); with SSE2's
+  // registers unrolling doubles the time.
   constexpr int depth = lanes == 16 ? half : 1;
   for (int y = 0; y < half; y += rows) {
     Vector sums[rows][columns] = {};
     for (int start = 0; start < half; start += depth)
-      repeat<depth>([&](auto step) __attribute__((always_inline)) {
+      unroll<depth>([&](auto step) __attribute__((always_inline)) {
         const int k = start + step;
         Vector right[columns];
-        repeat<columns>([&](auto c) __attribute__((always_inline)) { right[c] = load_aligned(&b[k][c * lanes]); });
-        repeat<rows>([&](auto r) __attribute__((always_inline)) {
+        unroll<columns>([&](auto c) __attribute__((always_inline)) { right[c] = load_aligned(&b[k][c * lanes]); });
+        unroll<rows>([&](auto r) __attribute__((always_inline)) {
           const Vector left = splat(a[y + r][k]);
-          repeat<columns>([&](auto c) __attribute__((always_inline)) { sums[r][c] += left * right[c]; });
+          unroll<columns>([&](auto c) __attribute__((always_inline)) { sums[r][c] += left * right[c]; });
         });
       });
-    repeat<rows>([&](auto r) __attribute__((always_inline)) {
-      repeat<columns>([&](auto c) __attribute__((always_inline)) { store_aligned(&out[y + r][c * lanes], sums[r][c]); });
+    unroll<rows>([&](auto r) __attribute__((always_inline)) {
+      unroll<columns>([&](auto c) __attribute__((always_inline)) {
+        store_aligned(&out[y + r][c * lanes], sums[r][c]);
+      });
     });
   }
 }
@@ -136,9 +138,10 @@ void smooth(const uint8_t* noise, const float weights[2][half][half], float* fie
 // field[axis][y][x] in pixels
 void elastic_field(const Augmentation& how, uint64_t seed, uint64_t epoch, uint64_t index, float* field) {
   alignas(64) uint8_t noise[2 * pixels];
-  for (int row = 0; row < 2 * image_size; ++row) {  // a block of words is a row of noise; its right half is mirrored
+  for (int row = 0; row < 2 * image_size; ++row) {  // a block of random words per row, the right half mirrored
     const Words words = random_block(seed, augment_purpose, 3 + row, epoch, index + 1);
-    const uint64_t bytes[4] = {words.at[0], words.at[1], __builtin_bswap64(words.at[3]), __builtin_bswap64(words.at[2])};
+    const uint64_t bytes[4] = {words.at[0], words.at[1],
+                               __builtin_bswap64(words.at[3]), __builtin_bswap64(words.at[2])};
     memcpy(noise + row * image_size, bytes, image_size);
   }
   alignas(64) float weights[2][half][half];
@@ -147,16 +150,16 @@ void elastic_field(const Augmentation& how, uint64_t seed, uint64_t epoch, uint6
   smooth(noise + pixels, weights, field + pixels);
 }
 
-// Between 0 and just below 33, where the border is: a place farther out has the value 0, too.
+// Between 0 and just below 33, in the border of zeros: positions farther out have the value 0, too.
 LENSCOPE_INLINE Vector clamped(Vector place) {
-  constexpr float highest = image_size + 1 - 0x1p-18f;  // no place in steps of 2⁻¹⁸ is rounded
+  constexpr float highest = image_size + 1 - 0x1p-18f;  // positions in steps of 2⁻¹⁸ are exact
   return highest - relu(highest - relu(place));
 }
 
 LENSCOPE_INLINE Integers truncated(Vector values) { return __builtin_convertvector(values, Integers); }
-LENSCOPE_INLINE Vector whole(Vector values) { return __builtin_convertvector(truncated(values), Vector); }
+LENSCOPE_INLINE Vector floored(Vector values) { return __builtin_convertvector(truncated(values), Vector); }
 
-void find_sources(const Inverse& inverse, const float* field, Sources& sources) {
+void find_positions(const Inverse& inverse, const float* field, Positions& positions) {
   Vector steps;
   for (int lane = 0; lane < lanes; ++lane) steps[lane] = float(lane);
   for (int y = 0; y < image_size; ++y) {
@@ -166,18 +169,18 @@ void find_sources(const Inverse& inverse, const float* field, Sources& sources) 
       const Vector along = steps + float(x);
       const Vector from_x = clamped(inverse.xx * along + (x0 + load_aligned(field + at)));
       const Vector from_y = clamped(inverse.yx * along + (y0 + load_aligned(field + pixels + at)));
-      const Vector left = whole(from_x), top = whole(from_y);
-      store_aligned(sources.right_share + at, from_x - left);
-      store_aligned(sources.lower_share + at, from_y - top);
+      const Vector left = floored(from_x), top = floored(from_y);
+      store_aligned(positions.right_share + at, from_x - left);
+      store_aligned(positions.lower_share + at, from_y - top);
       const Integers quad = truncated(top * float(quads_row) + left);
-      memcpy(sources.quad + at, &quad, sizeof quad);
+      memcpy(positions.quad + at, &quad, sizeof quad);
     }
   }
 }
 
 // quads[y][x] = the pixels (y − 1, x − 1), (y − 1, x), (y, x − 1), (y, x), from the lowest byte on
 void make_quads(const uint8_t* image, uint32_t quads[image_size + 1][quads_row]) {
-  alignas(64) uint8_t row[image_size][64];    // a row of pixels from the 16th byte on, zeros beside it
+  alignas(64) uint8_t row[image_size][64];    // a row of pixels from byte 16 on, between zeros
   uint16_t pairs[image_size + 2][quads_row];  // pairs[y][x] = the pixels (y − 1, x − 1), (y − 1, x)
   memset(pairs[0], 0, sizeof pairs[0]);
   memset(pairs[image_size + 1], 0, sizeof pairs[0]);
@@ -191,14 +194,14 @@ void make_quads(const uint8_t* image, uint32_t quads[image_size + 1][quads_row])
     for (int x = 0; x <= image_size; ++x) quads[y][x] = pairs[y][x] | uint32_t(pairs[y + 1][x]) << 16;
 }
 
-// `copy` is restrict, or each of its bytes could change the rest and nothing would be vectorised.
-void sample(const uint32_t* quads, const Sources& sources, uint8_t* __restrict copy) {
+// Without restrict, `copy` could alias everything and the loop would not be vectorised.
+void sample(const uint32_t* quads, const Positions& positions, uint8_t* __restrict copy) {
   for (int i = 0; i < pixels; ++i) {
-    const uint32_t quad = quads[sources.quad[i]];
+    const uint32_t quad = quads[positions.quad[i]];
     const float a = float(int32_t(quad & 255)), b = float(int32_t(quad >> 8 & 255));
     const float c = float(int32_t(quad >> 16 & 255)), d = float(int32_t(quad >> 24));
-    const float upper = a + sources.right_share[i] * (b - a), lower = c + sources.right_share[i] * (d - c);
-    copy[i] = uint8_t(int32_t(upper + sources.lower_share[i] * (lower - upper) + 0.5f));
+    const float upper = a + positions.right_share[i] * (b - a), lower = c + positions.right_share[i] * (d - c);
+    copy[i] = uint8_t(int32_t(upper + positions.lower_share[i] * (lower - upper) + 0.5f));
   }
 }
 
@@ -206,16 +209,16 @@ void sample(const uint32_t* quads, const Sources& sources, uint8_t* __restrict c
 void distort(const Augmentation& how, uint64_t seed, uint64_t epoch, uint64_t index, const uint8_t* image,
              int channels, uint8_t* distorted) {
   alignas(64) float field[2 * pixels];
-  Sources sources;
+  Positions positions;
   if (how.elastic != 0)
     elastic_field(how, seed, epoch, index, field);
   else
     memset(field, 0, sizeof field);
-  find_sources(draw_inverse(how, seed, epoch, index), field, sources);
+  find_positions(draw_inverse(how, seed, epoch, index), field, positions);
   for (int channel = 0; channel < channels; ++channel) {
     uint32_t quads[image_size + 1][quads_row];
     make_quads(image + channel * pixels, quads);
-    sample(&quads[0][0], sources, distorted + channel * pixels);
+    sample(&quads[0][0], positions, distorted + channel * pixels);
   }
 }
 

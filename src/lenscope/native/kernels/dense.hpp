@@ -1,5 +1,5 @@
-// The dense layers, from one copy of the weights, (out, in) as PyTorch has them. Forward the lanes are inputs, and a tile
-// of 16 sums is added up over the lanes at its end; backward the lanes are the inputs whose gradient is sought.
+// The dense layers, with weights (out, in) as in PyTorch. Forward, the lanes are inputs, and a tile of 16 sums is
+// reduced over the lanes at its end; backward, the lanes are the inputs whose gradient is computed.
 #pragma once
 
 #include <math.h>
@@ -10,8 +10,8 @@
 namespace lenscope::LENSCOPE_ISA {
 namespace {
 
-// c[i][j] = Σ k a(i, k) · b[k][j], where a(i, k) = a[i · a_row + k · a_step]. Each sum runs over k in order,
-// whatever the tile: so results don't depend on how rows are shared among threads.
+// c[i][j] = Σ k a(i, k) · b[k][j], where a(i, k) = a[i · a_row + k · a_step]. Each sum runs over k in order in every
+// tile, so results do not depend on how rows are shared among threads.
 struct DenseProduct {
   const float* a;
   int a_row, a_step;
@@ -19,8 +19,8 @@ struct DenseProduct {
   int b_row, depth;
   float* c;
   int c_row;
-  bool add = false;             // start from c itself
-  const float* gate = nullptr;  // [i][j] like c: where it is not above 0, the result is 0
+  bool add = false;             // c +=
+  const float* gate = nullptr;  // like c: where it is not positive, c[i][j] = 0, as backward through a ReLU
 };
 
 template <int rows, int vectors>
@@ -28,17 +28,17 @@ LENSCOPE_INLINE void product_tile(const DenseProduct& p, int row, int column) {
   Vector sums[rows][vectors] = {};
   float* c = p.c + row * p.c_row + column;
   if (p.add)
-    repeat<rows>([&](auto i) __attribute__((always_inline)) {
-      repeat<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] = load(c + i * p.c_row + j * lanes); });
+    unroll<rows>([&](auto i) __attribute__((always_inline)) {
+      unroll<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] = load(c + i * p.c_row + j * lanes); });
     });
   const float *a = p.a + row * p.a_row, *b = p.b + column;
   for (int k = 0; k < p.depth; ++k, a += p.a_step, b += p.b_row)
-    repeat<rows>([&](auto i) __attribute__((always_inline)) {
+    unroll<rows>([&](auto i) __attribute__((always_inline)) {
       const Vector factor = splat(a[i * p.a_row]);
-      repeat<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] += factor * load(b + j * lanes); });
+      unroll<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] += factor * load(b + j * lanes); });
     });
-  repeat<rows>([&](auto i) __attribute__((always_inline)) {
-    repeat<vectors>([&](auto j) __attribute__((always_inline)) {
+  unroll<rows>([&](auto i) __attribute__((always_inline)) {
+    unroll<vectors>([&](auto j) __attribute__((always_inline)) {
       Vector value = sums[i][j];
       if (p.gate)
         value = select(greater(load(p.gate + (row + i) * p.c_row + column + j * lanes), Vector{}), value, Vector{});
@@ -47,7 +47,7 @@ LENSCOPE_INLINE void product_tile(const DenseProduct& p, int row, int column) {
   });
 }
 
-// All rows of some columns: what the tile reads of b stays in L1 from one tile of rows to the next.
+// All rows of some columns: the columns of b stay in L1 from one tile of rows to the next.
 template <int vectors>
 void product_columns(const DenseProduct& p, int rows, int column) {
   constexpr int most = registers == 32 ? 8 : 4;
@@ -65,7 +65,7 @@ void product_columns(const DenseProduct& p, int rows, int column) {
   }
 }
 
-// `rows` × `columns` of the product; columns count whole vectors.
+// `columns` is a multiple of `lanes`.
 void product(const DenseProduct& p, int rows, int columns) {
   int column = 0;
   for (; column + 3 * lanes <= columns; column += 3 * lanes) product_columns<3>(p, rows, column);
@@ -73,7 +73,8 @@ void product(const DenseProduct& p, int rows, int columns) {
   else if (column < columns) product_columns<1>(p, rows, column);
 }
 
-// outputs[i][j] = bias[j] + Σ k inputs[i][k] · weights[j][k]; rows are whole vectors, j counts whole tiles.
+// outputs[i][j] = bias[j] + Σ k inputs[i][k] · weights[j][k]; rows are whole vectors, the number of outputs is padded
+// to 4.
 struct DenseForward {
   const float* inputs;
   int input_row;
@@ -83,23 +84,25 @@ struct DenseForward {
   bool rectify;
 };
 
-// Up to four images by four outputs: 16 sums over lanes, which at the end become one vector of 16 numbers, four of 4, …
+// Up to four images by four outputs: 16 vectors of sums, each reduced over its lanes at the end.
 template <int images>
 LENSCOPE_INLINE void forward_tile(const DenseForward& f, int image, int output) {
   Vector sums[16] = {};
   const float *in = f.inputs + image * f.input_row, *weights = f.weights + output * f.input_row;
   for (int at = 0; at < f.input_row; at += lanes) {
     Vector values[images];
-    repeat<images>([&](auto i) __attribute__((always_inline)) { values[i] = load_anew(in + i * f.input_row + at); });
-    repeat<4>([&](auto j) __attribute__((always_inline)) {
-      const Vector own = load_anew(weights + j * f.input_row + at);
-      repeat<images>([&](auto i) __attribute__((always_inline)) { sums[i * 4 + j] += own * values[i]; });
+    unroll<images>([&](auto i) __attribute__((always_inline)) {
+      values[i] = load_volatile(in + i * f.input_row + at);
+    });
+    unroll<4>([&](auto j) __attribute__((always_inline)) {
+      const Vector own = load_volatile(weights + j * f.input_row + at);
+      unroll<images>([&](auto i) __attribute__((always_inline)) { sums[i * 4 + j] += own * values[i]; });
     });
   }
   alignas(64) float outputs[16];
   sum_lanes(sums, outputs);
   const Four bias = load_four(f.bias + output), zero = {};
-  repeat<images>([&](auto i) __attribute__((always_inline)) {
+  unroll<images>([&](auto i) __attribute__((always_inline)) {
     const Four out = load_four(outputs + i * 4) + bias;
     store_four(f.outputs + (image + i) * f.output_row + output, f.rectify ? (out < zero ? zero : out) : out);
   });
@@ -129,7 +132,7 @@ void column_sums(const float* d, int row, int images, float* sums) {
   }
 }
 
-// e^x for x ≤ 0 to one unit in the last place, 0 below −87; what is not a number stays so. Cody and Waite's reduction
+// e^x for x ≤ 0 to one unit in the last place, 0 below −87, NaN for NaN. Cody and Waite's reduction
 // ("Software Manual for the Elementary Functions", 1980, chapter 6) and a polynomial of degree 6.
 LENSCOPE_INLINE Vector exponential(Vector x) {
   const Vector magic = splat(0x1.8p23f), scaled = x * splat(1.44269504088896341f);
@@ -147,7 +150,7 @@ LENSCOPE_INLINE Vector exponential(Vector x) {
   return select(greater(splat(-87.0f), x), Vector{}, p * power);
 }
 
-// Log-probabilities in place of one image's logits; `row` floats are there, whole vectors.
+// One image's logits become log-probabilities in place; `row` floats are allocated, whole vectors.
 void log_softmax(float* logits, int classes, int row) {
   float most = logits[0];
   for (int at = 1; at < classes; ++at) most = logits[at] > most ? logits[at] : most;
@@ -158,12 +161,12 @@ void log_softmax(float* logits, int classes, int row) {
   for (int at = 0; at < row; at += lanes) store(logits + at, (load(logits + at) - most) - logarithm);
 }
 
-// The negative log-likelihood of one image, and its gradient by the logits times `share`.
-float loss_and_gradient(float* logits, int classes, int row, int64_t label, float share, float* gradient) {
+// The negative log-likelihood of one image, and `scale` times its gradient by the logits.
+float loss_and_gradient(float* logits, int classes, int row, int64_t label, float scale, float* gradient) {
   log_softmax(logits, classes, row);
   const float own = logits[label];  // `gradient` may be `logits`
-  for (int at = 0; at < row; at += lanes) store(gradient + at, share * exponential(load(logits + at)));
-  gradient[label] = share * expm1f(own);  // p − 1 without cancellation where p is near 1
+  for (int at = 0; at < row; at += lanes) store(gradient + at, scale * exponential(load(logits + at)));
+  gradient[label] = scale * expm1f(own);  // p − 1 without cancellation where p is near 1
   return -own;
 }
 

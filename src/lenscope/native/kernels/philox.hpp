@@ -1,5 +1,5 @@
-// Random words as a function: Philox 4×64 with 10 rounds (Salmon, Moraes, Dror and Shaw, SC 2011, section 3.3), the
-// same as lenscope.randomness.random_words.
+// Counter-based random words: Philox 4×64 with 10 rounds (Salmon, Moraes, Dror and Shaw, SC 2011, section 3.3), as
+// lenscope.randomness.random_words.
 #pragma once
 
 #include <stdint.h>
@@ -15,7 +15,7 @@ struct Words {
   uint64_t at[4];
 };
 
-// The words of one block of a stream; the first block is number 1.
+// One block of a stream; blocks count from 1.
 LENSCOPE_INLINE Words random_block(uint64_t seed, uint64_t purpose, uint64_t block, uint64_t epoch, uint64_t index) {
   Words words{{block, epoch, index, 0}};
   for (int round = 0; round < 10; ++round) {

@@ -1,4 +1,4 @@
-// What the native engine offers to its bindings: arrays in, arrays out. No Python, no instruction set here.
+// The native engine's interface for its bindings: arrays in, arrays out. No Python and no instruction set here.
 #pragma once
 
 #include <cstddef>
@@ -9,51 +9,50 @@
 #include <string>
 #include <vector>
 
-#include "plain.hpp"
+#include "../kernels/types.hpp"
 
 namespace lenscope {
 
-// The optimiser's memory, in the order of the weights; empty where the rule keeps none.
+// The optimiser's state. The moments are in the order of the weights, empty where the rule has none.
 struct State {
   std::int64_t steps = 0;
-  std::vector<float> first, second;  // velocity, or Adam's two moments
+  std::vector<float> first, second;  // the velocity, or Adam's two moments
 };
 
 // Instruction sets that were compiled in and that this processor has, best first: avx512, avx2, baseline.
 std::vector<std::string> instruction_sets();
+const struct Kernels& kernels_of(const std::string& isa);  // throws std::invalid_argument for another name
 
 class Trainer {
  public:
-  // Throws std::invalid_argument for a set of instructions that is not in instruction_sets().
+  // Throws std::invalid_argument for an `isa` that is not in instruction_sets().
   Trainer(Network network, Optimizer optimizer, Data data, Augmentation augmentation, std::uint64_t seed, int threads,
           const std::string& isa);
   ~Trainer();
 
-  // Take a step a batch: batch i is indices[ends[i−1]] … indices[ends[i] − 1]. Returns how many losses were written:
-  // fewer than steps where stop() turned true (that step is as if it had not begun), or where a step was not finite
-  // (its loss is NaN, the last, and the weights are those before it). `weights` is read first and written last.
-  // stop() is called by the calling thread, every 20 ms or so; an exception of it comes through, as after a stop.
+  // Takes one step per batch; batch i is indices[ends[i−1]] … indices[ends[i] − 1]. Returns how many losses it wrote:
+  // fewer than steps if stop() returned true (the interrupted step changes nothing), or if a step was not finite: its
+  // loss, the last, is NaN, and the weights are the last that gave a finite loss. `weights` is read first and written
+  // last. The calling thread calls stop() about every 20 ms; an exception thrown by it stops the call and propagates.
   std::size_t run(std::span<float> weights, std::span<const std::int64_t> indices, std::span<const std::int64_t> ends,
                   std::span<const double> learning_rates, std::uint64_t epoch, const std::function<bool()>& stop,
                   std::span<float> losses);
 
-  // After a step that was lost or refused: the weights that it was taken from or would have led to.
+  // After a step that was not finite: the weights whose loss it was, or that it would have led to.
   void refused(std::span<float> weights) const;
 
   // The mean loss of these images and its gradient, in the order of the weights.
   double gradient(std::span<const float> weights, std::span<const std::int64_t> indices, std::uint64_t epoch,
                   std::span<float> gradient);
 
-  // One update with a gradient given (flat, like the weights); for tests against torch.optim.
+  // One update with a given gradient; for tests against torch.optim.
   void update(std::span<float> weights, std::span<const float> gradient, double learning_rate);
 
   State state() const;
   void set_state(const State& state);  // throws std::invalid_argument for wrong sizes
 
-  struct Impl;  // trainer.cpp's own
-
  private:
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<struct Learner> learner_;
 };
 
 // Log-probabilities (count, classes) of images.
@@ -63,8 +62,5 @@ void evaluate(Network network, std::span<const float> weights, const std::uint8_
 // Distorted copies of images; image i is number indices[i] of its data set.
 void augment(const Augmentation& how, std::uint64_t seed, std::uint64_t epoch, std::span<const std::int64_t> indices,
              const std::uint8_t* images, int channels, const std::string& isa, std::uint8_t* distorted);
-
-// Float32 multiply-adds a second that the processor can do, on so many threads at once, over about so long.
-double measure_peak(const std::string& isa, int threads, double seconds);
 
 }  // namespace lenscope

@@ -1,17 +1,16 @@
 // Which instruction sets this processor has.
-#include "instruction_sets.hpp"
-
 #include <stdexcept>
-#include <string>
-#include <vector>
 
-#include "kernels.hpp"
+#include "../kernels/kernels.hpp"
 #include "trainer.hpp"
 
 namespace lenscope {
 namespace {
 
-bool always() { return true; }
+struct InstructionSet {
+  const Kernels* kernels;
+  bool (*runs_here)();
+};
 
 #if defined(__x86_64__)
 // What kernels.cpp is compiled with, flag by flag; GCC and Clang ask the operating system too.
@@ -22,32 +21,27 @@ bool has_avx512() {
 }
 #endif
 
-struct Choice {
-  const Kernels* kernels;
-  bool (*there)();
-};
-
-const Choice choices[] = {
+const InstructionSet sets[] = {
 #if defined(__x86_64__)
     {&avx512_kernels, has_avx512},
     {&avx2_kernels, has_avx2},
 #endif
-    {&baseline_kernels, always},
+    {&baseline_kernels, [] { return true; }},
 };
 
 }  // namespace
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
-  for (const Choice& choice : choices)
-    if (choice.there()) names.emplace_back(choice.kernels->name);
+  for (const InstructionSet& set : sets)
+    if (set.runs_here()) names.emplace_back(set.kernels->name);
   return names;
 }
 
 const Kernels& kernels_of(const std::string& isa) {
-  for (const Choice& choice : choices)
-    if (isa == choice.kernels->name && choice.there()) return *choice.kernels;
-  throw std::invalid_argument("instruction set " + isa + ": not on this processor");
+  for (const InstructionSet& set : sets)
+    if (isa == set.kernels->name && set.runs_here()) return *set.kernels;
+  throw std::invalid_argument("isa: got '" + isa + "', which this processor lacks");
 }
 
 }  // namespace lenscope

@@ -1,10 +1,12 @@
-// One vector of floats, as wide as the instruction set has it, by the vector extensions of GCC and Clang; intrinsics
-// only where the extensions have no word. Included once a translation unit, inside that set's own namespace: everything
-// is internal, so that the linker can never mix code of two sets.
+// A vector of floats as wide as the instruction set's, by the vector extensions of GCC and Clang; intrinsics only where
+// the extensions lack an operation. Everything is internal to the instruction set's own namespace, so that the linker
+// can never mix code of two sets.
 #pragma once
 
 #include <stdint.h>
 #include <string.h>
+
+#include <utility>
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -14,9 +16,9 @@
 
 #define LENSCOPE_INLINE inline __attribute__((always_inline))
 
-// A kernel that has all registers to itself. Inlined into the long function that calls it, conv1's forward pass had one
-// of its sums in memory, stored and read again at each tap, and took about twice as long (AVX2; g++ 12).
-#define LENSCOPE_ALONE __attribute__((noinline))
+// For a kernel that needs all registers. Inlined into the long function that calls it, conv1's forward pass kept one of
+// its sums in memory, stored and read again at each tap, and took about twice as long (AVX2; g++ 12).
+#define LENSCOPE_NOINLINE __attribute__((noinline))
 
 namespace lenscope::LENSCOPE_ISA {
 namespace {
@@ -43,16 +45,16 @@ LENSCOPE_INLINE Vector load_aligned(const float* from) { return *reinterpret_cas
 LENSCOPE_INLINE void store(float* to, Vector values) { *reinterpret_cast<Unaligned*>(to) = values; }
 LENSCOPE_INLINE void store_aligned(float* to, Vector values) { *reinterpret_cast<Vector*>(to) = values; }
 LENSCOPE_INLINE Vector splat(float value) { return value - Vector{}; }
-LENSCOPE_INLINE Integers counted() {  // 0, 1, 2 …
+LENSCOPE_INLINE Integers iota() {  // 0, 1, 2 …
   alignas(64) static const int32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   return *reinterpret_cast<const Integers*>(numbers);
 }
 LENSCOPE_INLINE Four load_four(const float* from) { return *reinterpret_cast<const UnalignedFour*>(from); }
 LENSCOPE_INLINE void store_four(float* to, Four values) { *reinterpret_cast<UnalignedFour*>(to) = values; }
 
-// Loads that happen where they stand. Left to itself GCC keeps what an inner loop has read for its later turns and runs
-// out of registers (conv2's forward took 1.4 times as long; g++ 12).
-LENSCOPE_INLINE Vector load_anew(const float* from) {
+// Loads that the compiler neither moves nor merges. GCC otherwise keeps loaded values for later iterations and runs out
+// of registers (conv2's forward took 1.4 times as long; g++ 12).
+LENSCOPE_INLINE Vector load_volatile(const float* from) {
 #if defined(__AVX512F__)
   Vector values;
   asm volatile("vmovups %1, %0" : "=v"(values) : "m"(*reinterpret_cast<const Unaligned*>(from)));
@@ -79,7 +81,7 @@ LENSCOPE_INLINE Vector broadcast(const float* from) {
 #endif
 }
 
-// relu(x) keeps a NaN, as PyTorch's does: the second operand of max comes back where the two cannot be compared.
+// relu(NaN) is NaN, as in PyTorch: max returns its second operand for unordered ones.
 LENSCOPE_INLINE Vector relu(Vector x) {
 #if defined(__AVX512F__)
   return _mm512_max_ps(_mm512_setzero_ps(), x);
@@ -92,7 +94,7 @@ LENSCOPE_INLINE Vector relu(Vector x) {
 #endif
 }
 
-// A mask of lanes: a register of bits on AVX-512, a vector of all ones and zeros elsewhere.
+// A mask of lanes: a register of bits on AVX-512, elsewhere a vector of all ones or zeros.
 #if defined(__AVX512F__)
 typedef __mmask16 Mask;
 LENSCOPE_INLINE Mask greater(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
@@ -121,68 +123,55 @@ LENSCOPE_INLINE float sum(Vector values) {
   return total;
 }
 
-// f(0), f(1) … f(count − 1) with constant arguments. Arrays indexed by them stay in registers: GCC decides on that
-// before it unrolls loops, so that a loop over an array of vectors, even one with a pragma, goes through memory
-// (a loop of 12 accumulators ran at 0.29 of its speed; g++ 12).
+// f(0), f(1) … f(count − 1) with constant arguments, so that arrays indexed by them stay in registers. GCC assigns
+// registers before it unrolls loops: a loop over an array of vectors, even with a pragma, goes through memory (a loop
+// of 12 accumulators ran at 0.29 of its speed; g++ 12).
 template <int value_>
 struct Index {
   static constexpr int value = value_;
   constexpr LENSCOPE_INLINE operator int() const { return value_; }
 };
 template <int count, int at = 0, class Function>
-LENSCOPE_INLINE void repeat(Function&& function) {
+LENSCOPE_INLINE void unroll(Function&& function) {
   if constexpr (at < count) {
     function(Index<at>{});
-    repeat<count, at + 1>(function);
+    unroll<count, at + 1>(function);
   }
 }
 
-// Lane i is lane Choice::lane(i) of the two vectors, the second's being lanes … 2 · lanes − 1.
+using Lanes = std::make_integer_sequence<int, lanes>;
+
+// Lane i is lane Choice::lane(i) of both vectors together, the first's lanes being 0 … lanes − 1. For 16 lanes only.
 template <class Choice, int... i>
-LENSCOPE_INLINE Vector shuffle(Vector first, Vector second, Index<i>...) {
-  return __builtin_shufflevector(first, second, Choice::lane(i)...);
+LENSCOPE_INLINE Vector shuffle(Vector first, Vector second, std::integer_sequence<int, i...>) {
+  if constexpr (lanes == 16) return __builtin_shufflevector(first, second, Choice::lane(i)...);
+  else return first;
 }
 template <class Choice>
 LENSCOPE_INLINE Vector shuffle(Vector first, Vector second) {
-  if constexpr (lanes == 16)
-    return shuffle<Choice>(first, second, Index<0>{}, Index<1>{}, Index<2>{}, Index<3>{}, Index<4>{}, Index<5>{},
-                           Index<6>{}, Index<7>{}, Index<8>{}, Index<9>{}, Index<10>{}, Index<11>{}, Index<12>{},
-                           Index<13>{}, Index<14>{}, Index<15>{});
-  else
-    return first;
+  return shuffle<Choice>(first, second, Lanes{});
 }
 
 template <int start>
-struct From {  // the lanes from `start` on
+struct From {  // `lanes` lanes from `start` on
   static constexpr int lane(int i) { return start + i; }
 };
 
-// Sums of neighbouring lanes: the first vector's in the lower half, the second's in the upper.
+// Sums of adjacent lanes: the first vector's in the lower half, the second's in the upper.
 template <int... i>
-LENSCOPE_INLINE Vector add_neighbours(Vector a, Vector b, Index<i>...) {
+LENSCOPE_INLINE Vector add_pairs(Vector a, Vector b, std::integer_sequence<int, i...>) {
   return __builtin_shufflevector(a, b, 2 * i...) + __builtin_shufflevector(a, b, 2 * i + 1 ...);
 }
-LENSCOPE_INLINE Vector add_neighbours(Vector a, Vector b) {
-  if constexpr (lanes == 16)
-    return add_neighbours(a, b, Index<0>{}, Index<1>{}, Index<2>{}, Index<3>{}, Index<4>{}, Index<5>{}, Index<6>{},
-                          Index<7>{}, Index<8>{}, Index<9>{}, Index<10>{}, Index<11>{}, Index<12>{}, Index<13>{},
-                          Index<14>{}, Index<15>{});
-  else if constexpr (lanes == 8)
-    return add_neighbours(a, b, Index<0>{}, Index<1>{}, Index<2>{}, Index<3>{}, Index<4>{}, Index<5>{}, Index<6>{},
-                          Index<7>{});
-  else
-    return add_neighbours(a, b, Index<0>{}, Index<1>{}, Index<2>{}, Index<3>{});
-}
 
-// totals[i] = the sum over the lanes of the i-th of some vectors, a multiple of `lanes` of them.
+// totals[i] = sum of the lanes of vectors[i]; `count` is a multiple of `lanes`.
 template <int parts = lanes, int count>
 LENSCOPE_INLINE void sum_lanes(const Vector (&vectors)[count], float* totals) {
   if constexpr (parts == 1) {
-    repeat<count>([&](auto i) __attribute__((always_inline)) { store(totals + i * lanes, vectors[i]); });
+    unroll<count>([&](auto i) __attribute__((always_inline)) { store(totals + i * lanes, vectors[i]); });
   } else {
     Vector sums[count / 2];
-    repeat<count / 2>([&](auto i) __attribute__((always_inline)) {
-      sums[i] = add_neighbours(vectors[2 * i], vectors[2 * i + 1]);
+    unroll<count / 2>([&](auto i) __attribute__((always_inline)) {
+      sums[i] = add_pairs(vectors[2 * i], vectors[2 * i + 1], Lanes{});
     });
     sum_lanes<parts / 2>(sums, totals);
   }

@@ -1,0 +1,36 @@
+// What needs no trainer: log-probabilities and distorted images.
+#include "buffers.hpp"
+#include "layout.hpp"
+#include "parallel.hpp"
+#include "trainer.hpp"
+
+namespace lenscope {
+
+void evaluate(Network network, std::span<const float> weights, const std::uint8_t* images, std::size_t count,
+              int threads, const std::string& isa, float* log_probabilities) {
+  const Kernels& kernels = kernels_of(isa);
+  const Model model = make_model(network);
+  const std::vector<int> offsets = parameter_offsets(model);
+  const Buffer<float> own(model.layout.end);
+  for (std::size_t at = 0; at < offsets.size(); ++at) own.get()[offsets[at]] = weights[at];
+  const PackedBuffers packed(model);
+  kernels.pack_weights(model, own.get(), packed.view);
+  const auto scratch = scratch_of_threads(model, threads);
+  std::vector<std::unique_ptr<ActivationBuffers>> activations;
+  for (int thread = 0; thread < threads; ++thread)
+    activations.push_back(std::make_unique<ActivationBuffers>(model, block_images));
+  run_parallel(threads, [&](int thread) {
+    kernels.evaluate(model, own.get(), packed.view, activations[thread]->view, scratch[thread]->view, images,
+                     count * thread / threads, count * (thread + 1) / threads, log_probabilities);
+  });
+}
+
+void augment(const Augmentation& how, std::uint64_t seed, std::uint64_t epoch, std::span<const std::int64_t> indices,
+             const std::uint8_t* images, int channels, const std::string& isa, std::uint8_t* distorted) {
+  const Kernels& kernels = kernels_of(isa);
+  const std::size_t size = std::size_t(channels) * image_size * image_size;
+  for (std::size_t at = 0; at < indices.size(); ++at)
+    kernels.augment(how, seed, epoch, std::uint64_t(indices[at]), images + at * size, channels, distorted + at * size);
+}
+
+}  // namespace lenscope

@@ -1,0 +1,73 @@
+// A LeNet in training, and what one thread does in each phase of a step; steps.cpp brings the threads together.
+//
+// A step has two phases. In the first, each thread takes its images from pixels to gradients; convolution gradients are
+// summed in 12 shards of the batch, each by one thread. In the second, each thread takes its units of parameters: their
+// gradient, summed over all images in order, and the update. So no sum depends on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "../kernels/kernels.hpp"
+#include "buffers.hpp"
+
+namespace lenscope {
+
+// Work of one thread in the second phase: rows of a dense layer's weights, its bias, or both convolutions.
+struct Unit {
+  enum Kind { dense_rows, dense_bias, convolutions } kind;
+  int layer, begin, end;  // rows of a dense layer
+  int at, count;          // its parameters in the engine's array
+};
+
+struct Learner {
+  Learner(Network network, Optimizer optimizer, Data data, Augmentation augmentation, std::uint64_t seed, int threads,
+          const Kernels& kernels);
+
+  void scatter(std::span<const float> from, float* to) const;  // from the interface's order to the engine's
+  void gather(std::span<float> to, const float* from) const;   // and back
+  void set_weights(std::span<const float> from);
+
+  void clear_shards(int thread);
+  // The first phase: this thread's images of a micro-batch; `scale` is 1 / images of the whole batch.
+  void images_phase(int thread, const float* weights, std::span<const std::int64_t> micro, double scale,
+                    std::uint64_t epoch);
+  // The second phase: adds the gradient of `images` images to the micro-batches' before, if `add`. After the last one
+  // updates by `rule`, unless it is null, from `from` to `to`; true where a number is not finite.
+  bool weights_phase(int thread, int images, bool add, bool last, const Update* rule, const float* from, float* to);
+  Update update_of(std::int64_t step, double rate) const;
+  Parameters parameters(const float* from, float* to, int at);
+
+  const Kernels& kernels;
+  const Model model;
+  const Optimizer optimizer;
+  const Data data;
+  const Augmentation augmentation;
+  const std::uint64_t seed;
+  const int threads;
+  const std::vector<int> offsets, convolution_offsets;  // of parameters, of convolution gradients in a shard
+  Buffer<float> weights[2];  // the current ones; and those before the last update, or being written by the next
+  int current = 0;
+  bool has_previous = false;  // whether the others are those before the last update
+  Buffer<float> first, second, first_at_start, second_at_start;  // the moments, now and at the start of the call
+  Buffer<float> gradient, refused, shard_values, shard_total;
+  std::int64_t steps_done = 0;
+  PackedBuffers packed;
+  ActivationBuffers activations;
+  std::vector<std::unique_ptr<ScratchBuffers>> scratch;
+  std::vector<std::vector<Unit>> units;  // per thread
+
+ private:
+  struct DenseLayer {
+    DenseGradient gradient;
+    int weight, bias;  // where its parameters start
+  };
+  DenseLayer dense_layer(int number, int images) const;
+  std::vector<Unit> all_units() const;
+  void dense_gradient(const Unit& unit, int images, bool add);
+  void convolution_gradient();
+  bool work_on(const Unit& unit, int images, bool add, bool last, const Update* rule, const float* from, float* to);
+};
+
+}  // namespace lenscope
