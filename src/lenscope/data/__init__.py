@@ -1,1 +1,1 @@
-"""Data sets: where they come from, how they are read, what they hold."""
+"""Data sets: where they come from, how they are read, and what they contain."""

@@ -1,4 +1,4 @@
-"""Random distortions of training images: what they are, and how numpy computes them.
+"""Random distortions of training images: their definition, and their computation in numpy.
 
 The definition. Image `index` of the data set is distorted in `epoch` under `seed` by what the words
 `random_words(seed, Purpose.AUGMENT, epoch, …, index + 1)` say, and by nothing else: neither its batch nor its place in
@@ -56,11 +56,11 @@ NOISE_RMS = math.sqrt((256**2 - 1) / 12)
 def augmented(
     images: NDArray[np.uint8], indices: Sequence[int] | NDArray[np.int64], how: Augmentation, seed: int, epoch: int
 ) -> NDArray[np.uint8]:
-    """Distorted copies of images, in float64: the reference for the tests of faster ones.
+    """Distorted copies of images, computed in float64.
 
     Args:
         images: uint8, shape (n, C, H, W).
-        indices: of these images in the data set, n of them.
+        indices: of these images in the data set, n numbers.
         how: the largest distortions.
         seed: of the run.
         epoch: counted from 1.
@@ -83,10 +83,10 @@ def draw_parameters(how: Augmentation, seed: int, epoch: int, index: int) -> NDA
 
 
 def places(parameters: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float64]:
-    """Where each pixel's value comes from, but for the elastic field: x and y, float64, (n, 2, H, W) for size (H, W).
+    """The source x and y of each pixel, without the elastic field; float64, (n, 2, H, W) for size (H, W).
 
     Args:
-        parameters: of each image, shape (n, 5), as `draw_parameters` gives them.
+        parameters: of each image, shape (n, 5), from `draw_parameters`.
         size: height and width.
     """
     shift_x, shift_y, degrees, scale, lean = parameters.astype(np.float64).T
@@ -117,12 +117,12 @@ def elastic_field(how: Augmentation, seed: int, epoch: int, index: int, size: tu
 
 
 def bilinear(images: NDArray[np.uint8], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The values of images (n, C, H, W) at places between their pixels, 0 outside; uint8, (n, C, …).
+    """Bilinear interpolation in images (n, C, H, W), 0 outside; uint8, (n, C, …).
 
     Args:
         images: uint8, shape (n, C, H, W).
-        x: the places in each image, shape (n, …).
-        y: likewise.
+        x: positions in each image, shape (n, …).
+        y: positions in each image, shape (n, …).
     """
     count, channels, height, width = images.shape
     wide, tall = width + 2, height + 2

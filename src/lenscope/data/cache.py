@@ -1,99 +1,60 @@
-"""The cache: where it is, who writes in it, and what is said where it cannot be written."""
+"""The cache: where it is, and how files get into it: written by one process at a time, whole or not at all."""
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
-from time import time
 from typing import TYPE_CHECKING
 
 import platformdirs
 
-from lenscope.errors import StorageError
+from lenscope import storage
+from lenscope.lock import lock_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-LOCK = ".lock"
-PART, LEFT_SECONDS = ".part-", 24 * 3600
+LOCK, UNFINISHED = ".lock", ".unfinished-"
 
 
 def cache_folder() -> Path:
-    """Where fetched files and packs are kept: LENSCOPE_CACHE if it is set, else the user's cache folder."""
+    """The folder of downloaded files and packs: LENSCOPE_CACHE if it is set, else the user's cache folder."""
     return Path(os.environ.get("LENSCOPE_CACHE") or platformdirs.user_cache_dir("lenscope"))
 
 
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> AbstractContextManager[None]:
     """Turn an OSError into a StorageError that names the path, the cause and what to do."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(
-            f"{path}: cannot be written: {reason}; free space, or set LENSCOPE_CACHE to another folder"
-        ) from None
+    return storage.explained(path, "free space, or set LENSCOPE_CACHE to another folder")
 
 
 @contextmanager
-def held(folder: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Be the only process that writes in a folder of the cache for a while, if that can be had.
+def workspace(folder: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[Path]:
+    """Be the only process that writes in a folder of the cache; yields an empty subfolder for unfinished files.
 
-    The lock is the system's, on the file `.lock`, so that it ends with its process, however that ends.
+    A finished file is renamed out of the subfolder, which is deleted at the end. Subfolders that killed processes left
+    behind are deleted at the beginning. The lock is the operating system's, on the file `.lock`, and ends with its
+    process. Where the file system has no locks, several processes may write at once, each in its own subfolder, and
+    nothing that was left behind is deleted.
 
     Args:
-        folder: made where it is not there.
-        wait: until another process has let go of it, instead of going without.
-
-    Yields:
-        Whether it is held: not where another process has it, the file system knows no locks, or nothing can be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:
-        yield False
-        return
-    try:
-        yield _lock(descriptor, wait=wait)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def part_of(folder: Path) -> Iterator[Path]:
-    """A folder in a folder of the cache for what is on its way there; it goes with all that is left in it.
-
-    What killed processes left goes first: their parts are locked no more, and are older than any transfer takes.
+        folder: created if it does not exist.
+        waiting: called before waiting for another process.
 
     Raises:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"{PART}*"):
-        with suppress(OSError):  # another process may take it away, too
-            if time() - left.stat().st_mtime > LEFT_SECONDS:
-                _remove(left)
-    with TemporaryDirectory(prefix=PART, dir=folder, ignore_cleanup_errors=True) as part, held(Path(part)):
-        yield Path(part)
-
-
-def _remove(part: Path) -> None:
-    with held(part) as own:
-        if own:
-            rmtree(part, ignore_errors=True)
-
-
-def _lock(descriptor: int, *, wait: bool) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # not POSIX
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # another process has it, or a file system without locks
-        return False
-    return True
+    with (folder / LOCK).open("ab") as file:
+        held = lock_file(file.fileno())
+        if held is False:
+            waiting()
+            held = lock_file(file.fileno(), wait=True)
+        if held:
+            for left in folder.glob(f"{UNFINISHED}*"):
+                rmtree(left, ignore_errors=True)
+        with TemporaryDirectory(prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True) as unfinished:
+            yield Path(unfinished)

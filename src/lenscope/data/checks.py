@@ -1,7 +1,7 @@
-"""What images and labels must be: tables of rules, each with what is wrong and what to do about it.
+"""Checks of images and labels: tables of rules, each with a message that says what is wrong and what to do.
 
-Each rule looks at a type, a shape or the labels, so that a set that is mapped is not read. Only of images that are
-refused for their type are the values looked at, to say how to make bytes of them.
+A rule reads types, shapes or labels, so that mapped images are not read. Only if images are refused for their type are
+their values read, to say how to convert them to bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Rules = tuple[tuple[Callable[[Any], bool], Callable[[Any], str]], ...]  # what is wrong, and what to say of it
+    Rules = tuple[
+        tuple[Callable[[Any], bool], Callable[[Any], str]], ...
+    ]  # a condition, and the message where it holds
 
 CHANNELS = (1, 3)
 SHOWN = 10  # names of classes in a message
@@ -31,7 +33,7 @@ def check_dataset(
     """The labels as uint8 or int64, and the names of the classes as a tuple.
 
     Raises:
-        DataError: images, labels or classes that `Dataset` does not take: what was got, what was expected, what to do.
+        DataError: images, labels or classes that `Dataset` does not accept: what was got and expected, and what to do.
     """
     if not isinstance(name, str):
         raise DataError(f"name: got {type(name).__name__}, expected text, such as 'mnist'")
@@ -54,12 +56,12 @@ def check_labels(labels: NDArray[Any], images: NDArray[Any], classes: int, sourc
 
 
 def normal(name: str) -> str:
-    """A class's name as it is compared: one text, however its letters and accents are put together (Unicode's NFC)."""
+    """A class name as it is compared: in Unicode's NFC, so that the encoding of accents does not matter."""
     return unicodedata.normalize("NFC", name)
 
 
 def class_difference(got: Sequence[str], expected: Sequence[str]) -> str:
-    """In what the names of classes differ, in a few words; empty where they are the same in the same order."""
+    """How two lists of class names differ, in a few words; empty if they do not."""
     ours, theirs = [*map(normal, got)], [*map(normal, expected)]
     if ours == theirs:
         return ""
@@ -75,32 +77,24 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _apply(rules: Rules, value: Any, what: str) -> None:
-    """Raise DataError for the first rule that a value breaks."""
+    """Raise DataError for the first rule that a value violates."""
     for is_wrong, says in rules:
         if is_wrong(value):
             raise DataError(f"{what} {says(value)}")
 
 
-def _floats(images: NDArray[np.floating[Any]]) -> str:
+def _numbers(images: NDArray[Any]) -> str:
     got = f"are {images.dtype}"
-    if not images.size or not np.isfinite(images).all():
+    if not np.isfinite(images).all():
         return f"{got} and some are not finite; expected uint8 from 0 to 255: replace them, then pass images as bytes"
     low, high = float(images.min()), float(images.max())
-    if low >= 0 and high <= 1:
-        do = "(images * 255).round().astype(numpy.uint8)"
-    elif low >= 0 and high <= 255:
-        do = "images.round().astype(numpy.uint8)"
-    else:
-        do = "((images - images.min()) / (images.max() - images.min()) * 255).round().astype(numpy.uint8)"
-    return f"{got} from {low:.4g} to {high:.4g}, expected uint8 from 0 to 255; pass {do}"
-
-
-def _integers(images: NDArray[np.integer[Any]]) -> str:
-    low, high = (int(images.min()), int(images.max())) if images.size else (0, 0)
-    do = "images.astype(numpy.uint8)"
     if low < 0 or high > 255:
-        do = "((images - images.min()) / (images.max() - images.min()) * 255).round().astype(numpy.uint8)"
-    return f"are {images.dtype} from {low} to {high}, expected uint8 from 0 to 255; pass {do}"
+        scaled = "((images - images.min()) / (images.max() - images.min()) * 255).round()"
+    elif images.dtype.kind != "f":
+        scaled = "images"
+    else:
+        scaled = "(images * 255).round()" if high <= 1 else "images.round()"
+    return f"{got} from {low:.5g} to {high:.5g}, expected uint8 from 0 to 255; pass {scaled}.astype(numpy.uint8)"
 
 
 def _no_array(value: Any) -> str:
@@ -114,9 +108,9 @@ def _is_no_array(value: Any) -> bool:
 _LAYOUT = "expected (N, C, H, W)"
 IMAGES: Rules = (
     (_is_no_array, _no_array),
+    (lambda a: not a.size, lambda a: f"have shape {a.shape}: there are none; {_LAYOUT}"),
     (lambda a: a.dtype == bool, lambda _: "are bool, expected uint8; pass images.astype(numpy.uint8) * 255"),
-    (lambda a: a.dtype.kind == "f", _floats),
-    (lambda a: a.dtype != np.uint8 and a.dtype.kind in "iu", _integers),
+    (lambda a: a.dtype != np.uint8 and a.dtype.kind in "iuf", _numbers),
     (
         lambda a: a.dtype != np.uint8,
         lambda a: f"are {a.dtype}, expected uint8; pass one array of numbers, all images of one size",
@@ -129,7 +123,6 @@ IMAGES: Rules = (
         lambda a: a.ndim != 4,
         lambda a: f"have shape {a.shape}, {_LAYOUT}; pass images.reshape(-1, channels, height, width)",
     ),
-    (lambda a: not a.size, lambda a: f"have shape {a.shape}: there are none; {_LAYOUT}"),
     (
         lambda a: a.shape[1] not in CHANNELS and a.shape[3] in CHANNELS,
         lambda a: f"have shape {a.shape}, {_LAYOUT}; pass images.transpose(0, 3, 1, 2)",
@@ -157,7 +150,7 @@ LABELS: Rules = (
 CLASSES: Rules = (
     (
         lambda names: isinstance(names, str) or not isinstance(names, Sequence | np.ndarray),
-        lambda names: f"are {str(names)[:40]!r}, expected the name of each class; pass ('cat', 'dog') or such",
+        lambda names: f"are {str(names)[:40]!r}, expected the name of each class, such as ('cat', 'dog')",
     ),
     (
         lambda names: not all(isinstance(name, str) for name in names),
@@ -165,6 +158,6 @@ CLASSES: Rules = (
     ),
     (
         lambda names: len(set(names)) < len(names),
-        lambda names: f"name {max(names, key=list(names).count)!r} twice, expected a name of its own for each class",
+        lambda names: f"name {max(names, key=list(names).count)!r} twice, expected a different name for each class",
     ),
 )

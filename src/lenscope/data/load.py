@@ -1,4 +1,4 @@
-"""A data set by its name, or from a folder."""
+"""Loading a data set by its name, or from a folder."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenscope.data import packs
-from lenscope.data.catalogue import CATALOGUE, find_entry
 from lenscope.data.checks import check_labels
 from lenscope.data.dataset import Dataset, Splits
-from lenscope.data.entry import Opened
-from lenscope.data.fetch import fetch, find_file, locate, open_verified
-from lenscope.data.idx import check_images, is_gzip, read_head, read_idx
-from lenscope.data.listing import LAYOUT
+from lenscope.data.folders.listing import LAYOUT
+from lenscope.data.formats.idx import check_images, is_gzip, read_head, read_idx
+from lenscope.data.formats.reader import Opened
+from lenscope.data.published.catalogue import CATALOGUE, find_entry
+from lenscope.data.published.fetch import fetch
+from lenscope.data.published.locate import find_file, locate
+from lenscope.data.published.verify import open_verified
 from lenscope.errors import DataError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lenscope.data.entry import DataFile, Entry
-    from lenscope.data.packing import Tell
+    from lenscope.data.folders.folder import Progress
+    from lenscope.data.published.entry import DataFile, Entry
 
 
-IDX_PARTS = ("train", "t10k", "test")  # the last two are names of the same part
+IDX_SPLITS = ("train", "t10k", "test")  # the last two name the same split
 MOST_CLASSES = 100_000
 
 
@@ -34,47 +36,47 @@ def load(  # noqa: PLR0913 - options, each by its name
     download: bool = True,
     skip_unreadable: bool = False,
     pack: bool = False,
-    tell: Tell = lambda _what, _done, _of: None,
+    progress: Progress = lambda _what, _done, _of: None,
 ) -> Splits:
     """The images and labels of a data set.
 
-    A known name comes first: write `./mnist` for a folder of that name. Of a folder, IDX files named as MNIST's are
-    read (the test part, which is optional, as `t10k-…` or `test-…`), their hashes unknown; else images in the layout
-    that `load_folder` tells.
+    A known name has precedence: write `./mnist` for a folder of that name. In a folder, IDX files named like MNIST's
+    are read, without known hashes (the test split is optional, `t10k-…` or `test-…`); else images in the layout that
+    `load_folder` describes.
 
-    EMNIST's files hold each image transposed; here it stands upright. Its letters are numbered from 1 in the files,
-    from 0 here. Of QMNIST's rows of eight numbers, the first is the label.
+    EMNIST's files contain each image transposed; here it is upright. Its letters are numbered from 1 in the files,
+    from 0 here. The first of the eight numbers in each row of QMNIST's labels is the label.
 
-    A large set is not read into memory. Unpacked IDX files are mapped where they lie; of any other large set a pack is
+    A large set is not read into memory. Uncompressed IDX files are mapped in place; for any other large set a pack is
     made in the cache, once.
 
     Args:
         name_or_path: a name of the catalogue, upper or lower case, or a folder.
-        data_dir: where to look for a known set's files first.
-        download: whether files that are not on this computer may be fetched.
-        skip_unreadable: leave out pictures of a folder that cannot be read, instead of refusing it.
+        data_dir: the folder to look for a known set's files in first.
+        download: whether files that are not on this computer may be downloaded.
+        skip_unreadable: leave out pictures of a folder that cannot be read instead of raising an error.
         pack: make a pack in any case.
-        tell: called with what is being done, how much of it is done, and of how much, while a folder is packed.
+        progress: called with a description, how many files are done, and how many there are, while a folder is packed.
 
     Returns:
         Train and test: images uint8 (N, C, H, W); labels uint8 (N,), or int64 from a folder of images.
 
     Raises:
         UsageError: an unknown name, a file where a folder is expected, or a `data_dir` that is not a folder.
-        IntegrityError: a file of a known set that has other bytes than were published.
-        DataError: a file that cannot be read, or does not hold what it should; a set that could not be fetched.
-        StorageError: a large set needs room in the cache, and there is none.
+        IntegrityError: a file of a known set differs from the published one.
+        DataError: a file cannot be read or has another content than expected; a set could not be downloaded.
+        StorageError: a large set needs space in the cache, and there is none.
     """
     if isinstance(name_or_path, str) and name_or_path.lower() in CATALOGUE:
         folder = Path(data_dir) if data_dir else None
         return _load_entry(find_entry(name_or_path), folder, download=download, pack=pack)
     path = Path(name_or_path)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
-        if any(file for part in IDX_PARTS for file in _files(path, part)):
+        if any(file for split in IDX_SPLITS for file in _files(path, split)):
             return _load_idx_folder(path, pack=pack)
-        from lenscope.data.folder import load_folder
+        from lenscope.data.folders.folder import load_folder
 
-        return load_folder(path, skip_unreadable=skip_unreadable, pack=pack, tell=tell)
+        return load_folder(path, skip_unreadable=skip_unreadable, pack=pack, progress=progress)
     if os.path.exists(path):  # noqa: PTH110 - as above
         raise UsageError(f"{path}: a file; expected a folder with {LAYOUT}")
     if len(path.parts) > 1:
@@ -94,7 +96,7 @@ def _load_entry(entry: Entry, data_dir: Path | None, *, download: bool, pack: bo
     def read() -> Splits:
         train, test = (
             Dataset(images, labels, entry.classes, entry.name, source=entry.home, licence=entry.licence)
-            for images, labels in entry.reader.read(open_file, len(entry.classes))
+            for images, labels in entry.read(map(open_file, entry.files))
         )
         return Splits(train, test=test)
 
@@ -102,15 +104,17 @@ def _load_entry(entry: Entry, data_dir: Path | None, *, download: bool, pack: bo
 
 
 def _load_idx_folder(folder: Path, *, pack: bool) -> Splits:
-    """IDX files named as MNIST's; the classes are 0 to the largest label of the training part."""
-    tests = [part for part in IDX_PARTS[1:] if any(_files(folder, part))]
+    """IDX files named like MNIST's; the classes are 0 to the largest label of the training split."""
+    tests = [split for split in IDX_SPLITS[1:] if any(_files(folder, split))]
     if len(tests) > 1:
-        raise DataError(f"{folder}: has two test parts, {' and '.join(f'{part}-…' for part in tests)}; move one away")
-    files = [_required(folder, name) for part in ("train", *tests) for name in _idx_names(part)]
+        raise DataError(
+            f"{folder}: has two test splits, {' and '.join(f'{split}-…' for split in tests)}; move one away"
+        )
+    files = [_required(folder, name) for split in ("train", *tests) for name in _idx_names(split)]
 
     def read() -> Splits:
-        train = _idx_part(folder, "train", ())
-        return Splits(train, test=_idx_part(folder, tests[0], train.classes) if tests else None)
+        train = _idx_split(folder, "train", ())
+        return Splits(train, test=_idx_split(folder, tests[0], train.classes) if tests else None)
 
     about = (folder.resolve().name, str(folder.resolve()), "")
     in_place = not any(is_gzip(read_head(file)) for file in files)
@@ -125,31 +129,31 @@ def _packed(
     pack: bool,
     in_place: bool = False,
 ) -> Splits:
-    """What these files hold: from its pack, or as it is read; a large set is packed then, or left where it lies.
+    """The splits in these files: from their pack, or as they are read; a large set is then packed, or mapped in place.
 
     Args:
-        files: all of them.
-        read: what reads them.
+        files: all files of the set.
+        read: reads them.
         about: name, source and licence of the set.
         pack: make a pack in any case.
-        in_place: whether a large set lies in these files as it is.
+        in_place: whether the files contain the images as plain bytes.
     """
     listing = packs.Listing(about[0])
     for file in files:
         found = file.stat()
         listing.add(str(file.resolve()), found.st_size, (found.st_mtime_ns, found.st_ctime_ns))
-    key = listing.key
-    splits = packs.open_pack(key, *about)
+    own = packs.Pack(packs.folder_of(f"{about[0]}\0{files[0].resolve()}"), listing.key, *about)
+    splits = packs.open_pack(own)
     if splits is not None:
         return splits
-    splits, origin = read(), str(files[0].resolve())
+    splits = read()
     if pack or (splits.is_large and not in_place):
-        return packs.keep(key, splits, origin)
-    return packs.attach(key, splits, origin) if splits.is_large else splits
+        return packs.pack_splits(own, splits)
+    return packs.keep_copies(own, splits) if splits.is_large else splits
 
 
-def _idx_part(folder: Path, part: str, classes: tuple[str, ...]) -> Dataset:
-    images_path, labels_path = (_required(folder, name) for name in _idx_names(part))
+def _idx_split(folder: Path, split: str, classes: tuple[str, ...]) -> Dataset:
+    images_path, labels_path = (_required(folder, name) for name in _idx_names(split))
     images, labels = read_idx(images_path), read_idx(labels_path, dtypes=("uint8", "int8", "int16", "int32"))
     check_images(images, str(images_path))
     if labels.max() >= MOST_CLASSES:
@@ -159,16 +163,16 @@ def _idx_part(folder: Path, part: str, classes: tuple[str, ...]) -> Dataset:
     return Dataset(images[:, None], labels, classes, folder.resolve().name, source=str(folder.resolve()))
 
 
-def _files(folder: Path, part: str) -> list[Path | None]:
-    return [find_file(folder, name) for name in _idx_names(part)]
+def _files(folder: Path, split: str) -> list[Path | None]:
+    return [find_file(folder, name) for name in _idx_names(split)]
 
 
-def _idx_names(part: str) -> tuple[str, str]:
-    return f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz"
+def _idx_names(split: str) -> tuple[str, str]:
+    return f"{split}-images-idx3-ubyte.gz", f"{split}-labels-idx1-ubyte.gz"
 
 
 def _required(folder: Path, name: str) -> Path:
     path = find_file(folder, name)
     if path is None:
-        raise DataError(f"{folder}: no {name} in it, packed or not; expected images and labels of each part")
+        raise DataError(f"{folder}: no {name} in it, compressed or not; expected images and labels of each split")
     return path

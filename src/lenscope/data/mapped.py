@@ -1,9 +1,9 @@
-"""Arrays of bytes that need not fit into memory: large ones are files, read in place.
+"""Byte arrays that need not fit into memory: large ones are files that are mapped.
 
-A file that is mapped costs memory that the system can take back at any time, and none where it is not looked at; an
-array in anonymous memory stays until it is freed. So whatever makes a large array (resizing, a held-out part) writes
-it to a file of the cache, a block at a time, and maps that. The mapping is shared and read-only: a private one that may
-be written is refused by Linux as soon as it is larger than memory.
+A mapped file takes memory that the system can reclaim at any time, and none for pages that are not read; an array in
+anonymous memory stays until it is freed. So a large array that is computed (resized images, a validation split) is
+written to a file of the cache, block by block, and mapped. The mapping is shared and read-only: Linux refuses a private
+writable one that is larger than memory.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from __future__ import annotations
 import hashlib
 import math
 import mmap
-import os
 import tempfile
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lenscope.data.cache import cache_folder, explained, held
+from lenscope.data.cache import cache_folder, explained, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,72 +25,66 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# The largest of the small sets, SVHN's training part, has 225 MB; the images of emnist-byclass have 547 MB.
+# The largest of the small sets, SVHN's training split, has 225 MB; the images of emnist-byclass have 547 MB.
 LARGE_BYTES = 2**28
 
 
-def collect(blocks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], kept: Path | None = None) -> NDArray[np.uint8]:
-    """Blocks one after another as one array: in memory if it is small, else a mapped file.
+class CachedCopy(NamedTuple):
+    """A file in which a large computed array stays, so that the next process finds it.
+
+    Attributes:
+        path: the file: the array's bytes, then a SHA-256 of `made_of` and these bytes.
+        made_of: identifies what the array is computed from; a file with another one is replaced.
+    """
+
+    path: Path
+    made_of: str
+
+
+def collect(
+    blocks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], cached: CachedCopy | None = None
+) -> NDArray[np.uint8]:
+    """Blocks, one after another, as one array: in memory if it is small, else a mapped file.
 
     Args:
-        blocks: of the shape but for their first lengths; not looked at where the array is kept already.
-        shape: of all of them together.
-        kept: the file in which a large array stays, to be found again, followed by the SHA-256 of its bytes, with which
-            they are compared then. Where there is none, or another process writes in its folder, it is a file without
-            a name in the cache, which goes with the process.
+        blocks: arrays that differ from `shape` in the first dimension alone; not read where the cached copy is valid.
+        shape: of the whole array.
+        cached: the file of a large array; without it, an unnamed file of the cache that ends with the process.
 
     Raises:
-        StorageError: no room for a large array.
+        StorageError: the cache cannot be written.
     """
     if math.prod(shape) <= LARGE_BYTES:
         return _in_memory(blocks, shape)
-    if kept is None:
-        return _without_name(blocks, shape)
-    if not _is_sealed(kept, math.prod(shape)):
-        with held(kept.parent) as own:
-            if not own:
-                return _without_name(blocks, shape)
-            write_whole(kept, _sealed(blocks))
-    return map_file(kept, shape)
+    if cached is None:
+        return np.frombuffer(unnamed(blocks), np.uint8).reshape(shape)
+    with explained(cached.path):
+        if not _is_valid(cached, math.prod(shape)):
+            with workspace(cached.path.parent) as folder:
+                if not _is_valid(cached, math.prod(shape)):  # another process may have written it meanwhile
+                    with (folder / "array").open("wb") as file:
+                        _write(file, _sealed(blocks, cached.made_of))
+                    (folder / "array").replace(cached.path)
+        return np.frombuffer(map_bytes(cached.path), np.uint8, math.prod(shape)).reshape(shape)
 
 
 def stretches(count: int, row_bytes: int, most_bytes: int) -> Iterator[slice]:
-    """So many rows in stretches of at most so many bytes, but of one row at least."""
+    """Slices that divide `count` rows into stretches of at most `most_bytes`, but at least one row each."""
     each = max(1, most_bytes // row_bytes)
     return (slice(start, start + each) for start in range(0, count, each))
 
 
-def map_file(path: Path, shape: tuple[int, ...], offset: int = 0) -> NDArray[np.uint8]:
-    """The bytes of a file from an offset on as a read-only array of this shape, read in place; raises OSError."""
-    return np.frombuffer(map_bytes(path), np.uint8, math.prod(shape), offset).reshape(shape)
-
-
 def map_bytes(path: Path) -> memoryview:
-    """All bytes of a file that is not empty, read in place; raises OSError."""
+    """The bytes of a file, which must not be empty, mapped; raises OSError."""
     with path.open("rb") as file:
         return _map(file)
 
 
-def write_whole(path: Path, blocks: Iterable[NDArray[np.uint8] | bytes]) -> None:
-    """Put a file in place, durably and whole or not at all; raises StorageError."""
-    beside = path.with_name(f".{path.name}.part")
-    with explained(path):
-        try:
-            with beside.open("wb") as file:
-                _write(file, blocks)
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise
-
-
 def unnamed(blocks: Iterable[NDArray[np.uint8] | bytes]) -> memoryview:
-    """Blocks, not all of them empty, in a file of the cache that has no name and goes with the process; mapped.
+    """Blocks, not all empty, in an unnamed file of the cache that ends with the process; mapped.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the cache cannot be written.
     """
     folder = cache_folder()
     with explained(folder):
@@ -102,30 +94,23 @@ def unnamed(blocks: Iterable[NDArray[np.uint8] | bytes]) -> memoryview:
             return _map(file)
 
 
-def has_size(path: Path, size: int) -> bool:
-    """Whether a file is there and has this size."""
-    return path.is_file() and path.stat().st_size == size
-
-
-def _sealed(blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8] | bytes]:
-    """Blocks, and the SHA-256 of all of them."""
-    digest = hashlib.sha256()
+def _sealed(blocks: Iterable[NDArray[np.uint8]], made_of: str) -> Iterator[NDArray[np.uint8] | bytes]:
+    """The content of a cached copy."""
+    digest = hashlib.sha256(made_of.encode())
     for block in blocks:
         digest.update(np.ascontiguousarray(block).data)
         yield block
     yield digest.digest()
 
 
-def _is_sealed(path: Path, size: int) -> bool:
-    """Whether a file holds so many bytes and their SHA-256."""
-    if not has_size(path, size + hashlib.sha256().digest_size):
+def _is_valid(cached: CachedCopy, size: int) -> bool:
+    """Whether a cached copy contains `size` bytes as they were written, computed from the same source."""
+    digest = hashlib.sha256(cached.made_of.encode())
+    if not cached.path.is_file() or cached.path.stat().st_size != size + digest.digest_size:
         return False
-    content = map_bytes(path)
-    return hashlib.sha256(content[:size]).digest() == content[size:]
-
-
-def _without_name(blocks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    return np.frombuffer(unnamed(blocks), np.uint8).reshape(shape)
+    content = map_bytes(cached.path)
+    digest.update(content[:size])
+    return digest.digest() == content[size:]
 
 
 def _in_memory(blocks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -141,7 +126,7 @@ def _map(file: IO[bytes]) -> memoryview:
 
 
 def _write(file: IO[bytes], blocks: Iterable[NDArray[np.uint8] | bytes]) -> None:
-    """By writing and not through a mapping, where a full disk is an error and no end of the process."""
+    """By writing and not through a mapping, where a full disk would end the process instead of raising an error."""
     for block in blocks:
         file.write(block if isinstance(block, bytes) else np.ascontiguousarray(block).data)
     file.flush()

@@ -1,14 +1,15 @@
-"""Packs: data sets in the cache as plain bytes, found again by what they were made of, and read in place.
+"""Packs: data sets in the cache as plain bytes that are mapped, one file for each folder or published set.
 
-A pack is a folder `packs/KEY` of the cache. The key is the SHA-256 of a listing: where the files lie that the set is
-read from, their names, sizes, mtimes and ctimes, and the version of this layout.
+The file `packs/ORIGIN/pack` of the cache, where ORIGIN is a hash of the path that the set is read from, contains
 
-    images.u8      the images of train, then those of test: bytes of shape (N, C, H, W)
-    labels         one for each, of the type that pack.json names, little-endian
-    pack.json      shape, counts, classes, SHA-256, which files were left out; written last: without it there is no pack
-    train-32.u8    the same images at another size, once they were asked for, and 32 bytes of SHA-256 (see mapped.py)
-    source         the path that it was made from, so that it goes when a newer one of the same path comes
-    work/          what a pack of pictures has so far, to go on from (see packing.py)
+    the images of train, then those of test: bytes of shape (N, C, H, W)
+    their labels, little-endian, of the type that the JSON names
+    JSON: the key, shape, counts, classes, which files were left out, and the SHA-256 of each split
+    the length of the JSON in 8 bytes, little-endian, and its SHA-256 in 32 bytes
+
+The key is the SHA-256 of a listing: names, sizes, mtimes and ctimes of all files, and the version of this layout. A
+pack with another key is out of date; a new one replaces it. Copies of the images at other sizes, `train-32.u8`, are in
+the same folder (see `mapped.py`).
 """
 
 from __future__ import annotations
@@ -16,221 +17,185 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from shutil import rmtree
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lenscope.data.cache import cache_folder, explained, held
-from lenscope.data.dataset import Dataset, Kept, Splits
-from lenscope.data.mapped import has_size, map_file, stretches, write_whole
+from lenscope.data.cache import cache_folder, explained, workspace
+from lenscope.data.dataset import Dataset, Splits
+from lenscope.data.mapped import map_bytes, stretches
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-LAYOUT = 2
-PARTS = ("train", "test")
+LAYOUT = 3
+SPLITS = ("train", "test")
 LABELS = {"uint8": "<u1", "int64": "<i8"}
-MAX_JSON_BYTES = 2**28  # ten thousand files that were left out take four million
+MAX_JSON_BYTES = 2**28  # ten thousand skipped files take four million
+_END_BYTES = 8 + 32
 _BLOCK_BYTES = 2**24
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What `pack.json` says.
-
-    Attributes:
-        shape: of an image: channels, height, width.
-        images: how many of each part; no test part where there is none.
-        classes: their names.
-        labels: the type of the labels.
-        skipped: the files that could not be read and were left out, each with its reason.
-        sha256: of each part, as `Dataset.sha256` has it.
-    """
-
-    shape: tuple[int, ...]
-    images: dict[str, int]
-    classes: tuple[str, ...]
-    labels: str
-    skipped: tuple[tuple[str, str], ...] = ()
-    sha256: dict[str, str] = field(default_factory=dict)
-
-
 class Listing:
-    """What a set is read from, file by file, of which its key is made.
+    """The files that a set is read from; its key changes when one of them does.
 
     Args:
-        what: tells sets apart that are read from the same files in another way, or from folders of the same files.
+        what: distinguishes sets that are read from the same files in different ways.
     """
 
     def __init__(self, what: str) -> None:
         self._digest = hashlib.sha256(f"{LAYOUT}\0{what}\n".encode(errors="surrogateescape"))
 
     def add(self, name: str, size: int, times: tuple[int, int]) -> None:
-        """The next file: its name, its size in bytes, and its mtime and ctime in nanoseconds.
+        """Add a file: its name, its size in bytes, and its mtime and ctime in nanoseconds.
 
-        A program can set the first one back after it changed a file (`touch -r`, `cp -p`), but not the second one.
+        After a change, a program can restore the mtime (`touch -r`, `cp -p`), but not the ctime.
         """
         self._digest.update(f"{name}\0{size}\0{times[0]}\0{times[1]}\n".encode(errors="surrogateescape"))
 
     @property
     def key(self) -> str:
-        """Of the files so far."""
+        """SHA-256 of the files so far, in hexadecimal."""
         return self._digest.hexdigest()
 
 
-def folder_of(key: str) -> Path:
-    """Where the pack of a key is, or would be."""
-    return cache_folder() / "packs" / key[:32]
+class Pack(NamedTuple):
+    """Which pack is meant, and how its set is described.
 
-
-def _find_pack(key: str) -> Facts | None:
-    """What the pack of a key holds; None where there is none, or one that is not whole."""
-    folder = folder_of(key)
-    try:
-        facts = _decode((folder / "pack.json").read_bytes()[:MAX_JSON_BYTES])
-        count, width = sum(facts.images.values()), np.dtype(LABELS[facts.labels]).itemsize
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    sizes = {"images.u8": count * math.prod(facts.shape), "labels": count * width}
-    return facts if all(has_size(folder / name, size) for name, size in sizes.items()) else None
-
-
-def open_pack(key: str, name: str, source: str, licence: str = "") -> Splits | None:
-    """The parts of a pack, mapped; None where there is none, or one that does not hold what was written.
-
-    All of its bytes are read and compared with their SHA-256, which takes less time than reading them from a disk.
-
-    Args:
-        key: of its listing.
-        name: what the set is called.
-        source: where it came from.
+    Attributes:
+        folder: of the cache; it need not exist.
+        key: of the listing.
+        name: of the set.
+        source: where the set came from.
         licence: of the data.
     """
-    facts = _find_pack(key)
-    with suppress(OSError, ValueError, KeyError, DataError):  # it may go at any time, or have been forged
-        splits = _splits(key, facts, name, source, licence) if facts else None
-        return splits if splits and facts and _hashes(splits) == facts.sha256 else None
+
+    folder: Path
+    key: str
+    name: str
+    source: str
+    licence: str = ""
+
+
+class Contents(NamedTuple):
+    """What the JSON of a pack says, beside key, type of the labels and hashes.
+
+    Attributes:
+        shape: of an image: channels, height, width.
+        images: the number of images of each split; there need not be a test split.
+        classes: their names.
+        skipped: the files that could not be read and were left out, each with its reason.
+    """
+
+    shape: tuple[int, ...]
+    images: Mapping[str, int]
+    classes: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+def folder_of(origin: str) -> Path:
+    """The folder of the cache for what is made from this path."""
+    return cache_folder() / "packs" / hashlib.sha256(origin.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def open_pack(pack: Pack) -> Splits | None:
+    """The splits of a pack, mapped; None where it is missing, out of date, or not as it was written.
+
+    All bytes are read and compared with their SHA-256, which is faster than reading them from a disk.
+    """
+    with suppress(OSError, ValueError, TypeError, KeyError, DataError):
+        content = map_bytes(pack.folder / "pack")
+        found = _read_json(content)
+        if found["key"] == pack.key:
+            splits = _splits(content, found, pack)
+            return splits if _hashes(splits) == found["sha256"] else None
     return None
 
 
-def _hashes(splits: Splits) -> dict[str, str]:
-    return {part: data.sha256 for part, data in zip(PARTS, (splits.train, splits.test), strict=True) if data}
-
-
-def _splits(key: str, facts: Facts, name: str, source: str, licence: str) -> Splits | None:
-    folder, done = folder_of(key), 0
-    labels = np.fromfile(folder / "labels", LABELS[facts.labels]).astype(facts.labels, copy=False)
-    if not 0 <= labels.min() <= labels.max() < len(facts.classes):
-        return None
-    parts: dict[str, Dataset] = {}
-    for part in PARTS[: len(facts.images)]:
-        count = facts.images[part]
-        images = map_file(folder / "images.u8", (count, *facts.shape), done * math.prod(facts.shape))
-        kept, own = Kept(folder / part, packed=True), labels[done : done + count]
-        parts[part] = Dataset(images, own, facts.classes, name, source, licence, _kept=kept)
-        done += count
-    return Splits(parts["train"], test=parts.get("test"), skipped=facts.skipped)
-
-
-def keep(key: str, splits: Splits, origin: str) -> Splits:
-    """Make a pack of parts that were read, and give them back as they lie in it; as they were where none can be made.
-
-    Args:
-        key: of its listing.
-        splits: train and test; of images of two sizes no pack is made.
-        origin: the path that they were read from.
+def pack_splits(pack: Pack, splits: Splits) -> Splits:
+    """Write a pack of splits and open it; the splits themselves where their images have two sizes.
 
     Raises:
-        StorageError: there is no room for it.
+        StorageError: the cache cannot be written.
     """
-    parts = [part for part in (splits.train, splits.test) if part is not None]
+    datasets = [data for data in (splits.train, splits.test) if data is not None]
     shape = splits.train.images.shape[1:]
-    with held(folder_of(key)) as own:
-        if not own or any(part.images.shape[1:] != shape for part in parts):
-            return splits
-        each = math.prod(shape)
-        blocks = (part.images[rows] for part in parts for rows in stretches(len(part), each, _BLOCK_BYTES))
-        write_whole(folder_of(key) / "images.u8", blocks)
-        labels = np.concatenate([part.labels for part in parts])
-        images = dict(zip(PARTS, map(len, parts), strict=False))
-        complete(key, Facts(shape, images, splits.classes, labels.dtype.name), labels, origin)
-    train = splits.train
-    return open_pack(key, train.name, train.source, train.licence) or splits
+    if any(data.images.shape[1:] != shape for data in datasets):
+        return splits
+    with explained(pack.folder), workspace(pack.folder) as folder:
+        with (folder / "images").open("wb") as file:
+            for data in datasets:
+                for rows in stretches(len(data), math.prod(shape), _BLOCK_BYTES):
+                    file.write(np.ascontiguousarray(data.images[rows]).data)
+        counts = dict(zip(SPLITS, map(len, datasets), strict=False))
+        about = Contents(shape, counts, splits.classes)
+        finish_pack(pack, folder / "images", about, np.concatenate([data.labels for data in datasets]))
+    return open_pack(pack) or splits
 
 
-def attach(key: str, splits: Splits, origin: str) -> Splits:
-    """Parts that are mapped where they lie, so that what is made of them is kept where their pack would be."""
-    with held(folder_of(key)) as own:
-        if own and not (folder_of(key) / "source").exists():
-            _replace_older(folder_of(key), origin)
-    train = replace(splits.train, _kept=Kept(folder_of(key) / "train"))
-    return replace(splits, train=train, test=splits.test and replace(splits.test, _kept=Kept(folder_of(key) / "test")))
+def keep_copies(pack: Pack, splits: Splits) -> Splits:
+    """Splits that are mapped in place, with resized copies kept in the folder of their pack."""
+    train = replace(splits.train, _cached_at=pack.folder / "train")
+    return replace(splits, train=train, test=splits.test and replace(splits.test, _cached_at=pack.folder / "test"))
 
 
-def complete(key: str, facts: Facts, labels: NDArray[Any], origin: str) -> None:
-    """Write what belongs to `images.u8`, so that there is a pack; to be called while its folder is held.
+def finish_pack(pack: Pack, images: str | Path, about: Contents, labels: NDArray[Any]) -> None:
+    """Make a pack of a file in the folder's workspace that contains the images; raises OSError.
 
     Args:
-        key: of its listing.
-        facts: all but the hashes.
+        pack: which one.
+        images: the file; it becomes the pack.
+        about: what is in it.
         labels: of all images.
-        origin: the path that it is made from.
-
-    Raises:
-        StorageError: there is no room for it.
     """
-    folder = folder_of(key)
-    with explained(folder):
-        for derived in folder.glob("*-*.u8"):  # of a pack that was broken
-            derived.unlink()
-    write_whole(folder / "labels", [labels.astype(LABELS[facts.labels]).tobytes()])
-    found = _splits(key, facts, "", "", "")
-    assert found is not None  # noqa: S101 - for the type checker: the labels are within the classes
-    write_whole(folder / "pack.json", [_encode(replace(facts, sha256=_hashes(found)))])
-    _replace_older(folder, origin)
+    path = Path(images)
+    found = {**about._asdict(), "key": pack.key, "labels": labels.dtype.name}
+    _append(path, labels.astype(LABELS[labels.dtype.name]).tobytes())
+    text = json.dumps({**found, "sha256": _hashes(_splits(map_bytes(path), found, pack))}).encode()
+    _append(path, text + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest())
+    path.replace(pack.folder / "pack")
 
 
-def note_source(folder: Path, origin: str) -> None:
-    """Write what a pack is made from, finished or not; raises StorageError."""
-    write_whole(folder / "source", [origin.encode(errors="surrogateescape")])
+def _append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _replace_older(folder: Path, origin: str) -> None:
-    """Delete the packs that were made earlier from the same path, and that nobody writes."""
-    note_source(folder, origin)
-    content = (folder / "source").read_bytes()
-    older = [path.parent for path in folder.parent.glob("*/source") if path.parent != folder]
-    for pack in older:
-        with suppress(OSError):  # another process may delete it, too
-            if (pack / "source").read_bytes() == content:
-                _delete(pack)
-
-
-def _delete(pack: Path) -> None:
-    with held(pack) as own:
-        if own:
-            rmtree(pack, ignore_errors=True)
-
-
-def _encode(facts: Facts) -> bytes:
-    text = json.dumps(asdict(facts), sort_keys=True)
-    return json.dumps({"facts": json.loads(text), "sha256": _digest(text)}, sort_keys=True, indent=1).encode()
-
-
-def _decode(content: bytes) -> Facts:
-    whole = json.loads(content)
-    found = whole["facts"]
-    if _digest(json.dumps(found, sort_keys=True)) != whole["sha256"]:
+def _read_json(content: memoryview) -> dict[str, Any]:
+    """What the JSON of a pack says; raises ValueError where it is not as it was written."""
+    size, digest = int.from_bytes(content[-_END_BYTES:-32], "little"), content[-32:]
+    text = bytes(content[-_END_BYTES - min(size, MAX_JSON_BYTES) : -_END_BYTES])
+    if hashlib.sha256(text).digest() != digest:
         raise ValueError("not as it was written")
-    lists = {name: tuple(found[name]) for name in ("shape", "classes")}
-    return Facts(**found | lists | {"skipped": tuple((path, reason) for path, reason in found["skipped"])})
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _splits(content: memoryview, found: Mapping[str, Any], pack: Pack) -> Splits:
+    shape, counts = tuple(found["shape"]), found["images"]
+    total, image_bytes = sum(counts.values()), math.prod(shape)
+    labels = np.frombuffer(content, LABELS[found["labels"]], total, total * image_bytes).astype(found["labels"])
+    made: dict[str, Dataset] = {}
+    done = 0
+    for split, count in counts.items():
+        images = np.frombuffer(content, np.uint8, count * image_bytes, done * image_bytes).reshape(count, *shape)
+        own = labels[done : done + count]
+        made[split] = Dataset(
+            images, own, tuple(found["classes"]), pack.name, pack.source, pack.licence, _cached_at=pack.folder / split
+        )
+        done += count
+    skipped = tuple((path, reason) for path, reason in found["skipped"])
+    return Splits(made["train"], test=made.get("test"), skipped=skipped, pack=pack.folder)
+
+
+def _hashes(splits: Splits) -> dict[str, str]:
+    return {split: data.sha256 for split, data in zip(SPLITS, (splits.train, splits.test), strict=True) if data}

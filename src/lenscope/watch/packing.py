@@ -1,4 +1,4 @@
-"""Watching data being packed: a bar on stderr, and afterwards what was left out."""
+"""Progress of packing: a bar on stderr, and afterwards which files were left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from lenscope.data.listing import tell_skipped
+from lenscope.data.folders.listing import skipped_note
 from lenscope.text import printable
 from lenscope.watch.screen import Screen, say
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from lenscope.data.dataset import Splits
 
-EACH = 1_000  # files; a terminal is drawn ten times a second, whatever comes
+EACH = 1_000  # files between two updates; a terminal is redrawn ten times per second at most
 
 
 class PackingBar:
-    """A bar while a set is packed, where stderr is a terminal; else a line at the beginning.
+    """A progress bar while a folder is packed, where stderr is a terminal; else one line at the beginning.
 
     Args:
-        console: where to; by default stderr.
+        console: where to write; by default stderr.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -41,21 +41,17 @@ class PackingBar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def __call__(self, what: str, done: int, of: int) -> None:
-        """Show what is being done, how much of it is done, and of how much; 0 where nobody knows."""
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show what is being done, and how much of it; a total of 0 is unknown."""
         if what != self._what:
             self._what = what
-            size = f" ({of:,} pictures{f', {done:,} of them already done' if done else ''})" if of else ""
-            self._say(f"{what}{size} …")
+            say(self._console, f"{what}{f' ({total:,} pictures)' if total else ''} …")
             self._progress.start()
-            self._task = self._progress.add_task(printable(what), total=of or None)
-        if self._task is not None and (done % EACH == 0 or done == of):
+            self._task = self._progress.add_task(printable(what), total=total or None)
+        if self._task is not None and (done % EACH == 0 or done == total):
             self._progress.update(self._task, completed=done)
 
     def note(self, splits: Splits) -> None:
-        """Say which files were left out."""
+        """Name the files that were left out."""
         if splits.skipped:
-            self._say(tell_skipped(splits.skipped))
-
-    def _say(self, text: str) -> None:
-        say(self._console, text)
+            say(self._console, skipped_note(splits.skipped))

@@ -1,6 +1,6 @@
-"""The paper under the ink of a picture: how light it is at each place, and how noisy.
+"""The paper under the ink of a picture: its grey level at each pixel, and its noise.
 
-Whole numbers throughout, so that `reports/js/paper.js` finds the same to the bit.
+Integer arithmetic throughout, so that `reports/js/paper.js` has identical results.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-CELLS = 64  # of the grid on which the paper is found, along the picture's longer side
+CELLS = 64  # along the longer side of the grid on which the paper's level is estimated
 EVEN = 1  # grey levels
 RIM_VOTES = 5
-LEAST_PAPER = 4  # where the paper is darker than this part of its lightest, light is not made up for
+LEAST_PAPER = 4  # shading is compensated down to this fraction of the lightest paper
 
 
 @dataclass(frozen=True, eq=False)
 class Paper:
-    """What a picture's ink lies on.
+    """The paper of a picture.
 
     Attributes:
         level: uint8, shape (H, W), the grey level without ink.
@@ -37,10 +37,10 @@ class Paper:
 def find_paper(grey: NDArray[np.uint8]) -> Paper:
     """The paper of a picture, dark or light, in even or uneven light.
 
-    The means of square cells are closed (the greatest of each window, then the least of each window of those), which
-    fills dark strokes narrower than the window, a third of the picture's longer side, and opened, which does the same
-    to light strokes. Ink is what covers less: it is dark if closing changes the grid less than opening does. Between
-    the cells the level is interpolated.
+    The means of square cells are closed (morphologically: the maximum over each window, then the minimum), which fills
+    dark strokes narrower than the window, a third of the picture's longer side, and opened, which fills light strokes.
+    Ink covers less than paper: it is dark if closing changes the grid less than opening does. Between the cells the
+    level is interpolated.
 
     Args:
         grey: uint8, shape (H, W).
@@ -49,10 +49,10 @@ def find_paper(grey: NDArray[np.uint8]) -> Paper:
 
 
 def _even_paper(grey: NDArray[np.uint8]) -> Paper | None:
-    """Paper of one level, the lower median of the picture's outermost pixels, where that explains the picture.
+    """Paper of a single level, the lower median of the border pixels, if that explains the picture.
 
-    Ink is dark if the darkest pixel is farther from that level than the lightest. A quarter of all pixels has to be
-    within EVEN levels of it, and two thirds of all pixels that or at least two thirds as strong as the strongest ink.
+    Ink is dark if the darkest pixel is farther from that level than the lightest. At least a quarter of all pixels must
+    be within EVEN levels of it, and two thirds of all pixels must be that or at least two thirds of the strongest ink.
     """
     ring = np.sort(np.concatenate([grey[0], grey[1:-1, 0], grey[1:-1, -1], grey[-1]]))
     level = int(ring[(len(ring) - 1) // 2])
@@ -68,7 +68,7 @@ def _even_paper(grey: NDArray[np.uint8]) -> Paper | None:
 
 
 def _uneven_paper(grey: NDArray[np.uint8]) -> Paper:
-    """Paper between the strokes, by closing or opening a grid of cells."""
+    """Paper of varying level, by closing or opening a grid of cells."""
     longer = max(grey.shape)
     size = max(1, longer // CELLS)
     cells = _cell_means(grey, size)
@@ -83,9 +83,9 @@ def _uneven_paper(grey: NDArray[np.uint8]) -> Paper:
 
 
 def _is_light(cells: NDArray[np.int64], most: NDArray[np.int64], least: NDArray[np.int64]) -> bool:
-    """Whether more cells are light than dark, of those around which the contrast is at least half of the greatest.
+    """Whether more cells are light than dark, among those around which the contrast is at least half of the largest.
 
-    Those at the picture's rim, where ink is rarest, count RIM_VOTES times.
+    Cells at the picture's border, where ink is rarest, count RIM_VOTES times.
     """
     contrast = most - least
     votes = np.where(2 * contrast >= contrast.max(), np.sign(2 * cells - most - least), 0)
@@ -94,10 +94,10 @@ def _is_light(cells: NDArray[np.int64], most: NDArray[np.int64], least: NDArray[
 
 
 def ink_on(paper: Paper, grey: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How far each pixel differs from the paper to the ink's side, in grey levels where the paper is lightest.
+    """The difference of each pixel from the paper towards the ink, in grey levels at the lightest paper.
 
-    Ink reflects a part of the light that falls on it, so that its contrast falls with the light: (difference × lightest
-    + level div 2) div level, the level not below a quarter of the lightest.
+    Ink reflects a fraction of the incident light, so its contrast decreases with the light: (difference × lightest
+    + level div 2) div level, with the level not below a quarter of the lightest.
     """
     level = paper.level.astype(np.int64)
     if not paper.is_light:
@@ -108,13 +108,13 @@ def ink_on(paper: Paper, grey: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def noise_of(ink: NDArray[np.int64], strongest: int) -> int:
-    """The scale of the noise of ink: the upper quartile of all that is below a quarter of the strongest."""
+    """The scale of the noise: the upper quartile of all ink below a quarter of the strongest."""
     faint = np.sort(ink[4 * ink < strongest], axis=None)
     return int(faint[len(faint) * 3 // 4]) if len(faint) else 0
 
 
 def block_means(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """A picture reduced by a whole factor: means of whole blocks, rounded half up; what is left at the ends is cut."""
+    """A picture reduced by an integer factor: means of whole blocks, rounded half up; the remainder is cut off."""
     down, across = (min(factor, side) for side in image.shape)
     height, width = image.shape[0] // down, image.shape[1] // across
     whole = image[: height * down, : width * across]
@@ -126,7 +126,7 @@ def block_means(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
 
 def _cell_means(grey: NDArray[np.uint8], size: int) -> NDArray[np.int64]:
-    """Means of cells of size × size pixels, rounded half up; those at the ends may be smaller."""
+    """Means of cells of size × size pixels, rounded half up; the last cells may be smaller."""
     starts = [np.arange(0, side, size) for side in grey.shape]
     sums = np.add.reduceat(np.add.reduceat(grey, starts[0], axis=0, dtype=np.int64), starts[1], axis=1)
     heights, widths = (np.minimum(start + size, side) - start for start, side in zip(starts, grey.shape, strict=True))
@@ -136,7 +136,7 @@ def _cell_means(grey: NDArray[np.uint8], size: int) -> NDArray[np.int64]:
 
 
 def _extreme(cells: NDArray[np.int64], reach: int, choose: Callable[..., NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The greatest or least of the window of 2 reach + 1 cells around each cell, cut at the ends."""
+    """The maximum or minimum over a window of 2 reach + 1 cells around each cell, cut off at the border."""
     for _ in range(2):
         made = cells.copy()
         for shift in range(1, min(reach, len(cells) - 1) + 1):

@@ -1,6 +1,6 @@
-"""Lines that cross the whole sheet, as on ruled and squared paper: found and taken off, with what crosses them kept.
+"""Lines that cross the whole sheet, as on ruled and squared paper: found and removed, except where strokes cross them.
 
-Whole numbers throughout, so that `reports/js/rules.js` finds the same.
+Integer arithmetic throughout, so that `reports/js/rules.js` has identical results.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEAST_SIDE = 64  # on smaller pictures a stroke is as thin as a line
+LEAST_SIDE = 64  # in smaller pictures a stroke is as thin as a line
 STEEPEST = 12  # a line rises by at most 1 in 12
-THINNEST = 40  # a line is at most 1/40 as thick as the sheet is long
+THINNEST = 40  # a line is at most 1/40 as thick as the sheet's longer side
 
 
 def without_rules(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -27,8 +27,8 @@ def without_rules(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _rules_across(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The pixels of lines from the left side to the right.
 
-    A line holds ink in 7 of 10 columns, in some of the first and of the last sixteenth of them, and is thin. Where a
-    stroke crosses it, the ink above and below is thicker than the line, and stays.
+    A line has ink in 7 of 10 columns, some of them among the first and the last sixteenth, and is thin. Where a stroke
+    crosses it, the ink is thicker than the line, and is kept.
     """
     height, width = mask.shape
     found = np.zeros_like(mask)
@@ -59,7 +59,7 @@ def _rules_across(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each pixel of the mask, how many pixels of it hang together above and below it, itself counted."""
+    """For each pixel of the mask, the length of its vertical run."""
     down, up = _counted(mask), _counted(mask[::-1])[::-1]
     return np.where(mask, down + up - 1, 0)
 
@@ -70,7 +70,7 @@ def _counted(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _whole_runs(mask: NDArray[np.bool_], part: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """All pixels of the mask in the vertical runs that hold a pixel of the part."""
+    """All pixels of the mask in vertical runs that contain a pixel of `part`."""
     rows = np.arange(len(mask))[:, None]
     spans = []
     for way in (slice(None), slice(None, None, -1)):

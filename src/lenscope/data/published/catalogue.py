@@ -1,31 +1,32 @@
 """The data sets that are known by name: files, sources, hashes, licences and citations.
 
-Where the hashes come from. MNIST: computed from the copy that is bundled (packed anew) and, for the mirrors' packing,
-as TensorFlow Datasets records them. Fashion-MNIST: the content as computed from Debian's package dataset-fashion-mnist,
-whose MD5s agree with those that others publish of the unpacked files; packed as TensorFlow Datasets records it. KMNIST
-and EMNIST's archive: as TensorFlow Datasets records them. QMNIST: the MD5s of its authors' loader in torchvision.
-CIFAR-10's archive: as TensorFlow Datasets records it; others state the same SHA-256 beside the MD5 that its site gives
-for this file, c32a1d4ab5d03f1284b67883e8d87530. SVHN: as TensorFlow Datasets and torchvision record them.
+Sources of the hashes. MNIST: computed from the bundled copy (compressed again) and, for the mirrors' files, recorded by
+TensorFlow Datasets. Fashion-MNIST: the content computed from Debian's package dataset-fashion-mnist, whose MD5s are
+those that others publish for the uncompressed files; the compressed files recorded by TensorFlow Datasets. KMNIST and
+EMNIST's archive: recorded by TensorFlow Datasets. QMNIST: the MD5s in its authors' loader in torchvision. CIFAR-10's
+archive: recorded by TensorFlow Datasets; others state this SHA-256 together with the MD5 on its site,
+c32a1d4ab5d03f1284b67883e8d87530. SVHN: recorded by TensorFlow Datasets and torchvision.
 """
 
 from __future__ import annotations
 
 import string
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from lenscope.data.cifar import CifarReader
-from lenscope.data.coloured import ColouredReader
-from lenscope.data.entry import DataFile, Entry
-from lenscope.data.idx_reader import IdxReader, Part
-from lenscope.data.svhn import SvhnReader
+from lenscope.data.formats.cifar import read_cifar
+from lenscope.data.formats.coloured import read_coloured
+from lenscope.data.formats.idx_reader import read_idx_files
+from lenscope.data.formats.svhn import read_svhn
+from lenscope.data.published.entry import DataFile, Entry
 from lenscope.errors import unknown_name
 
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "bundled"
 
 
 def find_entry(name: str) -> Entry:
-    """The catalogue's entry of this name, upper or lower case; raises UsageError with the nearest known name."""
+    """The catalogue's entry of this name, in any case; raises UsageError with the closest known name."""
     try:
         return CATALOGUE[name.lower()]
     except KeyError:
@@ -36,27 +37,27 @@ _DIGITS = tuple(string.digits)
 
 
 def _file(name: str, *packed: str, content: str = "") -> DataFile:
-    """A file from the hexadecimal hashes of its packings and content; 32 digits are MD5, 64 are SHA-256."""
+    """A file from the hexadecimal hashes of its compressed forms and its content; 32 digits are MD5, 64 are SHA-256."""
     hashes = tuple(f"{'md5' if len(known) == 32 else 'sha256'}:{known}" for known in packed)
     return DataFile(name, hashes, (f"sha256:{content}",) if content else ())
 
 
 def _plain(name: str, content: str) -> DataFile:
-    """A file that is read as it is published, from its SHA-256."""
+    """A file that is read as published, from its SHA-256."""
     return DataFile(name, content=(f"sha256:{content}",), gzipped=False)
 
 
-def _four_files(*packed: tuple[str, ...], contents: tuple[str, ...] = ("",) * 4) -> IdxReader:
-    """Reads files with the names of MNIST's, from the hashes of each: of its packings, and of its content."""
-    names = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    files = [_file(name, *known, content=own) for name, known, own in zip(names, packed, contents, strict=True)]
-    return IdxReader(Part(*files[:2]), Part(*files[2:]))
+def _four_files(*packed: tuple[str, ...], contents: tuple[str, ...] = ("",) * 4) -> tuple[DataFile, ...]:
+    """Files with MNIST's names, from the hashes of their compressed forms and of their contents."""
+    names = [f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    return tuple(_file(name, *known, content=own) for name, known, own in zip(names, packed, contents, strict=True))
 
 
 _MNIST = Entry(
     name="mnist",
     title="MNIST",
-    reader=_four_files(
+    read=read_idx_files,
+    files=_four_files(
         (
             "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
             "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971",
@@ -97,7 +98,7 @@ _COLOURED = replace(
     _MNIST,
     name="coloured-mnist",
     title="Coloured MNIST",
-    reader=ColouredReader(_MNIST.reader),
+    read=read_coloured,
     licence="CC BY-SA 3.0 (derived from MNIST)",
     citation=f"made by Lenscope, each digit tinted and on coloured noise, from MNIST: {_MNIST.citation}",
 )
@@ -105,7 +106,8 @@ _COLOURED = replace(
 _FASHION = Entry(
     name="fashion-mnist",
     title="Fashion-MNIST",
-    reader=_four_files(
+    read=read_idx_files,
+    files=_four_files(
         ("3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",),
         ("a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",),
         ("346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",),
@@ -144,7 +146,8 @@ _FASHION = Entry(
 _KMNIST = Entry(
     name="kmnist",
     title="Kuzushiji-MNIST",
-    reader=_four_files(
+    read=read_idx_files,
+    files=_four_files(
         ("51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",),
         ("e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",),
         ("edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",),
@@ -160,19 +163,16 @@ _KMNIST = Entry(
     torchvision="KMNIST",
 )
 
-# Its test part is all 60,000 test digits; labels are rows of eight numbers, of which column 0 is the class.
+# Its test split is all 60,000 test digits; labels are rows of eight numbers, and column 0 is the class.
 _QMNIST = Entry(
     name="qmnist",
     title="QMNIST",
-    reader=IdxReader(
-        train=Part(
-            _file("qmnist-train-images-idx3-ubyte.gz", "ed72d4157d28c017586c42bc6afe6370"),
-            _file("qmnist-train-labels-idx2-int.gz", "0058f8dd561b90ffdd0f734c6a30e5e4"),
-        ),
-        test=Part(
-            _file("qmnist-test-images-idx3-ubyte.gz", "1394631089c404de565df7b7aeaf9412"),
-            _file("qmnist-test-labels-idx2-int.gz", "5b5b05890a5e13444e108efe57b788aa"),
-        ),
+    read=read_idx_files,
+    files=(
+        _file("qmnist-train-images-idx3-ubyte.gz", "ed72d4157d28c017586c42bc6afe6370"),
+        _file("qmnist-train-labels-idx2-int.gz", "0058f8dd561b90ffdd0f734c6a30e5e4"),
+        _file("qmnist-test-images-idx3-ubyte.gz", "1394631089c404de565df7b7aeaf9412"),
+        _file("qmnist-test-labels-idx2-int.gz", "5b5b05890a5e13444e108efe57b788aa"),
     ),
     classes=_DIGITS,
     mirrors=(
@@ -186,7 +186,7 @@ _QMNIST = Entry(
 )
 
 _EMNIST_ARCHIVE = _file("emnist-gzip.zip", "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e")
-# Of the other fifteen letters, upper and lower case look alike and are one class in these two splits.
+# For the other fifteen letters, upper and lower case look alike and are one class in these two sets.
 _MERGED = (*_DIGITS, *string.ascii_uppercase, *"abdefghnqrt")
 _EMNIST_CLASSES = {
     "byclass": (*_DIGITS, *string.ascii_uppercase, *string.ascii_lowercase),
@@ -198,21 +198,16 @@ _EMNIST_CLASSES = {
 }
 
 
-def _emnist_part(split: str, part: str) -> Part:
-    stem = f"emnist-{split}-{part}"
-    return Part(_file(f"{stem}-images-idx3-ubyte.gz"), _file(f"{stem}-labels-idx1-ubyte.gz"))
-
-
 def _emnist(split: str) -> Entry:
-    """A split of EMNIST; NIST publishes all in one archive, its letters numbered from 1, its images transposed."""
+    """One of EMNIST's sets; NIST publishes all in one archive, letters numbered from 1, images transposed."""
     return Entry(
         name=f"emnist-{split}",
         title=f"EMNIST {split}",
-        reader=IdxReader(
-            _emnist_part(split, "train"),
-            _emnist_part(split, "test"),
-            first_label=1 if split == "letters" else 0,
-            transposed=True,
+        read=partial(read_idx_files, first_label=1 if split == "letters" else 0, transposed=True),
+        files=tuple(
+            _file(f"emnist-{split}-{part}-{kind}-ubyte.gz")
+            for part in ("train", "test")
+            for kind in ("images-idx3", "labels-idx1")
         ),
         classes=_EMNIST_CLASSES[split],
         mirrors=(
@@ -231,9 +226,8 @@ def _emnist(split: str) -> Entry:
 _CIFAR10 = Entry(
     name="cifar-10",
     title="CIFAR-10",
-    reader=CifarReader(
-        _plain("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")
-    ),
+    read=read_cifar,
+    files=(_plain("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),),
     classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     mirrors=("https://www.cs.toronto.edu/~kriz/",),
     home="https://www.cs.toronto.edu/~kriz/cifar.html",
@@ -245,7 +239,8 @@ _CIFAR10 = Entry(
 _SVHN = Entry(
     name="svhn",
     title="Street View House Numbers, cropped digits",
-    reader=SvhnReader(
+    read=read_svhn,
+    files=(
         _plain("train_32x32.mat", "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
         _plain("test_32x32.mat", "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
     ),

@@ -1,4 +1,4 @@
-"""Pictures from files that nobody vouches for, as arrays of bytes."""
+"""Decoding picture files from untrusted sources into arrays of bytes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from lenscope.data import tiff
-from lenscope.data.endings import find_end, is_kept_whole
+from lenscope.data.formats import tiff
+from lenscope.data.formats.endings import find_end, is_kept_whole
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Formats are told by content, and those that Pillow was built without are left out. AVIF is not among them: a file of
-# 742 bytes whose header says 64×64 makes its decoder take 100 MB, and larger ones more.
+# Formats are detected by content; those that Pillow was built without are left out. AVIF is not supported: a file of
+# 742 bytes whose header says 64×64 makes its decoder allocate 100 MB, and larger ones more.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_PIXELS = 2**24
-# A JPEG of more is decoded at a half, a quarter or an eighth of its size. Where the decoder keeps all coefficients, 2
-# to 8 bytes per pixel, it may have fewer. Pillow itself opens nothing of more than 178,956,970 pixels.
+# A larger JPEG is decoded at a half, a quarter or an eighth of its size, up to these limits; the second applies where
+# the decoder keeps all coefficients, 2 to 8 bytes per pixel. Pillow itself opens at most 178,956,970 pixels.
 MAX_REDUCED_PIXELS, MAX_KEPT_PIXELS = 2**27, 2**25
 MAX_SIDE = 2**16
-MOST_BANDS = 6  # of a TIFF, each in strips of its own
+MOST_BANDS = 6  # of a TIFF, each in separate strips
 MAX_FILE_BYTES = 2**26
-# Pillow takes what precedes the pixels piece by piece in Python: millions of pieces take minutes.
+# Pillow reads what precedes the pixels piece by piece in Python: millions of pieces take minutes.
 MAX_READS = 2**18
-# How bitmaps are packed that Pillow unpacks byte by byte in Python: by run lengths of 8 and of 4 bits.
+# Compression of bitmaps that Pillow decodes byte by byte in Python: run lengths of 8 and of 4 bits.
 RUN_LENGTHS = (1, 2)
-# Parts of which a file can hold so many that they take minutes: scans and EXIF of a JPEG, colour profiles of a PNG.
+# Parts that take minutes if a file contains many: scans and EXIF of a JPEG, colour profiles of a PNG.
 MAX_COSTLY = 50
 _COSTLY = {b"\xff\xd8": (b"\xff\xda", b"Exif\0\0"), b"\x89PNG": (b"iCCP",)}
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints errors that are raised as well
-# What is refused by its name, since people have such files: how it begins, from a place on.
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Pillow also prints the errors that it raises
+# Common formats that are refused by name: their first bytes, at an offset.
 _OTHERS = {
     (4, b"ftypheic"): "HEIC", (4, b"ftypheix"): "HEIC", (4, b"ftyphevc"): "HEIC", (4, b"ftypheim"): "HEIC",
     (4, b"ftypheis"): "HEIC", (4, b"ftypmif1"): "HEIC", (4, b"ftypmsf1"): "HEIC", (4, b"ftypavif"): "AVIF",
@@ -49,14 +49,11 @@ _OTHERS = {
 
 
 def read_picture(path: Path, *, contrast: bool = False) -> NDArray[np.uint8]:
-    """A picture file as bytes: grey, or colour where its channels differ.
-
-    See `decode_picture`, which takes the file's content and the same option.
-    """
+    """The pixels of a picture file; see `decode_picture`, which takes the file's content."""
     expected = f"expected a picture: {', '.join(FORMATS)}"
     try:
         if path.exists() and not path.is_file():
-            raise DataError(f"{path}: not an ordinary file; {expected}")
+            raise DataError(f"{path}: not a regular file; {expected}")
         with path.open("rb") as file:
             return decode_picture(file.read(MAX_FILE_BYTES + 1), str(path), contrast=contrast)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -66,21 +63,21 @@ def read_picture(path: Path, *, contrast: bool = False) -> NDArray[np.uint8]:
 def decode_picture(content: bytes, source: str, *, contrast: bool = False) -> NDArray[np.uint8]:
     """A picture's file content as an array of bytes.
 
-    Formats are those of FORMATS, told by content; the size is checked on the header, before anything is decoded, and a
-    JPEG of more than MAX_PIXELS is decoded at a half, a quarter or an eighth of its size. What follows the end of a
-    PNG, JPEG or GIF is left out. The camera's orientation is applied, transparency laid over white, 16 bits rounded to
-    8, of an animation or of several pages the first taken.
+    The format is one of FORMATS, detected by content. The size in the header is checked before anything is decoded; a
+    JPEG of more than MAX_PIXELS is decoded at a half, a quarter or an eighth of its size. Bytes after the end of a PNG,
+    JPEG or GIF are ignored. The camera's orientation is applied, transparency is blended with white, 16 bits are
+    rounded to 8, and the first frame or page counts.
 
     Args:
         content: the file's bytes, at most MAX_FILE_BYTES.
-        source: what to call the file in an error.
-        contrast: whether light ink on a transparent ground is laid over black instead of white, where it would vanish.
+        source: the file's name for error messages.
+        contrast: blend light ink on a transparent background with black instead of white, where it would be invisible.
 
     Returns:
-        uint8, shape (H, W) if the picture is grey (also where all channels agree), else (H, W, 3), RGB.
+        uint8, shape (H, W) if the picture is grey (also if all channels are equal), else (H, W, 3), RGB.
 
     Raises:
-        DataError: another format, more than MAX_PIXELS, a broken or cut file, or one made to take long.
+        DataError: another format, more than MAX_PIXELS, a broken or truncated file, or one that takes long to decode.
     """
     if len(content) > MAX_FILE_BYTES:
         raise DataError(f"{source}: more than {MAX_FILE_BYTES} bytes; save it smaller")
@@ -99,31 +96,31 @@ def decode_picture(content: bytes, source: str, *, contrast: bool = False) -> ND
             raise DataError(f"{source}: {what}; expected {', '.join(FORMATS)} by content") from None
         except Image.DecompressionBombError:
             raise DataError(f"{source}: more than {MAX_PIXELS} pixels; save it smaller") from None
-        except Exception as error:  # noqa: BLE001 - what Pillow's decoders raise on broken files is not bounded
+        except Exception as error:  # noqa: BLE001 - Pillow raises errors of many types on broken files
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{source}: broken picture: {reason}; replace or remove it") from None
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of FORMATS that this Pillow can read."""
+    """The FORMATS that this Pillow can read."""
     return tuple(name for name in FORMATS if name != "WEBP" or features.check("webp"))
 
 
 class _Pieces(io.BytesIO):
-    """A file's content that is read in at most MAX_READS pieces."""
+    """A file's content that can be read in at most MAX_READS pieces."""
 
     _reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
         if self._reads > MAX_READS:
-            raise RuntimeError(f"it is in more than {MAX_READS} pieces")
+            raise RuntimeError(f"it has more than {MAX_READS} pieces")
         return super().read(size)
 
 
 def _checked(content: bytes, source: str) -> bytes:
-    """A file's content up to its own end, once nothing in it is known to take long; raises DataError."""
+    """A file's content without trailing bytes; raises DataError if decoding it would take long."""
     end = find_end(content)
     if end is None:
         raise DataError(f"{source}: broken picture: its end is missing; replace or remove it")
@@ -132,7 +129,7 @@ def _checked(content: bytes, source: str) -> bytes:
         raise DataError(f"{source}: more than {MAX_COSTLY} scans, EXIF parts or profiles; save it again")
     if found := tiff.complaint(content):
         raise DataError(f"{source}: a TIFF that {found}")
-    if content.startswith(b"RIFF") and (size := _size_of_webp(content)):  # whose room is taken when it is opened
+    if content.startswith(b"RIFF") and (size := _size_of_webp(content)):  # its memory is allocated when it is opened
         _check_size(size, source)
     return content
 
@@ -142,7 +139,7 @@ def _is_costly(content: bytes, parts: tuple[bytes, ...]) -> bool:
 
 
 def _size_of_webp(content: bytes) -> tuple[int, int] | None:
-    """Width and height that the header of a WebP states."""
+    """Width and height in the header of a WebP."""
     kind = content[12:16]
     if kind == b"VP8X":
         return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
@@ -166,21 +163,21 @@ def _check_header(image: Image.Image, content: bytes, source: str) -> None:
         _reduce(image, content)
     _check_size(image.size, source)
     if image.format == "BMP" and image.info["compression"] in RUN_LENGTHS:
-        raise DataError(f"{source}: a bitmap packed by run lengths; save it as PNG")
+        raise DataError(f"{source}: a run-length encoded bitmap; save it as PNG")
     if image.format == "TIFF" and image.mode in {"F", "I"}:
-        raise DataError(f"{source}: a TIFF of 32 bits for each value; save it with 8 or 16")
+        raise DataError(f"{source}: a TIFF with 32 bits per sample; save it with 8 or 16")
     if image.format == "TIFF" and _area(image) > MOST_BANDS * image.width * image.height:
         raise DataError(f"{source}: a TIFF whose strips overlap; save it as PNG")
 
 
 def _area(image: Image.Image) -> int:
-    """How many pixels the parts have that a picture is decoded from."""
+    """The number of pixels of all tiles that a picture is decoded from."""
     extents = [part[1] for part in image.tile]  # type: ignore[attr-defined]  # not in Image's own stub
     return sum((right - left) * (lower - upper) for left, upper, right, lower in extents)
 
 
 def _reduce(image: Image.Image, content: bytes) -> None:
-    """Let a JPEG of more than MAX_PIXELS be decoded at the largest part of its size that has no more."""
+    """Let a JPEG of more than MAX_PIXELS be decoded at the largest fraction of its size that does not exceed it."""
     pixels = image.width * image.height
     if pixels <= MAX_PIXELS or pixels > (MAX_KEPT_PIXELS if is_kept_whole(content) else MAX_REDUCED_PIXELS):
         return
@@ -202,10 +199,10 @@ def _to_bytes(image: Image.Image, *, contrast: bool) -> NDArray[np.uint8]:
 
 
 def _is_light(ink: Image.Image) -> bool:
-    """Whether what can be seen of an RGBA picture is nearer to white than to black."""
+    """Whether the visible part of an RGBA picture is nearer to white than to black."""
     pixels = np.asarray(ink)
     alpha = pixels[..., 3]
-    weighted = np.einsum("hwc,hw->", pixels[..., :3], alpha, dtype=np.int64)  # without 64 bits for each pixel
+    weighted = np.einsum("hwc,hw->", pixels[..., :3], alpha, dtype=np.int64)  # without 64 bits per pixel
     return bool(weighted > 3 * 127 * alpha.sum(dtype=np.int64))
 
 

@@ -1,4 +1,4 @@
-"""Where a picture's file ends by its own structure; what a camera, a phone or an editor appends comes after that."""
+"""Where a picture ends in its file, by the structure of its format; cameras, phones and editors append other data."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_PIECES = 2**20  # steps through a file, a second at most; one of 64 MiB has a quarter of that in blocks of GIF
-_TOO_MANY = f"it is in more than {MAX_PIECES} pieces"
-# In a scan 0xFF is followed by 0x00, by a restart (0xD0 to 0xD7) or by more 0xFF where it begins no segment.
+MAX_PIECES = 2**20  # that are parsed, a second at most; a GIF of 64 MiB has a quarter as many blocks
+_TOO_MANY = f"it has more than {MAX_PIECES} pieces"
+# In a scan, a 0xFF that does not start a segment is followed by 0x00, a restart (0xD0 to 0xD7) or another 0xFF.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 _ALONE = (0x01, 0xD8, 0xD9)  # markers without a length
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
@@ -18,9 +18,9 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def find_end(content: bytes) -> int | None:
-    """How many bytes a PNG, JPEG or GIF has; None where its end is missing.
+    """The number of bytes of a PNG, JPEG or GIF; None if its end is missing.
 
-    Of other formats, whose decoders notice a missing end, the length of the content. Raises RuntimeError for more than
+    For other formats, whose decoders detect a missing end, the length of the content. Raises RuntimeError for more than
     MAX_PIECES pieces.
     """
     try:
@@ -34,7 +34,7 @@ def find_end(content: bytes) -> int | None:
 
 
 def is_kept_whole(jpeg: bytes) -> bool:
-    """Whether a decoder keeps all of a JPEG's coefficients: it is progressive, or has a scan for each component."""
+    """Whether a decoder keeps all coefficients of a JPEG: it is progressive, or has one scan per component."""
     components = 0
     for marker, at in _segments(jpeg):
         if marker in _FRAMES:
@@ -47,7 +47,7 @@ def is_kept_whole(jpeg: bytes) -> bool:
 
 
 def _segments(jpeg: bytes) -> Iterator[tuple[int, int]]:
-    """The markers of a JPEG, each with the place behind it."""
+    """The markers of a JPEG, each with the position after it."""
     at = 2
     for _ in range(MAX_PIECES):
         found = _MARKER.search(jpeg, at)
@@ -90,5 +90,5 @@ def _end_of_gif(content: bytes) -> int | None:
 
 
 def _table(flags: int) -> int:
-    """The bytes of a table of colours."""
+    """The size of a colour table in bytes."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0

@@ -1,6 +1,6 @@
-"""Which ink of a picture is its digit: what hangs together, away from the rim, and is no line, frame or speck.
+"""Which ink of a picture is its digit: components away from the border that are not a line, a frame or a speck.
 
-Whole numbers throughout, so that `reports/js/ink.js` finds the same to the bit.
+Integer arithmetic throughout, so that `reports/js/ink.js` has identical results.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenscope.data.components import Component, label_components, measure_components
-from lenscope.data.paper import noise_of
-from lenscope.data.rules import LEAST_SIDE, without_rules
+from lenscope.data.digits.components import Component, label_components, measure_components
+from lenscope.data.digits.paper import noise_of
+from lenscope.data.digits.rules import LEAST_SIDE, without_rules
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Of 255: fainter pictures are blank; fainter ink than this part of the strongest is no ink.
+# Of 255 levels: pictures with less contrast are blank; ink below this fraction of the strongest is ignored.
 LEAST_CONTRAST, LEAST_INK = 32, 16
-MOST_COMPONENTS = 200  # that may be joined, by mass
-OUT, DIGIT = 1, 2  # in `Found.kinds`: ink that was left out, and the digit's
+MOST_COMPONENTS = 200  # that may be joined, the heaviest ones
+OUT, DIGIT = 1, 2  # in `Found.kinds`: ink that was left out, and the digit's ink
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Ink, and what of it is the digit.
+    """The ink of a picture, and which of it is the digit.
 
     Attributes:
         kinds: uint8, shape (H, W): 0 paper, OUT, DIGIT.
@@ -40,16 +40,16 @@ class Found:
 
 
 def find_digit(ink: NDArray[np.int64], uneven: int, source: str) -> Found:
-    """What is ink and what of it is the digit.
+    """Find the ink of a picture and which of it is the digit.
 
-    Ink is at least LEAST_INK / 255 of the strongest, and four times the noise (half of the strongest at most), and as
-    far from the paper as the paper's levels are apart (three eighths of the strongest at most). All of it is measured
-    twice: with the strongest ink of the picture, then with that of the digit.
+    Ink is at least LEAST_INK / 255 of the strongest, at least four times the noise (at most half of the strongest), and
+    at least the range of the paper's levels (at most three eighths of the strongest). Everything is measured twice:
+    with the strongest ink of the picture, then with that of the digit.
 
     Args:
-        ink: shape (H, W), how far each pixel differs from the paper.
-        uneven: how far the lightest paper is from the darkest.
-        source: what to call the picture in an error.
+        ink: shape (H, W), the difference of each pixel from the paper.
+        uneven: the difference between the lightest and the darkest paper.
+        source: the picture's name for error messages.
 
     Raises:
         DataError: there is no digit, or there are several.
@@ -74,10 +74,10 @@ def _found(ink: NDArray[np.int64], strongest: int, uneven: int, source: str) -> 
 
 
 def choose_components(components: list[Component], longer: int, source: str) -> list[int]:
-    """The numbers of the components that are the digit, in a picture whose longer side has so many pixels.
+    """The numbers of the components that are the digit, in a picture whose longer side has `longer` pixels.
 
-    The digit's main component is the heaviest that is neither at the rim nor a frame, and no speck; what lies near it
-    and is as strong belongs to it. In pictures below LEAST_SIDE pixels everything does.
+    The digit's main component is the heaviest one that is neither at the border nor a frame nor a speck; components
+    near it with similar strength belong to it. In pictures below LEAST_SIDE pixels all components do.
     """
     if longer < LEAST_SIDE:
         return [each.number for each in components]
@@ -102,7 +102,7 @@ def choose_components(components: list[Component], longer: int, source: str) -> 
 
 
 def _grouped(main: Component, others: list[Component]) -> list[Component]:
-    """The main component and what belongs to it, directly or over others."""
+    """The main component and those that belong to it, directly or through others."""
     group, joined = [main], [main]
     while joined:
         others = [each for each in others if each not in joined]
@@ -112,12 +112,12 @@ def _grouped(main: Component, others: list[Component]) -> list[Component]:
 
 
 def _is_rim(each: Component) -> bool:
-    """Whether a component crosses the picture, or lies along its rim and mostly in the outermost eighth."""
+    """Whether a component crosses the picture, or is along its border and mostly in the outermost eighth."""
     return each.spans or (3 * each.rim >= each.size and 2 * each.core < each.mass)
 
 
 def _is_frame(each: Component, large: list[Component]) -> bool:
-    """Whether a component goes around another that is not much smaller."""
+    """Whether a component encloses another that is not much smaller."""
     return any(
         each.encloses(inside) and 3 * inside.size >= each.size and 8 * inside.mass >= each.mass for inside in large
     )
@@ -130,7 +130,7 @@ def _is_digit_beside(each: Component, main: Component) -> bool:
 
 
 def _belongs(each: Component, member: Component, main: Component) -> bool:
-    """Whether a component is near a larger one of the digit, the nearer the smaller it is."""
+    """Whether a component is near a larger one of the digit; small ones must be nearer."""
     gap = each.gap(member)
     if 2 * each.peak < main.peak or 4 * member.size < main.size or _are_side_by_side(each, main):
         return False
@@ -144,6 +144,6 @@ def _belongs(each: Component, member: Component, main: Component) -> bool:
 
 
 def _are_side_by_side(one: Component, other: Component) -> bool:
-    """Whether two components stand beside one another and are about as tall, as two digits do."""
+    """Whether two components are side by side and of similar height, like two digits."""
     lower, higher = sorted((one.bottom - one.top, other.bottom - other.top))
     return max(one.left - other.right, other.left - one.right) >= 0 and 4 * lower >= 3 * higher

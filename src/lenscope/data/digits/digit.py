@@ -1,9 +1,9 @@
-"""Any picture of a digit, brought into the form of MNIST's images, step by step.
+"""Any picture of a digit, prepared like MNIST's images, step by step.
 
 After Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document recognition",
-Proceedings of the IEEE 86(11), 1998, section III.A: scaled to fit 20×20 pixels with its aspect kept, the grey levels
-those of antialiasing, then placed so that its centre of mass is the centre of a 28×28 field. Where we differ: they
-scaled black-and-white scans; we find paper and ink ourselves, in any picture, and keep grey levels.
+Proceedings of the IEEE 86(11), 1998, section III.A: scaled to fit 20×20 pixels with its aspect ratio, the grey levels
+from antialiasing, then placed so that its centre of mass is the centre of a 28×28 field. Where we differ: they scaled
+black-and-white scans; we find paper and ink in any picture and keep grey levels.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from lenscope.data.dataset import resize
-from lenscope.data.form import BOX, FIELD
-from lenscope.data.ink import DIGIT, OUT, Found, find_digit
-from lenscope.data.paper import block_means, find_paper, ink_on
+from lenscope.data.digits.form import BOX, FIELD
+from lenscope.data.digits.ink import DIGIT, OUT, Found, find_digit
+from lenscope.data.digits.paper import block_means, find_paper, ink_on
+from lenscope.data.resize import resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NEAR, CLEAN_NEAR = 128, 16  # faint ink counts up to this part of the longer side away from the digit
+NEAR, CLEAN_NEAR = 128, 16  # faint ink counts up to this fraction of the longer side away from the digit
 SHEET = 512  # larger pictures are reduced to at most this side before ink is looked for
 
 
@@ -32,13 +32,13 @@ class DigitSteps:
     """A digit after each step; all uint8.
 
     Attributes:
-        grey: shape (H, W), as it was given, or reduced to at most SHEET pixels a side.
-        paper: shape (H, W), the grey level that the paper has at each place.
+        grey: shape (H, W), the input, or reduced to at most SHEET pixels per side.
+        paper: shape (H, W), the grey level of the paper at each pixel.
         found: shape (H, W), 0 paper, OUT ink that was left out, DIGIT the digit's ink.
         on_black: shape (H, W), the digit's ink bright, everything else 0.
         cropped: shape (h, w), the digit alone.
-        boxed: shape (20, 20), scaled so that its larger side is 20 pixels, in the middle.
-        centred: shape (28, 28), its centre of mass in the middle.
+        boxed: shape (20, 20), scaled so that its larger side is 20 pixels, centred.
+        centred: shape (28, 28), its centre of mass at the centre.
     """
 
     grey: NDArray[np.uint8]
@@ -50,29 +50,29 @@ class DigitSteps:
     centred: NDArray[np.uint8]
 
     def resized(self, size: int) -> NDArray[np.uint8]:
-        """The centred digit as a network takes it: uint8, shape (1, 1, size, size), resized as data sets are."""
+        """The centred digit as network input: uint8, shape (1, 1, size, size), resized like data sets."""
         return resize(self.centred[None, None], size)
 
 
 def prepare_digit(pixels: NDArray[np.uint8], source: str = "picture") -> DigitSteps:
     """Every step from a picture of one digit, of any size and colour, to an image like MNIST's.
 
-    1. Grey: (19595 R + 38470 G + 7471 B + 32768) >> 16, as Pillow and ITU-R BT.601 have it. Where a side is longer than
-       SHEET pixels, means of whole blocks.
-    2. Paper, and ink as the difference from it: one level where that explains the picture, else local, and noise and
-       uneven light are measured (`data/paper.py`).
-    3. Found: ink that stands out from noise and uneven light; lines across the sheet are taken off (`data/rules.py`);
-       of the connected components the largest is the digit, with what belongs to it. Components at the rim, frames,
-       specks and stamps are left out (`data/ink.py`). On black: the strongest of the digit's ink is 255, ink up to
-       three times the noise 0. The crop spans the digit.
+    1. Grey: (19595 R + 38470 G + 7471 B + 32768) >> 16, as in Pillow and ITU-R BT.601. If a side is longer than SHEET
+       pixels, means of whole blocks.
+    2. Paper, and ink as the difference from it: a single level if that explains the picture, else local; noise and
+       uneven light are measured (`paper.py`).
+    3. Found: ink that stands out from noise and uneven light; lines across the sheet are removed
+       (`rules.py`); the digit is the largest connected component and those that belong to it. Components at the border,
+       frames, specks and stamps are left out (`ink.py`). On black: the digit's strongest ink becomes 255, ink up to
+       three times the noise 0. The crop is the digit's bounding box.
     4. Boxed: the larger side becomes 20 pixels, the other is rounded (half up), at least 1; each new pixel is the mean
        of the area it covers (Pillow's `BOX`), or, of digits below 20 pixels, bilinear.
-    5. Centred: shifted by whole pixels so that the centre of mass, in pixels counted from 0, lies at 13.5 or more and
-       below 14.5 in both directions, as in all 10,000 test images of MNIST, but never out of the field.
+    5. Centred: shifted by whole pixels so that the centre of mass, in pixels counted from 0, is at least 13.5 and below
+       14.5 in both directions, as in all 10,000 test images of MNIST, but never out of the field.
 
     Args:
-        pixels: uint8, shape (H, W), or (H, W, 3) for RGB, as `read_picture` gives it.
-        source: what to call the picture in an error.
+        pixels: uint8, shape (H, W), or (H, W, 3) for RGB, as `read_picture` returns it.
+        source: the picture's name for error messages.
 
     Raises:
         DataError: there is no digit in the picture, or there are several.
@@ -105,7 +105,7 @@ def _on_black(ink: NDArray[np.int64], found: Found, reach: int) -> NDArray[np.ui
 
 
 def _grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """A mask and all pixels at most `reach` rows and columns away from it."""
+    """A mask dilated by `reach` rows and columns."""
     for _ in range(2):
         made = mask.copy()
         for shift in range(1, min(reach, len(mask) - 1) + 1):
@@ -139,7 +139,7 @@ def _centred(scaled: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _start(masses: NDArray[np.int64]) -> int:
-    """Where rows (or columns) of these masses begin, for their centre to come into the middle of the field."""
+    """The first row (or column) for these masses, so that their centre is at the centre of the field."""
     centre = float(np.arange(len(masses)) @ masses) / max(int(masses.sum()), 1)
     return min(max(math.ceil((FIELD - 1) / 2 - centre), 0), FIELD - len(masses))
 

@@ -1,6 +1,6 @@
-"""The connected components of a picture's ink, and which of them are the digit.
+"""The connected components of a picture's ink, labelled and measured.
 
-Whole numbers throughout, so that `reports/js/components.js` chooses the same.
+Integer arithmetic throughout, so that `reports/js/components.js` has identical results.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ class Component:
 
     Attributes:
         number: its label.
-        top, bottom, left, right: the rows and the columns of its box, from the first to before `bottom` and `right`.
+        top, bottom, left, right: its bounding box; `bottom` and `right` are exclusive.
         mass: the sum of its ink.
-        core: the part of it that lies outside the outermost eighths of the picture.
+        core: the part of it outside the outermost eighths of the picture.
         peak: its strongest ink.
-        rim: how many of its pixels are the picture's outermost.
-        spans: whether it goes from one side of the picture to the opposite one.
+        rim: the number of its pixels on the picture's border.
+        spans: whether it extends from one side of the picture to the opposite one.
     """
 
     number: int
@@ -45,22 +45,22 @@ class Component:
         return max(self.bottom - self.top, self.right - self.left)
 
     def gap(self, other: Component) -> int:
-        """Pixels between the two boxes, along the axis on which they are farther apart."""
+        """Pixels between the two boxes, along the axis with the larger distance."""
         return max(
             self.top - other.bottom, other.top - self.bottom, self.left - other.right, other.left - self.right, 0
         )
 
     def encloses(self, other: Component) -> bool:
-        """Whether the other's box lies inside this one's."""
+        """Whether the other component's box is inside this one's."""
         return (
             self.top < other.top and other.bottom < self.bottom and self.left < other.left and other.right < self.right
         )
 
 
 def label_components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Numbers from 1 for the components of a mask that hang together, also over corners, in reading order; 0 elsewhere.
+    """Label the 8-connected components of a mask from 1, in reading order; 0 elsewhere.
 
-    Runs of a row are joined with those of the row above that they touch (union-find by the lowest number).
+    Runs of a row are joined with the runs of the row above that they touch (union-find by the lowest number).
     """
     height, width = mask.shape
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
@@ -75,7 +75,7 @@ def label_components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _joined(rows: list[int], starts: list[int], ends: list[int]) -> list[int]:
-    """The lowest number of a run that each run hangs together with."""
+    """For each run, the lowest number of a run that it is connected to."""
     roots = list(range(len(rows)))
 
     def root(run: int) -> int:
@@ -97,7 +97,7 @@ def _joined(rows: list[int], starts: list[int], ends: list[int]) -> list[int]:
 
 
 def measure_components(labels: NDArray[np.int64], ink: NDArray[np.int64]) -> list[Component]:
-    """Box, ink and place of each component, in the order of their numbers."""
+    """Box, ink and position of each component, in the order of their numbers."""
     count, (height, width) = int(labels.max(initial=0)) + 1, labels.shape
     rows, columns = np.nonzero(labels)
     numbers, values = labels[rows, columns], ink[rows, columns]

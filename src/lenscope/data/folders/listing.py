@@ -1,6 +1,6 @@
-"""What a folder of pictures holds, and what in it is out of place: `train/<class>/*.png` and `test/<class>/*.png`.
+"""The pictures and the defects of a folder in the layout `train/<class>/*.png` and `test/<class>/*.png`.
 
-A folder may hold millions of files, so that its entries come one class after another and are not kept.
+A folder may contain millions of files, so its entries are read class by class and not kept.
 """
 
 from __future__ import annotations
@@ -13,42 +13,40 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lenscope.data.checks import normal
-from lenscope.data.packs import Listing
+from lenscope.data.packs import SPLITS, Listing
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-LAYOUT = "train/<class>/*.png and, where there is a test part, test/<class>/*.png"
-PARTS = ("train", "test")
+LAYOUT = "train/<class>/*.png and, if there is a test split, test/<class>/*.png"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")  # of the formats of `pictures.py`
 SHOWN_DEFECTS = 10
 _CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 class Picture(NamedTuple):
-    """A file that should hold a picture.
+    """A file that should contain a picture.
 
     Attributes:
-        path: below the folder, with `/` between names.
-        part: `train` or `test`.
-        label: the number of its class.
-        size: in bytes; −1 for a link to nothing.
+        path: relative to the folder, with `/` between names.
+        split: `train` or `test`.
+        label: the index of its class.
+        size: in bytes; −1 for a dangling link.
         times: mtime and ctime in nanoseconds.
     """
 
     path: str
-    part: str
+    split: str
     label: int
     size: int
     times: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Defect:
-    """What is out of place in a folder, or cannot be read, and why."""
+class Defect(NamedTuple):
+    """A file or folder that is out of place or cannot be read, and why."""
 
     path: str
     reason: str
@@ -56,57 +54,57 @@ class Defect:
 
 @dataclass(frozen=True)
 class Listed:
-    """What is known of a folder before its pictures are read.
+    """A folder before its pictures are read.
 
     Attributes:
         root: the folder.
         classes: their names.
         key: of its pack.
-        counts: how many files each part has of each class, int64 of shape (classes,) each.
-        file_bytes: of all files.
-        defects: what is out of place.
+        counts: for each split, the number of files per class, int64 of shape (classes,).
+        defects: files and folders that are out of place.
     """
 
     root: Path
     classes: tuple[str, ...]
     key: str
     counts: dict[str, NDArray[np.int64]]
-    file_bytes: int
     defects: tuple[Defect, ...]
 
     @property
     def files(self) -> int:
-        """How many there are."""
+        """The number of files."""
         return sum(int(counts.sum()) for counts in self.counts.values())
 
+    def pictures(self) -> Iterator[Picture]:
+        """The files in their order, read from the folder again."""
+        return (found for found in walk(self.root, self.classes) if isinstance(found, Picture))
+
     def without(self, unreadable: list[int]) -> tuple[NDArray[np.int64], dict[str, int]]:
-        """The labels of all files but these, in their order, and how many are left of each part that has any."""
+        """The labels of all files but these, and the number of remaining files of each split that has any."""
         numbers = np.arange(len(self.classes))
-        each = [np.repeat(numbers, self.counts[part]) for part in PARTS if part in self.counts]
+        each = [np.repeat(numbers, self.counts[split]) for split in SPLITS if split in self.counts]
         there = np.delete(np.arange(self.files), unreadable)
         train = int(np.searchsorted(there, self.counts["train"].sum() if "train" in self.counts else 0))
-        images = {part: count for part, count in zip(PARTS, (train, len(there) - train), strict=True) if count}
+        images = {split: count for split, count in zip(SPLITS, (train, len(there) - train), strict=True) if count}
         return np.concatenate([np.empty(0, np.int64), *each])[there], images
 
 
 def list_folder(root: Path, classes: tuple[str, ...]) -> Listed:
-    """Look at every file's name, size and time; raises DataError for a folder that cannot be read."""
+    """Read every file's name, size and times; raises DataError for a folder that cannot be read."""
     counts: dict[str, NDArray[np.int64]] = {}
     defects: list[Defect] = []
-    total = 0
     listing = Listing(str(root.resolve()))
     for found in walk(root, classes):
         if isinstance(found, Defect):
             defects.append(found)
         else:
-            counts.setdefault(found.part, np.zeros(len(classes), np.int64))[found.label] += 1
-            total += max(found.size, 0)
+            counts.setdefault(found.split, np.zeros(len(classes), np.int64))[found.label] += 1
             listing.add(found.path, found.size, found.times)
-    return Listed(root, classes, listing.key, counts, total, tuple(defects))
+    return Listed(root, classes, listing.key, counts, tuple(defects))
 
 
 def find_classes(root: Path) -> tuple[str, ...]:
-    """The classes of `train`, in the order of their numbers if all are whole numbers, else of their names.
+    """The classes of `train`, sorted by number if all are whole numbers, else by name.
 
     Raises:
         DataError: no folder `train`, or one that cannot be read.
@@ -120,50 +118,58 @@ def find_classes(root: Path) -> tuple[str, ...]:
 
 
 def walk(root: Path, classes: tuple[str, ...]) -> Iterator[Picture | Defect]:
-    """Pictures by part, class and file name, among them what is out of place; raises DataError."""
+    """Pictures by split, class and file name, and defects; raises DataError."""
     for entry in _visible(root):
-        if _is_folder(entry) != (entry.name in PARTS):
-            yield Defect(entry.name, f"expected the folders {' and '.join(PARTS)} alone")
+        if _is_folder(entry) != (entry.name in SPLITS):
+            yield Defect(entry.name, f"expected only the folders {' and '.join(SPLITS)}")
     if not classes:
         yield Defect("train", "no class folder in it")
-    for part in PARTS:
-        if _leaves(root / part, root):
-            yield Defect(part, "a link that leaves the folder")
-        elif (root / part).is_dir():
-            yield from _walk_part(root, part, classes)
+    for split in SPLITS:
+        if _leaves(root / split, root):
+            yield Defect(split, "a link that leaves the folder")
+        elif (root / split).is_dir():
+            yield from _walk_split(root, split, classes)
 
 
-def summary(root: Path, defects: list[Defect]) -> str:
+def summary(root: Path, defects: Sequence[tuple[str, str]]) -> str:
     """Defects in one line, the first ten by name."""
-    named = [f"{defect.path}: {defect.reason}" for defect in defects[:SHOWN_DEFECTS]]
-    more = [f"and {len(defects) - SHOWN_DEFECTS} more"] if len(defects) > SHOWN_DEFECTS else []
     count = "1 defect" if len(defects) == 1 else f"{len(defects)} defects"
-    return f"{root}: {count}, expected {LAYOUT}: {'; '.join(named + more)}"
+    return f"{root}: {count}, expected {LAYOUT}: {_named(defects)}"
 
 
-def tell_skipped(skipped: Iterable[tuple[str, str]]) -> str:
-    """Which files were left out, in one line, the first ten by name with the reason."""
-    told = [f"{path}: {reason}" for path, reason in skipped]
-    more = [f"and {len(told) - SHOWN_DEFECTS} more"] if len(told) > SHOWN_DEFECTS else []
-    count = "1 unreadable picture" if len(told) == 1 else f"{len(told):,} unreadable pictures"
-    return f"left out {count}: {'; '.join(told[:SHOWN_DEFECTS] + more)}"
+def skipped_note(skipped: Sequence[tuple[str, str]]) -> str:
+    """The files that were left out, in one line, the first ten by name with the reason."""
+    count = "1 unreadable picture" if len(skipped) == 1 else f"{len(skipped):,} unreadable pictures"
+    return f"left out {count}: {_named(skipped)}"
 
 
-def _walk_part(root: Path, part: str, classes: tuple[str, ...]) -> Iterator[Picture | Defect]:
-    """Its class folders are told by their normal names: copied from another system, a name may have other bytes."""
+def _named(defects: Sequence[tuple[str, str]]) -> str:
+    named = [f"{path}: {reason}" for path, reason in defects[:SHOWN_DEFECTS]]
+    more = [f"and {len(defects) - SHOWN_DEFECTS} more"] if len(defects) > SHOWN_DEFECTS else []
+    return "; ".join(named + more)
+
+
+def _walk_split(root: Path, split: str, classes: tuple[str, ...]) -> Iterator[Picture | Defect]:
+    """The pictures and defects of a split.
+
+    Class folders are identified by their normalized names: copied from another system, a name may have other bytes.
+    """
     known, folders = set(map(normal, classes)), dict[str, str]()
-    for entry in _visible(root / part):
+    for entry in _visible(root / split):
         if not _is_folder(entry):
-            yield Defect(f"{part}/{entry.name}", "not in a class folder")
+            yield Defect(f"{split}/{entry.name}", "not in a class folder")
         elif normal(entry.name) not in known:
-            yield Defect(f"{part}/{entry.name}", f"class only in {part}; expected one of train's")
+            yield Defect(f"{split}/{entry.name}", f"class only in {split}; expected one of train's")
         elif folders.setdefault(normal(entry.name), entry.name) != entry.name:
-            yield Defect(f"{part}/{entry.name}", "the same name as another class's in other bytes; move both into one")
+            yield Defect(
+                f"{split}/{entry.name}",
+                "equal to the name of another class except for its encoding; move both into one folder",
+            )
     for label, name in enumerate(classes):
-        yield from _walk_class(root, f"{part}/{folders.get(normal(name), name)}", part, label)
+        yield from _walk_class(root, f"{split}/{folders.get(normal(name), name)}", split, label)
 
 
-def _walk_class(root: Path, folder: str, part: str, label: int) -> Iterator[Picture | Defect]:
+def _walk_class(root: Path, folder: str, split: str, label: int) -> Iterator[Picture | Defect]:
     if _leaves(root / folder, root):
         yield Defect(folder, "a link that leaves the folder")
         return
@@ -172,11 +178,11 @@ def _walk_class(root: Path, folder: str, part: str, label: int) -> Iterator[Pict
         yield Defect(folder, "no image in it")
     for entry in entries:
         path = f"{folder}/{entry.name}"
-        # What is no link lies where its folder does; to follow the path of each file took longer than to read it.
+        # Only links can leave the folder; resolving the path of every file took longer than reading it.
         if entry.is_symlink() and _leaves(root / path, root):
             yield Defect(path, "a link that leaves the folder")
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not _is_folder(entry):  # noqa: PTH122 - no Path a file
-            yield Picture(path, part, label, *_size_and_times(entry))
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not _is_folder(entry):  # noqa: PTH122 - a Path per file is slow
+            yield Picture(path, split, label, *_size_and_times(entry))
         else:
             yield Defect(path, f"not a picture; expected {', '.join(SUFFIXES)}")
 
@@ -197,7 +203,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, sorted by name, without the clutter that file managers leave."""
+    """The entries of a folder, sorted by name, without files that file managers create."""
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -207,5 +213,5 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _leaves(path: Path, root: Path) -> bool:
-    """Whether a path lies outside the root once links are followed."""
+    """Whether a path is outside the root after links are resolved."""
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))

@@ -1,4 +1,4 @@
-"""How the images of a set are drawn, measured on them, so that another picture can be brought into the same form."""
+"""The form of the images of a set (background, centring, size), measured so that other pictures can be given it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pydantic import Field
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BOX, FIELD = 20, 28  # pixels of a side: of a digit's ink and of its image, as in MNIST
-SAMPLE, SAMPLE_PIXELS = 1_000, 2**20  # images that are measured at most, and pixels: some 10 ms
+BOX, FIELD = 20, 28  # side lengths in pixels: of a digit's ink and of its image, as in MNIST
+SAMPLE, SAMPLE_PIXELS = 1_000, 2**20  # the most images and pixels that are measured: about 10 ms
 LARGEST_FIELD = 80
-# Of 255: what an even background stays within, how far from black or white it may be, and the least ink.
+# Of 255 levels: the variation of an even background, its largest distance from black or white, and the least ink.
 EVEN, BARE, INK = 16, 32, 64
-MOST = 0.9  # the share of images, or of border pixels, that has to agree
-# Of a side: how far an image's ink may lie from the middle, and all images' ink on average. MNIST's centres of mass are
-# within 1 pixel of 28 (2 parts in 56), and 0.5 on average.
+MOST = 0.9  # the fraction of images, or of border pixels, that has to agree
+# As fractions of the side: the largest distance of an image's ink from the centre, and of the mean over all images.
+# MNIST's centres of mass are within 1 pixel of 28, and 0.5 on average.
 LOOSE, NEAR = 1 / 14, 1 / 20
-# Ink that fills more of the side than this is not placed at all, as in Fashion-MNIST.
+# Ink that fills more of the side than this is not centred, as in Fashion-MNIST.
 FULL = 0.9
 
 
 @dataclass(frozen=True)
 class Form:
-    """How the images of a set are drawn.
+    """The form of the images of a set.
 
     Attributes:
-        ground: `dark` where the ink is light, `light` where it is dark; None without an even ground, or in colour.
-        centred: what lies in the middle of each image: the ink's centre of `mass`, as in MNIST, or its bounding `box`,
-            as in EMNIST; None where neither does, so that a picture is only resized.
-        field: pixels of a side where the larger side of the ink is 20 pixels; 28 in MNIST.
+        ground: the background, `dark` if the ink is light, `light` if it is dark; None if it is uneven, or in colour.
+        centred: what is at the centre of each image: the ink's centre of `mass`, as in MNIST, or its bounding `box`,
+            as in EMNIST; None if neither is, so that a picture is only resized.
+        field: the side of the image in pixels if the larger side of the ink is 20 pixels; 28 in MNIST.
     """
 
     ground: Literal["dark", "light"] | None = None
@@ -41,14 +41,14 @@ class Form:
 
     @property
     def described(self) -> str:
-        """In words, such as `light on dark, centred by mass, 20 of 28 pixels large`."""
+        """As text, such as `light on dark, centred by mass, scaled to 20 of 28 pixels`."""
         if self.centred is None:
-            return "not centred on an even ground"
+            return "not centred on an even background"
         ink = "dark on light" if self.ground == "light" else "light on dark"
-        return f"{ink}, centred by {self.centred}, {BOX} of {self.field} pixels large"
+        return f"{ink}, centred by {self.centred}, scaled to {BOX} of {self.field} pixels"
 
     def for_digits(self) -> Form:
-        """The same, but centred in any case, so that a picture is prepared as a digit; as in MNIST where unknown."""
+        """This form, but always centred, so that a picture is prepared as a digit; as in MNIST where unknown."""
         return self if self.centred else replace(MNIST, ground=self.ground or MNIST.ground)
 
     def place(self, centred: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -59,7 +59,7 @@ class Form:
         return ~placed if self.ground == "light" else placed
 
     def _span(self, inked: NDArray[np.bool_]) -> tuple[slice, slice]:
-        """Which rows (or columns) of the 28 are taken, and where they come to lie."""
+        """Which rows (or columns) of the 28 are copied, and where to."""
         shift = (self.field - FIELD) // 2
         if self.centred == "box" and inked.any():
             first, last = np.flatnonzero(inked)[[0, -1]]
@@ -72,12 +72,12 @@ MNIST = Form("dark", "mass", FIELD)
 
 
 def measure_form(images: NDArray[np.uint8]) -> Form:
-    """How the images of a set are drawn, by at most 1,000 of them and a million pixels, spread evenly.
+    """The form of the images of a set, measured on at most 1,000 images and a million pixels, evenly spaced.
 
-    The ground is even if 9 in 10 pixels of the outermost ring are within 16 grey levels of their median, and that is
-    within 32 of black or white. Ink is what differs from it by more than 64. It is centred if its larger side is about
-    the same in 9 of 10 images (1 part in 14 of the side) and at most 9 parts in 10 of the side, and its centre of
-    mass, or the middle of its bounding box, is as near to the image's middle; by whichever of the two varies less.
+    The background is even if 9 in 10 border pixels are within 16 grey levels of their median, which is within 32 of
+    black or white. Ink differs from it by more than 64. It is centred if, in 9 of 10 images, its larger side is within
+    1/14 of the side of the median and at most 9/10 of the side, and its centre of mass, or the centre of its bounding
+    box, is as near to the image's centre; by the one of the two that varies less.
 
     Args:
         images: uint8, shape (N, C, H, W).
@@ -97,7 +97,7 @@ def measure_form(images: NDArray[np.uint8]) -> Form:
 
 
 def _placed(ink: NDArray[np.int64], form: Form) -> Form:
-    """The form of images of which the ink is this, shape (N, side, side), 0 where there is none."""
+    """The form of images with this ink, shape (N, side, side), 0 where there is none."""
     side = ink.shape[-1]
     inked = ink[ink.any((1, 2))]
     if len(inked) < max(1, MOST * len(ink)):
@@ -118,13 +118,13 @@ def _placed(ink: NDArray[np.int64], form: Form) -> Form:
 
 
 def _is_near(away: NDArray[np.float64]) -> bool:
-    """Whether centres lie in the middle: distances from it as parts of a side, shape (N, 2)."""
+    """Whether centres are near the image's centre: distances as fractions of a side, shape (N, 2)."""
     each = np.mean((np.abs(away) <= LOOSE).all(1))
     return bool(each >= MOST and (np.abs(away.mean(0)) <= NEAR).all())
 
 
 def _extents(masses: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of the ink along one direction, shape (N, side): centre of mass, middle and length; float64, shape (N, 3)."""
+    """Centre of mass, midpoint and length of ink profiles, shape (N, side); float64, shape (N, 3)."""
     side = masses.shape[1]
     first, last = (masses > 0).argmax(1), side - 1 - (masses[:, ::-1] > 0).argmax(1)
     centre = masses @ np.arange(side) / masses.sum(1)

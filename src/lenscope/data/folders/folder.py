@@ -1,0 +1,169 @@
+"""A folder of images, `train/<class>/*.png` and `test/<class>/*.png`, as a data set."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenscope.data import mapped, packs
+from lenscope.data.cache import explained, workspace
+from lenscope.data.dataset import Dataset, Splits
+from lenscope.data.folders.decoding import decode, decode_all
+from lenscope.data.folders.listing import Defect, find_classes, list_folder, summary
+from lenscope.data.folders.stack import Stack
+from lenscope.environment import usable_processors
+from lenscope.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from pathlib import Path
+
+    from lenscope.data.folders.decoding import Decoded
+    from lenscope.data.folders.listing import Listed
+
+    Skipped = tuple[tuple[str, str], ...]
+    Progress = Callable[[str, int, int], object]
+
+# No pack is made of folders with at most this many files: they are read in a second or so.
+FEW_FILES = 4_096
+MOST_UNREADABLE = 10_000
+
+
+def load_folder(
+    path: Path,
+    *,
+    skip_unreadable: bool = False,
+    pack: bool = False,
+    progress: Progress = lambda _what, _done, _of: None,
+) -> Splits:
+    """The images of a folder in the layout `train/<class>/*.png`, `test/<class>/*.png` (or another of SUFFIXES).
+
+    The classes are those of `train`, sorted by number if all are whole numbers, else by name. Images of a single size
+    keep it; of several sizes, each is resized to 32×32 as by Pillow's `BILINEAR`. If every image is grey there is one
+    channel, else three. Hidden files (`.DS_Store`), `Thumbs.db`, `desktop.ini` and files next to `train` and `test` (a
+    README) are ignored; everything else that is not an image in its class is a defect.
+
+    If there are more than FEW_FILES files, or more pixels than memory should hold, a pack is made in the cache, once,
+    and mapped.
+
+    Args:
+        path: the folder that contains `train`.
+        skip_unreadable: leave out pictures that cannot be read instead of raising an error.
+        pack: make a pack in any case.
+        progress: called with a description, how many files are done, and how many there are.
+
+    Returns:
+        Train and test: images uint8 (N, C, H, W), labels int64 (N,), by class and file name; test is None if absent.
+
+    Raises:
+        DataError: all defects in one line, the first ten by name; or the folder changed while it was packed.
+        StorageError: a pack is needed, and the cache cannot be written.
+    """
+    listed = list_folder(path, find_classes(path))
+    source = str(path.resolve())
+    about = packs.Pack(packs.folder_of(source), listed.key, path.resolve().name, source)
+    splits = packs.open_pack(about)
+    unreadable = splits.skipped if splits else ()
+    if splits is None and not pack and listed.files <= FEW_FILES:
+        splits, unreadable = _read(listed, about)
+    if splits is None and not unreadable and "train" in listed.counts:
+        unreadable = _pack(listed, about, progress)
+        splits = packs.open_pack(about)
+    defects = [*listed.defects, *unreadable]
+    if listed.defects or (defects and (splits is None or not skip_unreadable)):
+        raise DataError(summary(path, defects))
+    if splits is None:
+        raise DataError(f"{path}: its pack in the cache was deleted meanwhile; start again")
+    return splits
+
+
+def _read(listed: Listed, about: packs.Pack) -> tuple[Splits | None, Skipped]:
+    """The pictures in memory, and which cannot be read; None and nothing where they are too large together."""
+    stack, unreadable = Stack(io.BytesIO), dict[int, Defect]()
+
+    def decoded() -> Iterator[Decoded]:
+        for picture in listed.pictures():
+            if stack.nbytes > mapped.LARGE_BYTES:
+                return
+            yield decode(listed.root / picture.path, shrink=stack.is_mixed)
+
+    _fill(stack, unreadable, listed, decoded())
+    if stack.nbytes > mapped.LARGE_BYTES:
+        return None, ()
+    skipped = tuple(unreadable.values())
+    labels, counts = listed.without([*unreadable])
+    if "train" not in counts:
+        return None, skipped
+    train = counts["train"]
+    made = [
+        Dataset(images, own, listed.classes, about.name, about.source)
+        for images, own in zip(np.split(stack.images(), [train]), np.split(labels, [train]), strict=True)
+        if len(own)
+    ]
+    return Splits(made[0], test=made[1] if len(made) > 1 else None, skipped=skipped), skipped
+
+
+def _pack(listed: Listed, pack: packs.Pack, progress: Progress) -> Skipped:
+    """Make the pack of a folder, unless there is no training image that can be read.
+
+    Returns:
+        The pictures that cannot be read.
+    """
+
+    def waiting() -> None:
+        progress("waiting for another process that packs the same folder", 0, 0)
+
+    with explained(pack.folder), workspace(pack.folder, waiting) as folder:
+        found = packs.open_pack(pack)
+        if found is not None:  # another process has made it meanwhile
+            return found.skipped
+        numbers = itertools.count()
+
+        def new_file() -> io.BufferedRandom:
+            return (folder / f"images-{next(numbers)}").open("w+b")
+
+        with closing(Stack(new_file)) as stack:
+            unreadable = _decode_in_pool(listed, stack, folder / "paths", progress)
+        if list_folder(listed.root, listed.classes).key != listed.key:
+            raise DataError(f"{listed.root}: files in it changed while they were packed; start again")
+        labels, counts = listed.without([*unreadable])
+        if "train" in counts:
+            about = packs.Contents(stack.shape, counts, listed.classes, tuple(unreadable.values()))
+            packs.finish_pack(pack, stack.file.name, about, labels)
+    return tuple(unreadable.values())
+
+
+def _decode_in_pool(listed: Listed, stack: Stack, paths: Path, progress: Progress) -> dict[int, Defect]:
+    """Add the pictures to a stack; returns those that cannot be read, by their number."""
+    unreadable = dict[int, Defect]()
+    with paths.open("w", encoding="ascii") as file:
+        file.writelines(json.dumps(str(listed.root / picture.path)) + "\n" for picture in listed.pictures())
+
+    def decoded() -> Generator[Decoded]:
+        progress(f"packing {listed.root.name}", 0, listed.files)
+        pictures = decode_all(paths, listed.files, usable_processors(), lambda: stack.is_mixed)
+        for done, found in enumerate(pictures, start=1):
+            yield found
+            if len(unreadable) > MOST_UNREADABLE:
+                raise DataError(
+                    f"{listed.root}: more than {MOST_UNREADABLE:,} pictures cannot be read; is it the right folder?"
+                )
+            progress(f"packing {listed.root.name}", done, listed.files)
+
+    with closing(decoded()) as found:  # which ends the processes
+        _fill(stack, unreadable, listed, found)
+    return unreadable
+
+
+def _fill(stack: Stack, unreadable: dict[int, Defect], listed: Listed, decoded: Iterable[Decoded]) -> None:
+    """Add what was decoded, in the order of the files, to a stack or to the unreadable ones."""
+    for number, (found, picture) in enumerate(zip(decoded, listed.pictures(), strict=False)):
+        if isinstance(found, str):
+            unreadable[number] = Defect(picture.path, found)
+        else:
+            stack.add(found)
