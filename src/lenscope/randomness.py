@@ -2,7 +2,7 @@
 
 Every random number is a pure function of (seed, purpose, epoch, index): Philox 4×64 with 10 rounds (Salmon, Moraes,
 Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 3.3), as numpy's `Philox` computes it.
-So a run resumes at any step with no generator to save, and no library release changes a result.
+So a run resumes at any step without a saved generator state, and no library release changes a result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Purpose(IntEnum):
-    """What a random number is for; numbers of two purposes never meet."""
+    """The use of a random number; streams of different purposes are independent."""
 
     WEIGHTS = 1
     ORDER = 2
@@ -37,10 +37,10 @@ def random_words(seed: int, purpose: Purpose, epoch: int, count: int, index: int
 
     Args:
         seed: 0 ≤ seed < 2⁶⁴.
-        purpose: what the words are for.
-        epoch: the epoch, or any other number that tells streams of one purpose apart.
-        count: how many words.
-        index: tells streams of one epoch apart, where one does not do: 0 ≤ index < 2⁶⁴.
+        purpose: the use of the words.
+        epoch: the epoch, or another number that distinguishes streams of one purpose.
+        count: the number of words.
+        index: distinguishes several streams of one epoch, 0 ≤ index < 2⁶⁴.
 
     Returns:
         uint64, shape (count,).

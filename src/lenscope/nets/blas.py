@@ -1,4 +1,4 @@
-"""The library that multiplies numpy's matrices: which one it is, and kept to one thread while we use our own."""
+"""numpy's BLAS: its description, and its limit to one thread while we use threads of our own."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_lock, _limits = Lock(), list[Any]()  # one limit per use; the first of them knows what there was before
+_lock, _limits = Lock(), list[Any]()  # one limit per use; the first one has the original limits
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Multiply matrices on the calling thread alone; a BLAS that threadpoolctl does not know decides for itself.
+    """Limit the BLAS to the calling thread; a BLAS unknown to threadpoolctl is not limited.
 
     The matrices of a LeNet are small: on two processors an epoch takes a fifth longer with two threads of OpenBLAS
-    than with one, and several times as long where another process uses the processors too. Several threads of Python
-    may use it at once.
+    than with one, and several times as long if another process uses the processors, too. Several Python threads may
+    use it at the same time.
     """
     with _lock:
         _limits.append(_libraries().limit(limits=1))
@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
 
 
 def describe() -> str:
-    """Name, version, and as far as known the processor type that the BLAS has chosen its code for."""
+    """Name, version and, where known, the processor type whose code the BLAS has chosen."""
     build: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
     known = build["Build Dependencies"]["blas"]
     chosen = next((library.get("architecture") for library in _libraries().info()), None)  # numpy's was loaded first
@@ -43,7 +43,7 @@ def describe() -> str:
 
 @cache
 def _libraries() -> Any:
-    """The BLAS libraries that are loaded, as threadpoolctl controls them."""
+    """The loaded BLAS libraries, as threadpoolctl controls them."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")

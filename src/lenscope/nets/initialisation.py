@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lenscope.errors import UsageError
-from lenscope.nets.lenet1998 import initial_bounds
+from lenscope.nets.lenet1998 import connection_table
 from lenscope.randomness import Purpose, random_uniforms
 
 if TYPE_CHECKING:
@@ -16,17 +17,15 @@ if TYPE_CHECKING:
     from lenscope.config import InitName
     from lenscope.nets.layers import Layer, Network, Shape, Weights
 
-LENET1998 = "lenet1998"  # which has an initial distribution of its own
-
 
 def initial_weights(network: Network, seed: int, init: InitName = "pytorch") -> Weights:
     """The weights and biases of a network as a function of the seed; float32.
 
-    All comes from the uniforms u of the stream (seed, WEIGHTS, i) of parameter number i, counted in the network's
-    order, in float64, rounded to float32:
+    Parameter number i, in the network's order, is computed in float64 from the uniforms u of the stream
+    (seed, WEIGHTS, i) and rounded to float32:
 
     - `pytorch`: (2u − 1)·b. The bound b is 1/√fan_in for the weight and the bias of each layer, which is PyTorch's
-      default distribution (He, Zhang, Ren and Sun 2015, with a = √5), or the paper's own for a LeNet1998.
+      default distribution (He, Zhang, Ren and Sun 2015, with a = √5); a LeNet1998 has the bounds of its paper.
     - `glorot`: (2u − 1)·√(6/(fan_in + fan_out)), biases 0. Glorot and Bengio, "Understanding the difficulty of training
       deep feedforward neural networks" (AISTATS 2010), equation 16.
     - `he`: normal with standard deviation √(2/fan_in), biases 0. He, Zhang, Ren and Sun, "Delving deep into rectifiers"
@@ -38,23 +37,23 @@ def initial_weights(network: Network, seed: int, init: InitName = "pytorch") -> 
     Normal numbers are Box and Muller's of two uniforms each.
 
     Args:
-        network: one of ours.
+        network: a network of the catalogue.
         seed: 0 ≤ seed < 2⁶⁴.
-        init: which of the four.
+        init: one of the four schemes above.
 
     Raises:
-        UsageError: another than `pytorch` for a LeNet1998.
+        UsageError: a scheme other than `pytorch` for a LeNet1998.
     """
-    if network.name == LENET1998 and init != "pytorch":
+    of_1998 = network.name == "lenet1998"
+    if of_1998 and init != "pytorch":
         raise UsageError(f"init {init}: a {network.title} has initial weights of its own; leave init out")
-    bounds = initial_bounds(network.channels) if network.name == LENET1998 else {}
     layers = [layer for layer in network.layers if layer.shapes]
     owners = [(layer, *parameter) for layer in layers for parameter in layer.shapes.items()]
     weights: Weights = {}
     for index, (layer, name, shape) in enumerate(owners):
         if init == "pytorch":
-            bound = bounds.get(name, float(np.prod(layer.shapes[f"{layer.name}.weight"][1:])) ** -0.5)
-            drawn = _uniforms(seed, index, shape) * bound
+            bounds = bounds_of_1998(layer) if of_1998 else 2 * (_default_bound(layer),)
+            drawn = _uniforms(seed, index, shape) * bounds[name.endswith(".bias")]
         elif name.endswith(".bias"):
             drawn = np.zeros(shape)
         else:
@@ -64,8 +63,14 @@ def initial_weights(network: Network, seed: int, init: InitName = "pytorch") -> 
     return weights
 
 
+def _default_bound(layer: Layer) -> float:
+    """1/√fan_in, as PyTorch counts the fan-in: the values of a weight per index of its first axis."""
+    bound: float = float(math.prod(layer.shapes[f"{layer.name}.weight"][1:])) ** -0.5
+    return bound
+
+
 def normals(seed: int, index: int, count: int) -> NDArray[np.float64]:
-    """Standard normal numbers of a parameter's stream, Box and Muller's; float64, shape (count,)."""
+    """Standard normal numbers from a parameter's stream, by Box and Muller; float64, shape (count,)."""
     half = -(-count // 2)
     uniforms = random_uniforms(seed, Purpose.WEIGHTS, index, 2 * half)
     radius, angle = np.sqrt(-2 * np.log1p(-uniforms[:half])), 2 * np.pi * uniforms[half:]
@@ -83,12 +88,12 @@ def _drawn(init: InitName, layer: Layer, shape: Shape, gain: float, stream: tupl
 
 
 def _uniforms(seed: int, index: int, shape: Shape) -> NDArray[np.float64]:
-    """Uniform in ±1."""
+    """Uniform numbers in [−1, 1)."""
     return 2 * random_uniforms(seed, Purpose.WEIGHTS, index, int(np.prod(shape))).reshape(shape) - 1
 
 
 def fans(layer: Layer) -> tuple[float, float]:
-    """How many inputs an output of a layer has, and how many outputs an input: of a stride, the mean."""
+    """The inputs per output of a layer, and the outputs per input; with a stride, their mean."""
     taps = float(layer.kernel**2 or 1)
     fan_in, fan_out = layer.inputs * taps, layer.outputs * taps
     return (fan_in / 4, fan_out) if layer.kind == "deconv" else (fan_in, fan_out)  # its stride is 2 in each direction
@@ -100,3 +105,19 @@ def _orthogonal(seed: int, index: int, shape: tuple[int, ...]) -> NDArray[np.flo
     q, r = np.linalg.qr(matrix if rows >= columns else matrix.T)
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)
     return (q if rows >= columns else q.T).reshape(shape)
+
+
+def bounds_of_1998(layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The bounds of the uniform distributions of a layer's weight and bias: 2.4/F, F a unit's fan-in.
+
+    Source: LeCun et al. 1998, appendix A (see `lenscope.nets.lenet1998`).
+
+    The bounds are arrays that broadcast to the weight and the bias.
+    """
+    if layer.kind == "tableconv":
+        table = connection_table()
+        units = float(layer.kernel**2) * table.sum(axis=1)  # (16,): C3's maps see three, four or six maps
+        return 2.4 / units[table.nonzero()[0], None, None], 2.4 / units
+    maps = 1 if layer.kind == "subsample" else layer.inputs
+    bound = np.array(2.4 / (maps * (layer.kernel**2 or 1)))
+    return bound, bound

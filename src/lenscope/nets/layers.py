@@ -32,8 +32,8 @@ class Layer:
         name: such as `conv1`.
         kind: one of `KINDS`.
         kernel: the side of its square kernel; 0 where it has none.
-        inputs: how many maps it takes, or values where it is fully connected.
-        outputs: how many it gives.
+        inputs: its number of input maps, or of input values where it is fully connected.
+        outputs: its number of output maps or values.
         activation: what follows: `relu`, `squash` (1.7159·tanh(2x/3)), or None.
     """
 
@@ -51,25 +51,25 @@ class Layer:
         return {f"{self.name}.weight": weight, f"{self.name}.bias": (self.outputs,)} if weight else {}
 
     def output_shape(self, given: Shape) -> Shape:
-        """The shape of one image's output, of an input of the shape `given`: (maps, height, width) or (values,)."""
+        """The shape of one image's output for an input of shape `given`: (maps, height, width) or (values,)."""
         return KINDS[self.kind].output(self, given)
 
     def multiply_adds(self, given: Shape, output: Shape) -> int:
-        """Multiply-adds of one image going forward; activations and the maxima of a pool count as none.
+        """Multiply-adds of the forward pass of one image; activations and max-pools count as none.
 
-        Each weight is used once at each place: of the output, or of the input where that is spread over the output.
+        Each weight is used once per position: of the output, or of the input for a transposed convolution.
         """
         factors = self.inputs * self.outputs if self.kind == "rbf" else math.prod(KINDS[self.kind].weight(self) or (0,))
         return factors * math.prod((given if self.kind == "deconv" else output)[1:])
 
 
 class LayerKind(NamedTuple):
-    """What all layers of a kind share.
+    """A kind of layer.
 
     Attributes:
-        title: as PyTorch and the summary call it.
-        weight: the shape of a layer's weight; empty where it has no parameters. Its bias is (outputs,).
-        output: the shape of a layer's output, of that of its input.
+        title: its name in PyTorch and in the summary.
+        weight: the shape of a layer's weight; empty where it has no parameters. The bias is (outputs,).
+        output: the shape of a layer's output as a function of the shape of its input.
     """
 
     title: str
@@ -107,8 +107,8 @@ KINDS: Mapping[Kind, LayerKind] = {
 def _lenet(channels: int, classes: int) -> tuple[Layer, ...]:
     """The LeNet of Lecture 29: two convolutions, two max-pools, three fully connected layers.
 
-    61,706 parameters for one channel and ten classes. It differs from the network of 1998 in ReLU for the scaled tanh,
-    max-pooling for trainable subsampling, a full connection of conv2's maps, and a log-softmax.
+    61,706 parameters for one channel and ten classes. It differs from the network of 1998: ReLU instead of the scaled
+    tanh, max-pooling instead of trainable subsampling, conv2 connected to all maps, and a log-softmax.
     """
     return (*_convolutions(channels), Layer("fc1", "dense", 0, 400, 120, "relu"), *_head(120, 84, classes))
 
@@ -140,16 +140,16 @@ def _lenet1998(channels: int, classes: int) -> tuple[Layer, ...]:
 
 
 def _mlp(channels: int, classes: int) -> tuple[Layer, ...]:
-    """Pixels, 400 units, 100 units, classes: what a network does that knows nothing of neighbourhoods."""
+    """Pixels, 400 units, 100 units, classes: a network without any knowledge of neighbourhoods."""
     return (Layer("fc1", "dense", 0, channels * 28 * 28, 400, "relu"), *_head(400, 100, classes))
 
 
 def _autoencoder(channels: int, _classes: int) -> tuple[Layer, ...]:
     """The LeNet up to its second pool, and a decoder that mirrors it: 6,251 parameters for one channel.
 
-    Its convolutions have the LeNet's names and sizes, so that a LeNet can start from them. Each half of the decoder
-    reverses a pool and a convolution at once: a transposed convolution of 6×6 with stride 2, of which enlarging by 2
-    and then convolving with 5×5 is a special case at 2.8 times the work. The output is linear.
+    Its convolutions have the LeNet's names and sizes, so that a LeNet can start from them. Each layer of the decoder
+    reverses a pool and a convolution: a transposed convolution of 6×6 with stride 2. Enlarging by 2 and then convolving
+    with 5×5 is a special case of it at 2.8 times the work. The output is linear.
     """
     return (
         *_convolutions(channels),
@@ -162,8 +162,8 @@ def _mlp_autoencoder(channels: int, _classes: int) -> tuple[Layer, ...]:
     """The first two layers of an `mlp` as a stack of autoencoders, trained one after the other.
 
     Source: Bengio, Lamblin, Popovici and Larochelle, "Greedy layer-wise training of deep networks" (NIPS 2006). The
-    first stage learns to reconstruct the pixels, the second the code of the first, which stays as it is. Where it
-    differs: ReLU codes, decoders that are linear and have weights of their own, squared errors.
+    first stage learns to reconstruct the pixels, the second to reconstruct the code of the first, which is frozen.
+    Where it differs: ReLU codes, linear decoders with weights of their own, squared errors.
     """
     pixels = channels * 28 * 28
     return (
@@ -175,40 +175,61 @@ def _mlp_autoencoder(channels: int, _classes: int) -> tuple[Layer, ...]:
 
 
 class Stage(NamedTuple):
-    """What an autoencoder trains at one time: the layers that encode, and those that decode."""
+    """The layers that an autoencoder trains together: those that encode, and those that decode."""
 
     encoder: tuple[Layer, ...]
     decoder: tuple[Layer, ...]
 
 
-class _Entry(NamedTuple):
+class NetworkEntry(NamedTuple):
+    """A network in the catalogue.
+
+    Attributes:
+        title: its class name, such as `LeNet`.
+        description: its name in a sentence.
+        image_size: the side of its square images, in pixels.
+        layers: its table, as a function of channels and classes.
+        in_page: whether a report's page runs it and its kernels are ablated: it classifies by the maps of convolutions.
+        scale: the first layer gets pixels in [0, 1] times this number, plus `shift`.
+        shift: the first layer's input for a black pixel.
+        stages: of an autoencoder, the encoder and the decoder of each stage.
+    """
+
     title: str
+    description: str
     image_size: int
     layers: Callable[[int, int], tuple[Layer, ...]]
+    in_page: bool = False
     scale: float = 1.0
     shift: float = 0.0
     stages: tuple[tuple[slice, slice], ...] = ()
 
 
-NETWORKS: Mapping[str, _Entry] = {
-    "lenet": _Entry("LeNet", 32, _lenet),
-    "lenet1998": _Entry("LeNet1998", 32, _lenet1998, scale=1.275, shift=-0.1),
-    "mlp": _Entry("Mlp", 28, _mlp),
-    "autoencoder": _Entry("Autoencoder", 32, _autoencoder, stages=((slice(4), slice(4, 6)),)),
-    "mlp-autoencoder": _Entry(
-        "MlpAutoencoder", 28, _mlp_autoencoder, stages=((slice(1), slice(3, 4)), (slice(1, 2), slice(2, 3)))
+NETWORKS: Mapping[str, NetworkEntry] = {
+    "lenet": NetworkEntry("LeNet", "LeNet", 32, _lenet, in_page=True),
+    "lenet1998": NetworkEntry("LeNet1998", "LeNet-5 of 1998", 32, _lenet1998, in_page=True, scale=1.275, shift=-0.1),
+    "mlp": NetworkEntry("Mlp", "fully connected network", 28, _mlp),
+    "autoencoder": NetworkEntry(
+        "Autoencoder", "convolutional autoencoder", 32, _autoencoder, stages=((slice(4), slice(4, 6)),)
+    ),
+    "mlp-autoencoder": NetworkEntry(
+        "MlpAutoencoder",
+        "stack of fully connected autoencoders",
+        28,
+        _mlp_autoencoder,
+        stages=((slice(1), slice(3, 4)), (slice(1, 2), slice(2, 3))),
     ),
 }
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network: its name, and what decides its sizes.
+    """A network of the catalogue for a number of channels and classes.
 
     Attributes:
         name: one of `NETWORKS`.
         channels: channels of an image: 1 for grey, 3 for colour.
-        classes: how many classes to tell apart; an autoencoder does not use them.
+        classes: the number of classes; an autoencoder does not use it.
 
     Raises:
         UsageError: an unknown name.
@@ -224,12 +245,12 @@ class Network:
 
     @property
     def title(self) -> str:
-        """Its name as a class has it, such as `LeNet`."""
+        """Its class name, such as `LeNet`."""
         return NETWORKS[self.name].title
 
     @property
     def image_size(self) -> int:
-        """The side of the square images that it takes, pixels."""
+        """The side of its square images, in pixels."""
         return NETWORKS[self.name].image_size
 
     @property
@@ -239,7 +260,7 @@ class Network:
 
     @property
     def shift(self) -> float:
-        """What the first layer gets of a black pixel."""
+        """The first layer's input for a black pixel."""
         return NETWORKS[self.name].shift
 
     @property
@@ -249,42 +270,42 @@ class Network:
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        """The shape of each parameter, in the order of the layers: as PyTorch's state_dict has them."""
+        """The shape of each parameter, in the order of the layers and of PyTorch's state_dict."""
         return {name: shape for layer in self.layers for name, shape in layer.shapes.items()}
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Of an autoencoder the stages in which it is trained, each a share of the epochs; else empty."""
+        """The stages in which an autoencoder is trained, each for a share of the epochs; else empty."""
         layers = self.layers
         return tuple(Stage(layers[encoder], layers[decoder]) for encoder, decoder in NETWORKS[self.name].stages)
 
     @property
     def has_classes(self) -> bool:
-        """Whether it names classes; an autoencoder reconstructs its input instead."""
+        """Whether it classifies; an autoencoder reconstructs its input instead."""
         return not self.stages
 
     @property
     def has_maps(self) -> bool:
-        """Whether it classifies by the maps of convolutions: those can be ablated, and the report's page runs it."""
-        return self.name in {"lenet", "lenet1998"}
+        """Whether it classifies by the maps of convolutions: they can be ablated, and the report's page runs it."""
+        return NETWORKS[self.name].in_page
 
     def convolutions(self, weights: Weights) -> Weights:
         """The kernels of each convolution, named conv1, conv2, … in order; float32, shape (out, in, height, width).
 
-        Those of a full convolution are the weights themselves, not a copy. C3 of LeNet1998 has zeros where it has no
-        connection.
+        The kernels of a full convolution are the weights themselves, not a copy. C3 of LeNet1998 has zeros where maps
+        are not connected.
         """
         own = [layer for layer in self.layers if layer.kind in {"conv", "tableconv"}]
         return {f"conv{number}": dense_kernels(layer, weights) for number, layer in enumerate(own, start=1)}
 
     def order(self, weights: Weights) -> Weights:
-        """The weights in the network's order; raises RunError where names or shapes are another network's."""
+        """The weights in the network's order; raises RunError for names or shapes of another network."""
         if {name: array.shape for name, array in weights.items()} != self.shapes:
-            raise RunError(f"the weights are not those of a {self.title} of this size")
+            raise RunError(f"the weights do not match a {self.title} of this size")
         return {name: weights[name] for name in self.shapes}
 
     def check(self, weights: Weights) -> Weights:
-        """The weights in the network's order; raises RunError as `order` does, or where one is not finite."""
+        """Like `order`, and raises RunError for a weight that is not finite, too."""
         ordered = self.order(weights)
         broken = first_broken(weights)
         if broken:
@@ -293,7 +314,7 @@ class Network:
 
 
 def dense_kernels(layer: Layer, weights: Weights) -> NDArray[np.float32]:
-    """The kernels of a convolution, (out, in, height, width), zero where a table connects nothing."""
+    """The kernels of a convolution, (out, in, height, width), zero where maps are not connected."""
     kernels = weights[f"{layer.name}.weight"]
     if layer.kind != "tableconv":
         return kernels
@@ -308,7 +329,7 @@ def first_broken(weights: Weights) -> str | None:
 
 
 def flatten(network: Network, weights: Weights) -> NDArray[np.float32]:
-    """A copy of all weights in one array, one after another, as native code takes them; float32, (parameters,)."""
+    """A copy of all weights in one array, in the network's order; float32, (parameters,)."""
     return np.concatenate([array.ravel() for array in network.order(weights).values()], dtype=np.float32)
 
 
@@ -327,7 +348,7 @@ def trace(network: Network, input_shape: Sequence[int]) -> list[tuple[Layer, Sha
         input_shape: channels, height and width of an image.
 
     Raises:
-        SizeMismatchError: a layer cannot take what it gets: which, what it got, what it expected, and what fits.
+        SizeMismatchError: an input of the wrong size for a layer; names layer, size, expected size and what fits.
         UsageError: a size below 1.
     """
     shape: Shape = tuple(input_shape)
@@ -347,20 +368,20 @@ def trace(network: Network, input_shape: Sequence[int]) -> list[tuple[Layer, Sha
 
 
 def require_sizes(shape: Shape) -> None:
-    """Raise UsageError for the shape of an image with a size below 1, or without any."""
+    """Raise UsageError for an empty shape of an image, or a size below 1."""
     if not shape or min(shape) < 1:
         raise UsageError(f"image size: got {by(shape) or 'none'}, expected sizes of at least 1, such as 1×32×32")
 
 
 def _misfit(layer: Layer, given: Shape) -> str:
-    """What is wrong with an input of this shape; empty where nothing is."""
+    """The problem with an input of this shape; empty where there is none."""
     if layer.kernel:
         side = layer.kernel if layer.kind != "deconv" else 1
         return "" if min(given[1:]) >= side else f"got {by(given[1:])}, expected at least {side}×{side}"
     values = math.prod(given)
-    return "" if values == layer.inputs else f"got {values} values an image, expected {layer.inputs}"
+    return "" if values == layer.inputs else f"got {values} values per image, expected {layer.inputs}"
 
 
 def by(sizes: Sequence[object]) -> str:
-    """Sizes as people write them: 6×28×28."""
+    """Sizes joined by ×: 6×28×28."""
     return "×".join(str(size) for size in sizes)

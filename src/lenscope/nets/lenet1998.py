@@ -1,4 +1,4 @@
-"""The LeNet-5 of 1998: its connections, the codes of its classes, its initial weights, and where ours differs.
+"""The LeNet-5 of 1998: its connections, the codes of its classes, its initial weights, and our differences.
 
 Source: LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", Proceedings of the
 IEEE 86 (11), 1998. From section II.B: the layers C1, S2, C3, S4, C5, F6 and their sizes, the connections of C3
@@ -74,13 +74,3 @@ def class_codes(classes: int) -> NDArray[np.float32]:
         words = random_words(0, Purpose.CODES, 0, classes * CODE_LENGTH)
         ink = (words >> np.uint64(63)).reshape(classes, CODE_LENGTH) == 1
     return np.where(ink, 1, -1).astype(np.float32)
-
-
-def initial_bounds(channels: int) -> dict[str, float | NDArray[np.float64]]:
-    """The bound of each parameter's uniform distribution: 2.4/F, F the fan-in of its unit (appendix A)."""
-    table = connection_table()
-    unit_fan_in = 25.0 * table.sum(axis=1)  # (16,): C3's maps see three, four or six maps
-    kernel_fan_in = unit_fan_in[table.nonzero()[0], None, None]  # (60, 1, 1)
-    fan_in = {"c1": 25.0 * channels, "s2": 4.0, "s4": 4.0, "c5": 400.0, "f6": 120.0}
-    bounds = {f"{layer}.{part}": 2.4 / fan for layer, fan in fan_in.items() for part in ("weight", "bias")}
-    return bounds | {"c3.weight": 2.4 / kernel_fan_in, "c3.bias": 2.4 / unit_fan_in}

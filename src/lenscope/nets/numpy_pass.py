@@ -1,13 +1,13 @@
 """The forward and backward pass of a network in plain numpy: the reference that native code is tested against.
 
-Within a pass the images of a batch are the innermost index: maps are (height, maps, width, N), values (values, N). So
+Within a pass the images of a batch are the innermost axis: maps are (height, maps, width, N), values (values, N). So
 sums, maxima and masks run over contiguous memory, and one row of a convolution's output is one matrix product:
 
-    columns  (height, in × k, out width × N)      each input column once for each place in a window
+    columns  (height, in × k, out width × N)      each input column once per position in a window
     windows  (out height, k × in × k, out width × N)    k rows of `columns` each, overlapping in memory
     output   (out height, out, out width × N)     = kernels (out, k × in × k) @ windows
 
-Numbers have the dtype of the weights: float32, or float64 to check gradients with.
+Numbers have the dtype of the weights: float32, or float64 to check gradients.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
     Array = NDArray[np.floating[Any]]
 
 
-PART = 100  # images at a time: 2 MB of maps stay in the cache
+CHUNK = 100  # images at a time: 2 MB of maps stay in the cache
 
 
-@np.errstate(all="ignore")  # what is not finite shows in the numbers
+@np.errstate(all="ignore")  # values that are not finite stay visible in the result
 def forward(network: Network, weights: Weights, images: NDArray[np.uint8]) -> dict[str, Array]:
     """The output of each layer by its name, before its activation.
 
     Args:
-        network: any of ours without a decoder.
+        network: one of ours without a decoder.
         weights: its weights; they decide the dtype.
         images: uint8, shape (N, C, H, W), at the network's size.
 
     Returns:
-        (N, maps, height, width) for maps, else (N, values). Those of the last layer are the scores of the classes, of
-        which `log_probabilities` are the log-softmax.
+        (N, maps, height, width) for maps, else (N, values). The last layer's output is the scores of the classes;
+        `log_probabilities` are their log-softmax.
 
     Raises:
-        UsageError: a layer that spreads its input, as an autoencoder's decoder has.
+        UsageError: a transposed convolution, as in an autoencoder's decoder.
     """
     outputs, values = {}, pixels(network, weights, images)
     for layer in network.layers:
@@ -64,7 +64,7 @@ def forward(network: Network, weights: Weights, images: NDArray[np.uint8]) -> di
 def log_probabilities(network: Network, weights: Weights, images: NDArray[np.uint8]) -> Array:
     """The log-probability of each class for each image; shape (N, classes). Arguments and errors are `forward`'s."""
     with blas.one_thread():
-        parts = (pixels(network, weights, images[start : start + PART]) for start in range(0, len(images), PART))
+        parts = (pixels(network, weights, images[start : start + CHUNK]) for start in range(0, len(images), CHUNK))
         scores = [pass_through(network.layers, weights, part)[-1] for part in parts]
         return _log_softmax(np.concatenate(scores, axis=1)).T
 
@@ -75,10 +75,10 @@ def gradients(
 ) -> tuple[float, Weights]:
     """The mean negative log-likelihood of the labels in nats, and its gradient with respect to each weight.
 
-    Where several places of a max-pool are equal, the first one takes the gradient, as in PyTorch.
+    Of equal maxima in a max-pool the first receives the gradient, as in PyTorch.
 
     Args:
-        network: of the kinds of layers in `BACKWARD`: `lenet` and `mlp`.
+        network: one whose kinds of layers are in `BACKWARD`: `lenet` or `mlp`.
         weights: its weights; they decide the dtype.
         images: uint8, shape (N, C, H, W), at the network's size.
         labels: shape (N,).
@@ -102,7 +102,7 @@ def gradients(
 
 
 def pass_through(layers: Sequence[Layer], weights: Weights, values: Array) -> list[Array]:
-    """What each of successive layers gets, images innermost, and last what comes out."""
+    """The input of each of successive layers, and last the output; images innermost."""
     passed = [values]
     for layer in layers:
         passed.append(activated(layer, apply(layer, weights, passed[-1])))
@@ -110,7 +110,7 @@ def pass_through(layers: Sequence[Layer], weights: Weights, values: Array) -> li
 
 
 def pixels(network: Network, weights: Weights, images: NDArray[np.uint8]) -> Array:
-    """Images as the first layer takes them, (H, C, W, N), in the network's range."""
+    """Images as the first layer's input, (H, C, W, N), in the network's range."""
     dtype = next(iter(weights.values())).dtype
     scaled = images.transpose(2, 1, 3, 0).astype(dtype, order="C")
     scaled *= network.scale / 255
@@ -119,18 +119,18 @@ def pixels(network: Network, weights: Weights, images: NDArray[np.uint8]) -> Arr
 
 
 def apply(layer: Layer, weights: Weights, values: Array) -> Array:
-    """The output of a layer before its activation, of the values that it gets, images innermost.
+    """The output of a layer before its activation; values have the images innermost.
 
     Raises:
         UsageError: a kind of layer that is not in `FORWARD`.
     """
     if layer.kind not in FORWARD:
-        raise UsageError(f"{layer.name}: numpy computes no layers of the kind {layer.kind}; use PyTorch")
+        raise UsageError(f"{layer.name}: numpy cannot compute a layer of kind {layer.kind}; use PyTorch")
     return FORWARD[layer.kind](layer, weights, values)
 
 
 def activated(layer: Layer, values: Array) -> Array:
-    """The values after the layer's activation; overwritten with it where there is one."""
+    """The values after the layer's activation, computed in place."""
     return ACTIVATIONS[layer.activation](values)
 
 
@@ -161,22 +161,22 @@ def _convolve(layer: Layer, weights: Weights, values: Array) -> Array:
 def convolved(kernels: Array, values: Array) -> Array:
     """Maps (height, in, width, N) convolved with kernels (out, in, k, k): (out height, out, out width, N)."""
     by_row = kernels.transpose(0, 2, 1, 3).reshape(len(kernels), -1)
-    return _images_apart(by_row @ _windows(values, kernels.shape[-1]), values.shape[-1])
+    return _split_images(by_row @ _windows(values, kernels.shape[-1]), values.shape[-1])
 
 
 def _windows(values: Array, kernel: int) -> Array:
-    """What each row of a convolution's output is made of; (out height, kernel × in × kernel, out width × N)."""
+    """The inputs of each row of a convolution's output; (out height, kernel × in × kernel, out width × N)."""
     columns = sliding_window_view(values, kernel, axis=2).transpose(0, 1, 4, 2, 3)  # (height, in, kernel, out width, N)
     return _overlapping(np.ascontiguousarray(columns).reshape(len(values), columns.shape[1] * kernel, -1), kernel)
 
 
 def _overlapping(rows: Array, count: int) -> Array:
-    """Each `count` successive ones of matrices as one matrix; a view, (rows − count + 1, count × height, width)."""
+    """Each run of `count` successive matrices as one matrix; a view, (rows − count + 1, count × height, width)."""
     height, width = rows.shape[1:]
     return as_strided(rows, (len(rows) - count + 1, count * height, width), rows.strides, writeable=False)
 
 
-def _images_apart(values: Array, count: int) -> Array:
+def _split_images(values: Array, count: int) -> Array:
     """(…, width × N) as (…, width, N), a view."""
     return values.reshape(*values.shape[:-1], -1, count)
 
@@ -190,13 +190,13 @@ def _convolution_gradients(layer: Layer, values: Array, gradient: Array) -> tupl
 
 
 def _convolution_input(layer: Layer, weights: Weights, values: Array, gradient: Array) -> Array:
-    """Each row of the input has a part in k rows of the output; each column of a window goes back to its own."""
+    """The gradient of the input: each input row contributes to k output rows, each window column to its own column."""
     kernels, margin = weights[f"{layer.name}.weight"], layer.kernel - 1
     (height, outputs, width, count), inputs = gradient.shape, layer.inputs
     padded = np.zeros((height + 2 * margin, outputs, width * count), gradient.dtype)
     padded[margin : margin + height] = gradient.reshape(height, outputs, -1)
     turned = kernels[:, :, ::-1].transpose(1, 3, 2, 0).reshape(inputs * layer.kernel, -1)  # rows from the last
-    columns = _images_apart(turned @ _overlapping(padded, layer.kernel), count)
+    columns = _split_images(turned @ _overlapping(padded, layer.kernel), count)
     given = np.zeros_like(values)
     for column in range(layer.kernel):
         given[:, :, column : column + width] += columns[:, column :: layer.kernel]
@@ -204,21 +204,21 @@ def _convolution_input(layer: Layer, weights: Weights, values: Array, gradient: 
 
 
 def _max_pool(layer: Layer, _weights: Weights, values: Array) -> Array:
-    return reduce(np.maximum, _places(values, layer.kernel))
+    return reduce(np.maximum, _positions(values, layer.kernel))
 
 
 def _max_pool_input(layer: Layer, weights: Weights, values: Array, gradient: Array) -> Array:
     largest, given = _max_pool(layer, weights, values), np.zeros_like(values)
     free = np.ones(largest.shape, np.bool_)
-    for value, into in zip(_places(values, layer.kernel), _places(given, layer.kernel), strict=True):
+    for value, into in zip(_positions(values, layer.kernel), _positions(given, layer.kernel), strict=True):
         first = (value == largest) & free
         np.multiply(gradient, first, out=into)
         free &= ~first
     return given
 
 
-def _places(values: Array, kernel: int) -> Iterator[Array]:
-    """The k×k places of all windows of a pool, row by row, each (height div k, maps, width div k, N); views."""
+def _positions(values: Array, kernel: int) -> Iterator[Array]:
+    """The k×k positions in all windows of a pool, row by row, each (height div k, maps, width div k, N); views."""
     rows, columns = (side // kernel * kernel for side in (values.shape[0], values.shape[2]))
     for row in range(kernel):
         for column in range(kernel):
@@ -226,7 +226,7 @@ def _places(values: Array, kernel: int) -> Iterator[Array]:
 
 
 def _subsample(layer: Layer, weights: Weights, values: Array) -> Array:
-    made = sum(_places(values, layer.kernel)) * weights[f"{layer.name}.weight"][:, None, None]
+    made = sum(_positions(values, layer.kernel)) * weights[f"{layer.name}.weight"][:, None, None]
     return made + weights[f"{layer.name}.bias"][:, None, None]
 
 
@@ -237,7 +237,7 @@ def _dense(layer: Layer, weights: Weights, values: Array) -> Array:
 
 
 def _flat(values: Array) -> Array:
-    """Maps as PyTorch flattens them, map by map: (maps × height × width, N); values as they are."""
+    """Maps flattened map by map, as in PyTorch: (maps × height × width, N); values unchanged."""
     return values.swapaxes(0, 1).reshape(-1, values.shape[-1]) if values.ndim == 4 else values
 
 
@@ -251,24 +251,24 @@ def _dense_input(layer: Layer, weights: Weights, values: Array, gradient: Array)
 
 
 def _rbf(layer: Layer, _weights: Weights, values: Array) -> Array:
-    """Minus the squared distance to the code of each class."""
+    """The negative squared distance to the code of each class."""
     codes = class_codes(layer.outputs).astype(values.dtype)
     return -np.stack([np.square(values - code[:, None]).sum(0) for code in codes])
 
 
 def _log_softmax(scores: Array) -> Array:
-    """Of scores (classes, N)."""
+    """The log-softmax of scores (classes, N)."""
     shifted: Array = scores - scores.max(0)
     shifted -= np.log(np.exp(shifted).sum(0))
     return shifted
 
 
 class Backward(NamedTuple):
-    """The gradients of a kind of layer, from that of its output before its activation.
+    """The gradients of a kind of layer, from the gradient of its output before the activation.
 
     Attributes:
-        weights: of its weight and its bias, where it has them.
-        values: of what it gets.
+        weights: the gradients of weight and bias; empty without parameters.
+        values: the gradient of the input.
     """
 
     weights: Callable[[Layer, Array, Array], tuple[Array, ...]]

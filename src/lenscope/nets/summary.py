@@ -1,4 +1,4 @@
-"""The recap of a network: the output size, kernel, parameters, multiply-adds and bytes of each layer."""
+"""A network's summary: the output size, kernel, parameters, multiply-adds and bytes of each layer."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class LayerSummary:
         kind: its class, such as `Conv2d`.
         output: the size of its output for one image, without the batch; empty where it is not a tensor.
         kernel: such as `5×5`; empty where it has none.
-        parameters: how many; 0 where they were counted at an earlier call.
-        multiply_adds: for one image; None where the layer has parameters and we cannot tell.
+        parameters: their number; 0 where they were counted at an earlier call.
+        multiply_adds: for one image; None where the layer has parameters and the number is unknown.
         parameter_bytes: the memory of the parameters.
         activation_bytes: the memory of the output for one image.
     """
@@ -46,10 +46,10 @@ class Summary:
 
     Attributes:
         network: the class of the network.
-        input_shape: the size of one image, as a rule (C, H, W).
-        batch_size: images a batch, shown as the first index of each output; None shows N.
-        layers: one entry a call of a layer that holds no other. Parameters that belong to no such layer (the network's
-            own, or a layer's whose weights are used without calling it) are a last entry named `(other)`.
+        input_shape: the size of one image, usually (C, H, W).
+        batch_size: images per batch, shown as the first index of each output; None shows N.
+        layers: one entry per call of a layer that contains no other. Parameters outside these layers (the network's,
+            or those of a layer whose weights are used without calling it) are a last entry named `(other)`.
     """
 
     network: str
@@ -64,7 +64,7 @@ class Summary:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of the forward pass of one image, in the layers where we can tell."""
+        """Multiply-adds of the forward pass of one image, in the layers where the number is known."""
         return sum(layer.multiply_adds or 0 for layer in self.layers)
 
     @property
@@ -78,12 +78,12 @@ class Summary:
         return sum(layer.activation_bytes for layer in self.layers)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the attributes, and the four totals."""
+        """The attributes and the four totals as plain values for JSON."""
         totals = ("parameters", "multiply_adds", "parameter_bytes", "activation_bytes")
         return asdict(self) | {name: getattr(self, name) for name in totals}
 
     def text(self) -> str:
-        """The recap as an aligned table, with its totals and what the batch size changes; no line feed at the end."""
+        """The summary as an aligned table, with totals and the effect of the batch size; no line feed at the end."""
         return "\n".join(_lines(self))
 
     __str__ = text
@@ -93,12 +93,12 @@ def summarise(network: Network, input_shape: Sequence[int], batch_size: int | No
     """The layers of one of our networks at any input size.
 
     Args:
-        network: its channels have to be those of the images.
+        network: with as many channels as the images.
         input_shape: the size of one image, (C, H, W).
         batch_size: images per batch, to show as the first index of each output; None shows N.
 
     Raises:
-        SizeMismatchError: a layer cannot take what it gets: which, what it got, what it expected.
+        SizeMismatchError: an input of the wrong size for a layer; names layer, size and expected size.
         UsageError: a size below 1.
     """
     require_batch(batch_size)
@@ -131,7 +131,7 @@ _HEADINGS = ("layer", "kind", "output", "kernel", "parameters", "multiply-adds",
 
 
 def _lines(summary: Summary) -> Iterator[str]:
-    """The recap's lines: the network, the table, the notes."""
+    """The summary's lines: the network, the table, the notes."""
     batch = "N" if summary.batch_size is None else str(summary.batch_size)
     rows: list[tuple[str, ...]] = [_HEADINGS, ("input", "", by((batch, *summary.input_shape)), "", "", "", "")]
     rows += [_cells(layer, batch) for layer in summary.layers]
@@ -149,13 +149,13 @@ def _cells(layer: LayerSummary, batch: str) -> tuple[str, ...]:
 
 
 def _work(summary: Summary) -> str:
-    """The total of the multiply-adds; at least that, where a layer's are not known."""
+    """The total of the multiply-adds; a lower bound where a layer's are unknown."""
     known = all(layer.multiply_adds is not None for layer in summary.layers)
     return f"{'' if known else '≥ '}{summary.multiply_adds:,}"
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Four columns of words, flush left, then three of numbers, flush right."""
+    """Four columns of words, left-aligned, then three of numbers, right-aligned."""
     words = [cell.ljust(width) for cell, width in zip(row[:4], widths[:4], strict=True)]
     numbers = [cell.rjust(width) for cell, width in zip(row[4:], widths[4:], strict=True)]
     return "  ".join(words + numbers).rstrip()
@@ -163,6 +163,6 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _notes(summary: Summary, batch: str) -> Iterator[str]:
     total = "" if summary.batch_size is None else f" = {summary.batch_size * summary.activation_bytes:,}"
-    yield "Multiply-adds are those of one image going forward; bytes are those of the parameters."
+    yield "Multiply-adds are for the forward pass of one image; bytes are for the parameters."
     yield f"The batch size changes no parameter: it is only the first index of each output, here {batch}."
-    yield f"So a batch's outputs take {batch} × {summary.activation_bytes:,}{total} bytes."
+    yield f"A batch's outputs take {batch} × {summary.activation_bytes:,}{total} bytes."

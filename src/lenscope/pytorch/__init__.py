@@ -1,7 +1,6 @@
-"""All that needs PyTorch, which is an extra: other networks than the LeNet, GPUs, ranks, and networks as modules.
+"""Everything that needs PyTorch, an optional dependency: networks other than the LeNet, GPUs, ranks, and modules.
 
-Beside it only the peers of `lenscope bench` import PyTorch. Importing the room imports it, and where it is missing
-says so in one line.
+Importing this package imports PyTorch, and raises an error of one line where it is missing.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from lenscope.errors import UsageError
 
 
 def _import_torch() -> None:
-    """Import PyTorch, and take its objects, which stay until the end, out of the garbage collector's rounds.
+    """Import PyTorch, and exclude its 165,000 objects, which are never freed, from garbage collection.
 
-    To look through these 165,000 again and again took 0.8 s: 0.2 s during the import, 0.1 s while pictures were drawn,
-    0.5 s at the end of the process (cloud CPU, 2026-11).
+    Scanning them repeatedly took 0.8 s: 0.2 s during the import, 0.1 s while pictures were drawn, 0.5 s at the end of
+    the process (cloud CPU, 2026-11).
 
     Raises:
-        UsageError: it is not installed, or cannot be loaded.
+        UsageError: PyTorch is not installed, or cannot be loaded.
     """
-    if sys.modules.get("torch"):  # the process may live longer than one command
+    if sys.modules.get("torch"):  # imported before: a process may run several commands
         return
     collects = gc.isenabled()
     gc.disable()

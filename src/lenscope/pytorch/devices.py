@@ -1,4 +1,4 @@
-"""PyTorch's devices: which one is used, what it is, and how exactly it computes."""
+"""PyTorch's devices: the choice of one, its description, and its precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lenscope.config import DeviceName
-    from lenscope.pytorch.ranks import Ranks
+    from lenscope.pytorch.ranks import ProcessGroup
 
 
 def available_devices() -> list[str]:
@@ -29,15 +29,41 @@ def describe_torch() -> str:
     return f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"
 
 
-def choose_device(name: DeviceName) -> torch.device:
-    """The device of that name; `auto` takes a GPU where there is one; raises UsageError where it is not there."""
+def choose_device(name: DeviceName, ranks: ProcessGroup | None = None) -> torch.device:
+    """The device of that name; `auto` is the fastest one, for ranks a GPU or else the CPU.
+
+    Each of several ranks has a GPU of its own. Where CUDA_VISIBLE_DEVICES leaves a rank one GPU, it uses that one, as
+    some cluster schedulers set it.
+
+    Raises:
+        UsageError: a device that is not available, that ranks cannot use, or that a forked process cannot use.
+    """
     found = available_devices()
-    if name == "auto":
-        return _usable(torch.device(found[0]))
-    if name not in found:
+    if ranks and name == "mps":
+        raise UsageError(f"--device mps: trains only in one process, got {ranks.count} ranks; choose --device cpu")
+    auto = found[0] if not ranks or found[0] == "cuda" else "cpu"
+    chosen = auto if name == "auto" else name
+    if chosen not in found:
         there = ", ".join(found)
-        raise UsageError(f"--device {name}: not available to PyTorch {torch.__version__} here; there is: {there}")
-    return _usable(torch.device(name))
+        raise UsageError(f"--device {chosen}: not available to PyTorch {torch.__version__}; available here: {there}")
+    if chosen == "cuda" and torch.cuda._is_in_bad_fork():  # noqa: SLF001 - it has no public name
+        raise UsageError(
+            "device cuda: a forked process cannot use the GPU of its parent; pass device cpu or start processes with "
+            "multiprocessing's spawn"
+        )
+    return _own_gpu(ranks) if ranks and chosen == "cuda" else torch.device(chosen)
+
+
+def _own_gpu(ranks: ProcessGroup) -> torch.device:
+    """The GPU of one of several ranks, made the current one; raises UsageError where there are too few."""
+    gpus, needed, number = torch.cuda.device_count(), ranks.info.local_count, ranks.info.local_rank
+    if gpus == 1 and os.environ.get("CUDA_VISIBLE_DEVICES"):
+        number = 0
+    elif gpus < needed:
+        counted = f"{gpus} GPU{'' if gpus == 1 else 's'}"
+        raise UsageError(f"{needed} ranks on this machine, but {counted}; start at most {gpus}, or add --device cpu")
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
 
 
 def set_threads(threads: int) -> None:
@@ -50,38 +76,8 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _usable(device: torch.device) -> torch.device:
-    """The device; raises UsageError for a GPU that the parent of this forked process has used."""
-    if device.type == "cuda" and torch.cuda._is_in_bad_fork():  # noqa: SLF001 - it has no public name
-        raise UsageError(
-            "device cuda: a forked process cannot use the GPU of its parent; pass device cpu or start processes with "
-            "multiprocessing's spawn"
-        )
-    return device
-
-
-def choose_rank_device(name: DeviceName, ranks: Ranks) -> torch.device:
-    """The device of that name for one of some ranks, each with a GPU of its own; raises UsageError.
-
-    Where CUDA_VISIBLE_DEVICES leaves a rank one GPU, that is its own, as some cluster schedulers set it.
-    """
-    if name == "mps":
-        raise UsageError(f"--device mps: trains in one process, got {ranks.count} ranks; choose --device cpu")
-    device = choose_device("cpu" if name == "auto" and not torch.cuda.is_available() else name)
-    if device.type == "cpu":
-        return device
-    there, needed, number = torch.cuda.device_count(), ranks.place.local_count, ranks.place.local_rank
-    if there == 1 and os.environ.get("CUDA_VISIBLE_DEVICES"):
-        number = 0
-    elif there < needed:
-        gpus = f"{there} GPU{'' if there == 1 else 's'}"
-        raise UsageError(f"{needed} ranks on this machine, but {gpus}; start no more, or add --device cpu")
-    torch.cuda.set_device(number)
-    return torch.device("cuda", number)
-
-
 def has_room(device: torch.device, size: int) -> bool:
-    """Whether so many bytes leave a device half of its free memory; where images stay on the host, batches are sent."""
+    """Whether this many bytes take at most half of a device's free memory; else images stay on the host."""
     return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // 2
 
 
@@ -95,7 +91,7 @@ def describe_gpu(device: str) -> str | None:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in float32 on a GPU, with cuDNN's reproducible algorithms, and put the user's settings back at the end.
+    """Compute in float32 on a GPU, with cuDNN's reproducible algorithms, and restore the user's settings at the end.
 
     PyTorch lets cuDNN's convolutions round their inputs to TF32, which has 10 bits of mantissa and not 23: about 1e-3,
     where we promise 1e-4.

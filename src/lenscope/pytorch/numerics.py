@@ -1,4 +1,4 @@
-"""What decides the last bits of what PyTorch computes: as data, or kept from deciding."""
+"""What decides the last bits of PyTorch's results: neutralised where possible, else recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lenscope.environment import processor_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VARIABLES = (  # by which MKL and oneDNN choose other instructions or less precision than the processor's best
+VARIABLES = (  # environment variables by which MKL and oneDNN choose other instructions or less precision
     "MKL_CBWR",
     "MKL_DEBUG_CPU_TYPE",
     "MKL_ENABLE_INSTRUCTIONS",
@@ -26,10 +26,10 @@ VARIABLES = (  # by which MKL and oneDNN choose other instructions or less preci
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """Keep the caller's defaults of PyTorch from deciding what a run computes, and give them back afterwards.
+    """Replace the caller's defaults of PyTorch that would change a run's results, and restore them afterwards.
 
-    The default type is float32, the default device the CPU, nothing is cast automatically, gradients are kept, and
-    denormal numbers are not flushed to zero. The number of threads is given back, too, since an engine sets it.
+    The default type is float32, the default device the CPU, autocast is off, gradients are enabled, and denormal
+    numbers are not flushed to zero. The number of threads is restored, too, since an engine sets it.
     """
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
@@ -41,7 +41,7 @@ def settled() -> Iterator[None]:
             stack.callback(torch.set_flush_denormal, True)
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
-        if torch.get_default_device().type != "cpu":  # else left alone: each call of PyTorch would take longer
+        if torch.get_default_device().type != "cpu":  # a device context makes each call of PyTorch slower
             stack.enter_context(torch.device("cpu"))
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
@@ -50,7 +50,7 @@ def settled() -> Iterator[None]:
 
 
 def describe_numerics() -> dict[str, str]:
-    """What PyTorch's last bits depend on beside its version, the threads and the processor's name."""
+    """What PyTorch's last bits depend on, other than its version, the threads and the processor's name."""
     backends: Any = torch.backends
     mkldnn = backends.mkldnn
     precisions = (backends.fp32_precision, mkldnn.matmul.fp32_precision, mkldnn.conv.fp32_precision)

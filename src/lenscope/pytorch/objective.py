@@ -1,38 +1,37 @@
-"""What a network is trained for."""
+"""What the objectives share: the images of a step, and the summed loss of an evaluation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple
+
+import torch
 
 from lenscope.training.engine import Score
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import torch
+MICRO_BATCH = 1_000  # images at a time through the network: 60 MB of activations for a LeNet
 
 
-class Tally(NamedTuple):
-    """The summed loss of some images, and how many are right; None where there is no right or wrong."""
+class SummedLoss(NamedTuple):
+    """The summed loss of some images, and how many are classified correctly; None for an autoencoder."""
 
     loss: float
-    right: int | None
+    correct: int | None
 
-    def score(self, images: int) -> Score:
-        """The mean of so many images."""
-        return Score(self.loss / images, None if self.right is None else self.right / images)
+    def mean(self, images: int) -> Score:
+        """The mean over this many images."""
+        return Score(self.loss / images, None if self.correct is None else self.correct / images)
 
 
 class Batch(NamedTuple):
-    """Some training images together, or those of them that are one rank's.
+    """Training images of one step, or one rank's share of them.
 
     Attributes:
         images: uint8, shape (n, C, H, W), distorted where the config asks.
         labels: int64, shape (n,).
-        first: the index in the training set of the first one of all ranks' images.
+        first: the training-set index of the first image on the first rank.
         epoch: counted from 1.
-        before: how many images of other ranks come before these.
-        whole: how many images there are on all ranks; None for these alone.
+        before: how many images are on the ranks before this one.
+        total: how many images there are on all ranks; 0 for these alone.
     """
 
     images: torch.Tensor
@@ -40,27 +39,14 @@ class Batch(NamedTuple):
     first: int
     epoch: int
     before: int = 0
-    whole: int | None = None
+    total: int = 0
 
 
-class Objective(Protocol):
-    """The loss of a network, its gradients, and how well the network does.
+def scaled(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Bytes as floats in [0, 1]."""
+    return images.to(dtype).mul_(1 / 255)
 
-    Attributes:
-        captured: whether its steps may stay on the device, where that is quicker: the loss is `add_gradients` of
-            `device_steps`, and nothing is fixed.
-    """
 
-    captured: bool
-
-    def add_gradients(self, batch: Batch, share: float) -> float:
-        """Add the gradients of the images' summed loss times `share`; returns that share of the loss."""
-        ...
-
-    def tally(self, images: torch.Tensor, labels: torch.Tensor, look: Callable[[], object]) -> Tally:
-        """Loss and hits over images, uint8 (N, C, H, W), that may be none; `look` is called after each part of them."""
-        ...
-
-    def fixed(self, epoch: int) -> Sequence[torch.nn.Parameter]:
-        """The parameters that stay as they are in an epoch."""
-        ...
+def dtype_of(network: torch.nn.Module) -> torch.dtype:
+    """The type that a network computes in; float32 for ours."""
+    return next(network.parameters()).dtype

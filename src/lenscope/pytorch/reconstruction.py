@@ -1,15 +1,15 @@
-"""Giving back what was given: the squared error of an autoencoder, with noise on its input and penalties on its code.
+"""Reconstruction: the squared error of an autoencoder, with noise on its input and penalties on its code.
 
 The loss of an image is the mean squared error of its values, pixels from 0 to 1 (or, in a later stage of a stack, the
-code of the layer below), and what the settings add to it:
+code of the layer below), plus what the settings add:
 
     kl · mean over units of KL(target ‖ ρ),    KL = target·ln(target/ρ) + (1 − target)·ln((1 − target)/(1 − ρ))
     l1 · mean of the code
 
 ρ is a unit's mean activity over the batch. Source: Ng, "Sparse autoencoder" (lecture notes CS294A, Stanford 2011,
-section 3). Where we differ: his codes are sigmoids, ours are ReLUs, so that the activity is tanh of the code, from 0,
-which is silent, to 1; ρ is that of a batch (of a thousand images at most) and not of the whole set; a unit of a
-convolution is a map, its activity the mean over places, too; and the divergence is a mean over units and not their sum,
+section 3). Where we differ: his codes are sigmoids, ours are ReLUs, so that the activity is tanh of the code, from 0
+(silent) to 1; ρ is the mean over a batch (of at most a thousand images) and not over the whole set; a unit of a
+convolution is a map, its activity also a mean over places; and the divergence is a mean over units and not their sum,
 the error a mean over pixels and not half their sum, so that weights do not depend on sizes.
 """
 
@@ -21,9 +21,8 @@ import numpy as np
 import torch
 
 from lenscope.pytorch.corruption import corrupted
-from lenscope.pytorch.device_steps import PART, dtype_of, scaled
 from lenscope.pytorch.nets.module import AutoencoderModule
-from lenscope.pytorch.objective import Tally
+from lenscope.pytorch.objective import MICRO_BATCH, SummedLoss, dtype_of, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,65 +30,63 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenscope.config import Autoencoding, TrainConfig
+    from lenscope.nets.layers import Network, Stage
     from lenscope.pytorch.objective import Batch
 
-LEAST = 1e-6  # of an activity, and of what it lacks to 1: the divergence of a dead unit is finite
+LEAST = 1e-6  # of an activity, and of 1 minus it: the divergence of a dead unit is finite
 
 
 class Reconstruction:
-    """For autoencoders."""
-
-    captured = False
+    """For autoencoders, which are trained in stages: each stage reconstructs the code of the stage before it."""
 
     def __init__(self, network: AutoencoderModule, config: TrainConfig) -> None:
         self._network, self._config = network, config
 
     def add_gradients(self, batch: Batch, share: float) -> float:
-        """See `Objective.add_gradients`."""
+        """See `Classification.add_gradients`."""
         loss = share * self.losses(batch).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
     def losses(self, batch: Batch) -> torch.Tensor:
         """The loss of each image, (n,)."""
-        stage, config = stage_of(self._network, self._config, batch.epoch), self._config
+        earlier, stage = self._stages(batch.epoch)
         with torch.no_grad():
-            given = self._network.given(scaled(batch.images, dtype_of(self._network)), stage)
-        code = self._network.encode(self._corrupted(given, batch), stage)
-        errors = (self._network.decode(code, stage) - given).square().flatten(1).mean(1)
-        return errors + penalty(code, config.autoencode)
+            given = scaled(batch.images, dtype_of(self._network))
+            for one in earlier:
+                given = self._network.run(given, one.encoder)
+        how, seed = self._config.autoencode, self._config.seed
+        seen = corrupted(given, how, seed, batch.epoch, batch.first, batch.before, batch.total)
+        code = self._network.run(seen, stage.encoder)
+        errors = (self._network.run(code, stage.decoder).view_as(given) - given).square().flatten(1).mean(1)
+        return errors + penalty(code, how)
 
-    def tally(self, images: torch.Tensor, _labels: torch.Tensor, look: Callable[[], object]) -> Tally:
-        """The mean squared error of a pixel, summed over clean images; no hits."""
+    def sum_losses(self, images: torch.Tensor, _labels: torch.Tensor, look: Callable[[], object]) -> SummedLoss:
+        """The mean squared error per pixel, summed over images without noise."""
         if not len(images):
-            return Tally(0.0, None)
+            return SummedLoss(0.0, None)
         errors = []
-        for part in squared_errors(self._network, images):
+        for some in squared_errors(self._network, images):
             look()
-            errors.append(part)
-        return Tally(float(torch.cat(errors).cpu().double().sum()), None)
+            errors.append(some)
+        return SummedLoss(float(torch.cat(errors).cpu().double().sum()), None)
 
-    def _corrupted(self, values: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Values with the noise that the settings ask for, which does not depend on how many ranks share a batch."""
-        config = self._config
-        others = (batch.whole or len(values)) - len(values)
-        if not others or not config.autoencode.corrupts:
-            return corrupted(values, config.autoencode, config.seed, batch.epoch, batch.first)
-        rows = slice(batch.before, batch.before + len(values))
-        everything = values.new_zeros(len(values) + others, *values.shape[1:])
-        everything[rows] = values
-        return corrupted(everything, config.autoencode, config.seed, batch.epoch, batch.first)[rows]
+    def frozen_parameters(self, epoch: int) -> list[torch.nn.Parameter]:
+        """The parameters of the layers that other stages train."""
+        _, stage = self._stages(epoch)
+        trained = {name for layers in stage for layer in layers for name in layer.shapes}
+        return [parameter for name, parameter in self._network.named_parameters() if name not in trained]
 
-    def fixed(self, epoch: int) -> list[torch.nn.Parameter]:
-        """Those of the layers that another stage trains."""
-        learners = self._network.learners(stage_of(self._network, self._config, epoch))
-        learning = {parameter for layer in learners for parameter in layer.parameters()}
-        return [parameter for parameter in self._network.parameters() if parameter not in learning]
+    def _stages(self, epoch: int) -> tuple[tuple[Stage, ...], Stage]:
+        """The stages that are trained already, and the one that an epoch trains."""
+        stages = self._network.table.stages
+        now = stage_of(self._network.table, self._config, epoch)
+        return stages[:now], stages[now]
 
 
-def stage_of(network: AutoencoderModule, config: TrainConfig, epoch: int) -> int:
-    """Which stage an epoch belongs to, from 0; each has its share of the epochs, the first the larger."""
-    return (epoch - 1) * network.stages // config.epochs
+def stage_of(network: Network, config: TrainConfig, epoch: int) -> int:
+    """The stage that an epoch trains, from 0; the stages share the epochs equally, the first has the remainder."""
+    return (epoch - 1) * len(network.stages) // config.epochs
 
 
 def penalty(code: torch.Tensor, how: Autoencoding) -> torch.Tensor | float:
@@ -99,19 +96,19 @@ def penalty(code: torch.Tensor, how: Autoencoding) -> torch.Tensor | float:
         total = total + how.l1 * code.abs().mean()
     if how.kl:
         activity = torch.tanh(code).transpose(0, 1).flatten(1).mean(1).clamp(LEAST, 1 - LEAST)
-        wanted = how.target
-        divergence = wanted * torch.log(wanted / activity) + (1 - wanted) * torch.log((1 - wanted) / (1 - activity))
+        target = how.target
+        divergence = target * torch.log(target / activity) + (1 - target) * torch.log((1 - target) / (1 - activity))
         total = total + how.kl * divergence.mean()
     return total
 
 
 @torch.no_grad()
 def squared_errors(network: torch.nn.Module, images: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The mean squared error per pixel of each image, uint8 (N, C, H, W), a part of them at a time."""
+    """The mean squared error per pixel of each image, uint8 (N, C, H, W), one micro-batch at a time."""
     network.eval()
     device = next(network.parameters()).device
-    for part in torch.split(images, PART):
-        given = scaled(part.to(device), dtype_of(network))
+    for some in torch.split(images, MICRO_BATCH):
+        given = scaled(some.to(device), dtype_of(network))
         yield (network(given) - given).square().flatten(1).mean(1)
 
 
@@ -119,12 +116,12 @@ def squared_errors(network: torch.nn.Module, images: torch.Tensor) -> Iterator[t
 def reconstruct(
     network: torch.nn.Module, images: NDArray[np.uint8], how: Autoencoding, seed: int, epoch: int
 ) -> tuple[NDArray[np.float32], ...]:
-    """Images from 0 to 1, the same with the noise of an epoch (not a copy without any), and what the network returns.
+    """Images from 0 to 1, the images with an epoch's noise (the same array without noise), and the reconstructions.
 
-    A stack's last stage has its noise on codes, not on pixels.
+    The last stage of a stack has its noise on codes, not on pixels.
     """
     given = seen = scaled(from_bytes(images))
-    if isinstance(network, AutoencoderModule) and network.stages == 1:
+    if isinstance(network, AutoencoderModule) and len(network.table.stages) == 1:
         seen = corrupted(given, how, seed, epoch, 0)
     clean = given.numpy()
     return clean, clean if seen is given else seen.numpy(), network(seen).numpy()

@@ -1,1 +1,1 @@
-"""The training loop, its events, and the engines that take the updates."""
+"""The training loop, its events, the optimisers, and the engines without PyTorch."""

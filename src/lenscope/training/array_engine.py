@@ -1,4 +1,4 @@
-"""What the engines without PyTorch share: the weights of a network in one flat array, and the training set as bytes."""
+"""The common part of the engines without PyTorch: weights in one flat array, and the training set as bytes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     Memory = tuple[int, NDArray[np.float32], NDArray[np.float32]]
 
-LOOK = 1_000  # images of a refused step that are examined
+EXAMINED = 1_000  # images of a refused step
 
 
 class ArrayEngine(ABC):
-    """An engine on the CPU but for its steps, its predictions and its optimiser's memory.
+    """An engine on the CPU; subclasses add the steps, the predictions and the optimiser's memory.
 
     Args:
-        network: a LeNet; the numpy engine takes any network whose gradients numpy computes.
+        network: a LeNet; the numpy engine trains any network whose gradients numpy computes.
         weights: its initial weights; copied.
         train: images at the network's size, kept as bytes.
         config: optimiser, rates, threads, seed and distortions.
@@ -79,31 +79,31 @@ class ArrayEngine(ABC):
         return State(self.weights(), *self._memory())
 
     def load(self, state: State) -> None:
-        """Resume from a state; raises RunError where it is another network's or optimiser's."""
+        """Resume from a state; raises RunError for the state of another network or optimiser."""
         self._flat[:] = flatten(self._network, self._network.check(state.weights))
         try:
-            self._remember(state.updates, state.first, state.second)
+            self._remember(state.steps, state.first, state.second)
         except ValueError as error:
             raise RunError(f"{error}; the run is broken") from None
 
     def _name_failure(self, batch: NDArray[np.int64], refused: NDArray[np.float32]) -> str:
-        """What is not finite in a step on this batch, with the weights before it or with those that were refused."""
-        images, labels = self._images[batch[:LOOK]], self._labels[batch[:LOOK]]
+        """The first value of a step on this batch that is not finite, with the weights before it or after it."""
+        images, labels = self._images[batch[:EXAMINED]], self._labels[batch[:EXAMINED]]
         both = (views(self._network, flat) for flat in (self._flat, refused))
         names = (first_non_finite(self._network, weights, images, labels) for weights in both)
         return next((name for name in names if name != UNKNOWN), UNKNOWN)
 
     @abstractmethod
     def _log_probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Those of some images, (n, classes)."""
+        """The log-probabilities of images, (n, classes)."""
         ...
 
     @abstractmethod
     def _memory(self) -> Memory:
-        """A copy of the optimiser's memory, as `State` has it."""
+        """A copy of the optimiser's memory: steps, first and second moments, as in `State`."""
         ...
 
     @abstractmethod
-    def _remember(self, updates: int, first: NDArray[np.float32], second: NDArray[np.float32]) -> None:
-        """Take over an optimiser's memory; raises ValueError where its sizes are another network's or optimiser's."""
+    def _remember(self, steps: int, first: NDArray[np.float32], second: NDArray[np.float32]) -> None:
+        """Restore an optimiser's memory; raises ValueError for the sizes of another network or optimiser."""
         ...

@@ -1,4 +1,4 @@
-"""What the training loop asks of whatever takes the updates."""
+"""The protocol between the training loop and its engines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from lenscope.nets.layers import Weights
     from lenscope.training.events import State
 
+    Batches = Sequence[NDArray[np.int64]]  # of training-set indices, each (n,)
+    Losses = NDArray[np.float32]
+    Stop = Callable[[], bool]
+
 
 class Score(NamedTuple):
-    """Mean negative log-likelihood an image in nats, and the fraction that is right.
+    """The mean negative log-likelihood per image in nats, and the accuracy as a fraction.
 
-    Of an autoencoder the mean squared error of a pixel, and no accuracy.
+    For an autoencoder, the mean squared error per pixel, and no accuracy.
     """
 
     loss: float
@@ -26,17 +30,17 @@ class Score(NamedTuple):
 
 
 class Engine(Protocol):
-    """Takes updates of one network on one training set.
+    """Trains one network on one training set.
 
     Attributes:
         name: such as `torch`.
-        device: where it runs, such as `cpu`.
-        threads: how many threads of the processor it uses.
-        ranks: how many processes share each of its steps.
-        isa: the instruction set of its native code, such as `avx512`; None where it has none of its own.
-        gpu: the name of the GPU that it uses, with versions; None without.
-        note: what the user should know of the choice of this engine; empty for nothing.
-        failed_layer: after a step that was refused, the first layer, output or gradient that was not finite in it.
+        device: such as `cpu`.
+        threads: its number of CPU threads.
+        ranks: the number of processes that share each step.
+        isa: the instruction set of its native code, such as `avx512`; None for other engines.
+        gpu: the name of its GPU, with versions; None without.
+        note: a note for the user on why this engine was chosen; empty for none.
+        failed_layer: after a refused step, the first layer, output or gradient that was not finite.
     """
 
     name: str
@@ -48,27 +52,29 @@ class Engine(Protocol):
     note: str
     failed_layer: str
 
-    def run(
-        self,
-        epoch: int,
-        batches: Sequence[NDArray[np.int64]],
-        learning_rates: Sequence[float],
-        stop: Callable[[], bool],
-    ) -> NDArray[np.float32]:
-        """Take one step a batch of training-set indices and return the steps' losses.
+    def run(self, epoch: int, batches: Batches, learning_rates: Sequence[float], stop: Stop) -> Losses:
+        """Take one step per batch.
 
-        The epoch, counted from 1, decides with the seed how each image is distorted, where the config asks for it.
-        Where `stop()` turns true, fewer losses come back: a step that was interrupted is as if it had not begun.
-        A step whose loss, gradient or new weights are not finite is not taken: its loss comes back as NaN, the last of
-        the call, and the weights are the last that gave a finite loss. Neither changes the network's buffers, such as a
+        An interrupted step changes nothing. A step whose loss, gradient or new weights are not finite is refused: the
+        weights become the last ones that gave a finite loss. Neither changes the network's buffers, such as a
         BatchNorm's running means.
+
+        Args:
+            epoch: counted from 1; with the seed it decides how images are distorted, where the config asks for it.
+            batches: indices into the training set.
+            learning_rates: one per batch.
+            stop: whether to stop before the next step, or in the middle of a step.
+
+        Returns:
+            The losses, float32; fewer than batches where `stop` returned true, and NaN for a refused step, which is the
+            last of the call.
         """
         ...
 
     def evaluate(self, dataset: Dataset, look: Callable[[], object] = lambda: None) -> Score:
         """Loss and accuracy over all images, each counted once.
 
-        `look` is called after each part of them, several times a second; what it raises comes through.
+        `look` is called several times a second; an exception that it raises ends the evaluation.
         """
         ...
 
@@ -81,13 +87,13 @@ class Engine(Protocol):
         ...
 
     def state(self) -> State:
-        """A copy of all that decides what the next steps do."""
+        """A copy of everything that decides the next steps."""
         ...
 
     def numerics(self) -> dict[str, str]:
-        """What its last bits depend on beside versions, instruction set and the C library's functions."""
+        """What its last bits depend on, other than versions, instruction set and the C library's functions."""
         ...
 
     def load(self, state: State) -> None:
-        """Go on from a state of the same network and optimiser; raises RunError where it is another's."""
+        """Resume from a state; raises RunError for the state of another network or optimiser."""
         ...

@@ -1,4 +1,4 @@
-"""What happens while a network trains: all that `fit()` yields."""
+"""The events that `fit()` yields."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """All that an engine needs to go on as if it had never stopped.
+    """Everything that an engine needs to resume as if it had never stopped.
 
     Attributes:
         weights: float32, named as in the network's state_dict.
-        updates: how many the optimiser counts, for Adam's bias correction.
-        first: float32, flat, all parameters in their own order: Adam's first moment or momentum's velocity; empty where
-            the rule keeps none.
+        steps: the optimiser's count of steps, for Adam's bias correction.
+        first: float32, flat, in the order of the parameters: Adam's first moment or momentum's velocity; empty for an
+            optimiser without one.
         second: likewise Adam's second moment.
     """
 
     weights: Weights
-    updates: int
+    steps: int
     first: NDArray[np.float32]
     second: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run is, between two steps.
+    """The progress of a run, between two steps.
 
     Attributes:
-        epoch: the epoch in hand, counted from 1; one more than the last where all are done.
-        done: its steps so far.
-        seconds: what they took.
-        best: the lowest validation loss so far; None before there is one.
-        best_epoch: the epoch that had it.
+        epoch: the current epoch, counted from 1; one more than the last after it.
+        done: the steps of this epoch that were taken.
+        seconds: their duration.
+        best: the lowest validation loss so far; None before the first.
+        best_epoch: the epoch of that loss.
     """
 
     epoch: int = 1
@@ -52,10 +52,10 @@ class Position:
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One row of metrics; a cell that does not apply is None.
+    """One row of metrics; a value that does not apply is None.
 
-    Losses are mean negative log-likelihoods an image in nats, accuracies fractions in [0, 1]. An autoencoder's losses
-    are mean squared errors of a pixel, that of training with its penalties; it has no accuracies. Epoch 0 is the
+    Losses are mean negative log-likelihoods per image in nats, accuracies fractions in [0, 1]. An autoencoder's losses
+    are mean squared errors per pixel, the training loss including penalties; it has no accuracies. Epoch 0 is the
     untrained network.
     """
 
@@ -73,7 +73,7 @@ class EpochMetrics:
 
     @property
     def measured(self) -> tuple[str | None, float | None]:
-        """The part that the accuracy to show is of, and it: test, else validation; None where there is neither."""
+        """The split whose accuracy is shown, and that accuracy: test, else validation; None where there is neither."""
         if self.test_accuracy is not None:
             return "test", self.test_accuracy
         if self.validation_accuracy is not None:
@@ -82,7 +82,7 @@ class EpochMetrics:
 
     @property
     def reconstruction(self) -> tuple[str | None, float | None]:
-        """Of an autoencoder, the part that the error to show is of, and it: test, else validation."""
+        """For an autoencoder, the split whose error is shown, and that error: test, else validation."""
         if self.test_loss is not None:
             return "test", self.test_loss
         return ("validation", self.validation_loss) if self.validation_loss is not None else (None, None)
@@ -94,21 +94,21 @@ class RunStarted:
 
     Attributes:
         config: the settings.
-        train_images: how many images each epoch learns from.
-        validation_images: how many are held out.
-        test_images: how many the accuracy is measured on.
+        train_images: the number of training images.
+        validation_images: the number of images held out.
+        test_images: the number of test images.
         classes: the name of each class.
         channels: colour channels of an image.
-        steps: updates of the whole run.
-        steps_per_epoch: updates of an epoch.
-        engine: what takes the updates.
-        device: where.
-        threads: on how many threads of the processor.
-        weights: the weights to begin with, named as in the network's state_dict.
-        step: how many of the steps are done already, where a run goes on.
-        notes: what there is to say, such as of a run that goes on, one line per note.
-        rows: its epochs so far.
-        ranks: how many processes share each step, each with so many threads.
+        steps: of the whole run.
+        steps_per_epoch: of an epoch.
+        engine: the engine's name.
+        device: the engine's device.
+        threads: the engine's CPU threads, per rank.
+        weights: the initial weights, named as in the network's state_dict.
+        step: the steps that were taken before, where a run resumes.
+        notes: for the user, one line per note.
+        rows: the epochs that were finished before, where a run resumes.
+        ranks: the number of processes that share each step.
     """
 
     config: TrainConfig
@@ -131,7 +131,7 @@ class RunStarted:
 
 @dataclass(frozen=True, eq=False)
 class StepsDone:
-    """Some steps were taken: the last one's number, their losses, float32, and learning rates, float64, both (n,)."""
+    """Some steps were taken: the last step's number, their losses, float32 (n,), and learning rates, float64 (n,)."""
 
     epoch: int
     step: int
@@ -156,7 +156,7 @@ class EpochDone:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """All to go on from after a step; the losses of the epoch in hand are those that `StepsDone` told."""
+    """Everything to resume from after a step, except the losses of the current epoch, which `StepsDone` has."""
 
     step: int
     position: Position
@@ -165,7 +165,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, eq=False)
 class RunFinished:
-    """The run reached its end; `why` tells of an early one."""
+    """The run is complete; `why` is the reason of an early stop."""
 
     step: int
     weights: Weights
@@ -174,7 +174,7 @@ class RunFinished:
 
 @dataclass(frozen=True, eq=False)
 class RunStopped:
-    """The run ended before its end: interrupted, or failed with an error; the weights are the last good ones."""
+    """The run was interrupted or failed with an error; the weights are the last good ones."""
 
     step: int
     weights: Weights

@@ -1,4 +1,4 @@
-"""The training loop: a generator of events that never prints, never plots and never touches the disk."""
+"""The training loop: a generator of events that does not print, plot or use the disk."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from lenscope.config import RECIPES
 from lenscope.errors import ConfigError, NonFiniteError
 from lenscope.randomness import Purpose, random_order
+from lenscope.training.checkpoint_schedule import CheckpointSchedule
 from lenscope.training.events import (
     Checkpoint,
     EpochDone,
@@ -22,7 +23,6 @@ from lenscope.training.events import (
     Snapshot,
     StepsDone,
 )
-from lenscope.training.pace import Pace
 from lenscope.training.schedules import learning_rates
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from lenscope.training.engine import Engine
     from lenscope.training.events import Event, State
 
-FIRST_SNAPSHOTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)  # the kernels move fastest at the start
+FIRST_SNAPSHOTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)  # the kernels change fastest at the start
 INTERRUPTED = "interrupted"
 SHOWN_CLASSES = 10
-CALL_SECONDS = 0.05  # how long a call of the engine may take, so that a bar moves and an interrupt is heard
+CALL_SECONDS = 0.05  # per call of the engine, so that a progress bar moves and an interrupt has an effect
 
 
 def fit(
@@ -48,36 +48,36 @@ def fit(
     stop: Callable[[], bool] = lambda: False,
     start: Start | None = None,
 ) -> Iterator[Event]:
-    """Train, and tell what happens as it happens.
+    """Train, and yield events as they happen.
 
-    Row 0 is the untrained network. Every image of an epoch counts once, also those of a last, smaller batch. Of the
-    data, validation may end the run early where the config asks; test steers nothing.
+    Row 0 is the untrained network. Every image of an epoch counts once, also in a last, smaller batch. The validation
+    set may end the run early where the config asks; the test set decides nothing.
 
     Args:
         config: the settings.
-        splits: images at the network's size, the validation part already held out.
-        engine: holds the network and the training images.
-        stop: looked at between steps; once true, the run ends after the step in hand. An evaluation that it ends is as
-            if it had not begun.
-        start: where to go on, instead of from the untrained network.
+        splits: images at the network's size, the validation set already held out.
+        engine: has the network and the training images.
+        stop: checked between steps; once it returns true, the run ends after the current step. An evaluation that it
+            interrupts is discarded.
+        start: where to resume, instead of starting from the untrained network.
 
     Yields:
-        RunStarted, then Snapshot, StepsDone, EpochDone and Checkpoint in the order of time, the last of them after the
-        last step that was taken, and RunFinished or RunStopped at the end.
+        RunStarted, then Snapshot, StepsDone, EpochDone and Checkpoint in chronological order, with a Checkpoint after
+        the last step that was taken, and RunFinished or RunStopped at the end.
 
     Raises:
         ConfigError: a batch larger than the training set, unless it is the recipe's.
-        RunError: a state that is not this network's and optimiser's.
+        RunError: the state of another network or optimiser.
     """
     given, config = config, check_batch_size(config, len(splits.train))
-    course = _Course(config, splits, Pace(config.checkpoint_every))
+    course = _Course(config, splits, CheckpointSchedule(config.checkpoint_every))
     notes = (engine.note,) if engine.note else ()
     yield _started(course, engine, start, notes + _notes(given, config, splits))
     at, losses = Position(), np.empty(0, np.float32)
     if start is None:
         yield Snapshot(0, engine.kernels())
         untrained = _measure(EpochMetrics(epoch=0), course, engine, stop)
-        if untrained is None:  # nothing is done that a checkpoint could keep
+        if untrained is None:  # there is nothing to write into a checkpoint
             yield RunStopped(0, engine.weights(), INTERRUPTED)
             return
         yield EpochDone(untrained)
@@ -91,20 +91,20 @@ def fit(
         yield EpochDone(metrics)
         at, losses = _after_epoch(at, metrics), losses[:0]
         step, last = course.step(at), at.epoch > config.epochs or _early_end(config, at) is not None
-        if last or course.pace.due(step, epoch_done=at.epoch - 1):
+        if last or course.checkpoints.due(step, epoch_done=at.epoch - 1):
             yield _checkpoint(at, course, engine)
     yield RunFinished(course.step(at), engine.weights(), _early_end(config, at))
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where a run goes on.
+    """Where a run resumes.
 
     Attributes:
-        position: how far it was.
-        losses: of the steps of the epoch in hand, float32, shape (position.done,).
-        state: what the engine goes on from.
-        rows: its epochs so far.
+        position: its progress.
+        losses: of the steps of the current epoch, float32, shape (position.done,).
+        state: the engine's.
+        rows: the epochs that are finished.
     """
 
     position: Position
@@ -127,17 +127,17 @@ def _after_epoch(at: Position, metrics: EpochMetrics) -> Position:
 
 
 def _checkpoint(at: Position, course: _Course, engine: Engine) -> Checkpoint:
-    course.pace.kept()
+    course.checkpoints.written()
     return Checkpoint(course.step(at), at, engine.state())
 
 
 def check_batch_size(config: TrainConfig, images: int) -> TrainConfig:
-    """The settings with a batch no larger than the training set; gd takes all images, whatever the size.
+    """The settings with a batch size no larger than the training set.
 
     Raises:
-        ConfigError: it is larger, and not the recipe's own batch size, which nobody gave.
+        ConfigError: a larger batch size that was chosen by the user and is not the recipe's own.
     """
-    if config.optimizer == "gd" or config.batch_size <= images:
+    if config.images_per_step(images) <= images:
         return config
     if config.batch_size != RECIPES[config.recipe]["batch_size"]:
         raise ConfigError(f"batch_size: got {config.batch_size}, expected at most the {images} training images")
@@ -145,25 +145,21 @@ def check_batch_size(config: TrainConfig, images: int) -> TrainConfig:
 
 
 def steps_per_epoch(config: TrainConfig, images: int) -> int:
-    """How many updates an epoch on so many training images makes; gd makes one."""
-    return 1 if config.optimizer == "gd" else -(-images // config.batch_size)
+    """The steps of an epoch with this many training images."""
+    return -(-images // config.images_per_step(images))
 
 
 @dataclass(frozen=True)
 class _Course:
-    """The steps of a run: how many, on which images, at which rates, and which are followed by a checkpoint."""
+    """The steps of a run: their number, images and learning rates, and which are followed by a checkpoint."""
 
     config: TrainConfig
     splits: Splits
-    pace: Pace
+    checkpoints: CheckpointSchedule
 
     @property
     def images(self) -> int:
         return len(self.splits.train)
-
-    @property
-    def batch_size(self) -> int:
-        return self.images if self.config.optimizer == "gd" else self.config.batch_size
 
     @property
     def steps_per_epoch(self) -> int:
@@ -178,7 +174,8 @@ class _Course:
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         order = random_order(self.config.seed, Purpose.ORDER, epoch, self.images)
-        return [order[start : start + self.batch_size] for start in range(0, self.images, self.batch_size)]
+        size = self.config.images_per_step(self.images)
+        return [order[start : start + size] for start in range(0, self.images, size)]
 
     def rates(self, epoch: int) -> NDArray[np.float64]:
         start = (epoch - 1) * self.steps_per_epoch
@@ -189,13 +186,13 @@ class _Course:
 def _notes(given: TrainConfig, config: TrainConfig, splits: Splits) -> tuple[str, ...]:
     notes = []
     if given.batch_size != config.batch_size:
-        notes.append(f"batches of {config.batch_size:,}, all training images; the recipe's have {given.batch_size:,}")
-    whole = not config.reconstructs and config.train_images is None  # else it is no wonder, or nobody minds
+        notes.append(f"batch size {config.batch_size:,}, all training images; the recipe's is {given.batch_size:,}")
+    whole = not config.reconstructs and config.train_images is None  # else expected, or without effect
     empty = splits.train.empty_classes if whole else []
     if empty:
         names = ", ".join(map(repr, empty[:SHOWN_CLASSES])) + (", …" if len(empty) > SHOWN_CLASSES else "")
         classes = f"{len(empty):,} of {len(splits.classes):,} classes"
-        notes.append(f"{classes} have no training image ({names}); renumber the labels if they are no classes")
+        notes.append(f"{classes} have no training image ({names}); renumber the labels if these are not classes")
     return tuple(notes)
 
 
@@ -224,32 +221,32 @@ def _started(course: _Course, engine: Engine, start: Start | None, notes: tuple[
 def _train_epoch(
     at: Position, losses: NDArray[np.float32], course: _Course, engine: Engine, stop: Callable[[], bool]
 ) -> Generator[Event, None, EpochMetrics | None]:
-    """The events of one epoch, or of what is left of it; returns its row, or None where the run stopped."""
+    """The events of one epoch, or of the rest of it; returns its row, or None where the run stopped."""
     batches, rates = course.batches(at.epoch), course.rates(at.epoch)
     before = (at.epoch - 1) * len(batches)
-    parts, per_call = [losses], 1
+    all_losses, per_call = [losses], 1
     while at.done < len(batches):
-        until = _next_pause(at, before, min(at.done + per_call, len(batches)), course.pace)
-        begun = perf_counter()
+        until = _next_pause(at, before, min(at.done + per_call, len(batches)), course.checkpoints)
+        started = perf_counter()
         got = engine.run(at.epoch, batches[at.done : until], rates[at.done : until].tolist(), stop)
-        elapsed = perf_counter() - begun
+        elapsed = perf_counter() - started
         taken = got[np.isfinite(got)]
-        begin, at = at.done, replace(at, done=at.done + len(taken), seconds=at.seconds + elapsed)
+        first, at = at.done, replace(at, done=at.done + len(taken), seconds=at.seconds + elapsed)
         step = before + at.done
         if len(taken):
-            parts.append(taken)
-            yield StepsDone(at.epoch, step, taken, rates[begin : at.done])
+            all_losses.append(taken)
+            yield StepsDone(at.epoch, step, taken, rates[first : at.done])
         if at.done < until:
             yield from _stopped(at, course, engine, failed=len(got) > len(taken))
             return None
         per_call = max(1, int(CALL_SECONDS * len(taken) / elapsed))
         if at.done == len(batches) or (at.epoch == 1 and at.done in FIRST_SNAPSHOTS):
             yield Snapshot(step, engine.kernels())
-        if at.done < len(batches) and course.pace.due(step, epoch_done=None):
+        if at.done < len(batches) and course.checkpoints.due(step, epoch_done=None):
             yield _checkpoint(at, course, engine)
     metrics = EpochMetrics(
         epoch=at.epoch,
-        train_loss=float(np.dot(np.concatenate(parts, dtype=np.float64), [len(batch) for batch in batches]))
+        train_loss=float(np.dot(np.concatenate(all_losses, dtype=np.float64), [len(batch) for batch in batches]))
         / course.images,
         learning_rate=float(rates[-1]),
         train_seconds=at.seconds,
@@ -261,10 +258,10 @@ def _train_epoch(
     return measured
 
 
-def _next_pause(at: Position, before: int, until: int, pace: Pace) -> int:
-    """Where the engine's next call ends: at `until`, or at a snapshot or checkpoint before it."""
+def _next_pause(at: Position, before: int, until: int, checkpoints: CheckpointSchedule) -> int:
+    """The step at which the engine's next call ends: `until`, or an earlier snapshot or checkpoint."""
     snapshots = [step for step in FIRST_SNAPSHOTS if at.epoch == 1 and step > at.done]
-    checkpoint = pace.next_step(before + at.done)
+    checkpoint = checkpoints.next_step(before + at.done)
     return min([until, *snapshots, *([] if checkpoint is None else [checkpoint - before])])
 
 
@@ -279,17 +276,18 @@ def _stopped(at: Position, course: _Course, engine: Engine, *, failed: bool) -> 
 
 
 def _measure(metrics: EpochMetrics, course: _Course, engine: Engine, stop: Callable[[], bool]) -> EpochMetrics | None:
-    """The row with the losses and accuracies of the parts that there are; None where it was interrupted."""
+    """The row with the losses and accuracies of all splits; None where it was interrupted."""
 
     def look() -> None:
         if stop():
             raise _Stopped
 
-    splits, begun = course.splits, perf_counter()
-    train_part = splits.train if course.config.train_accuracy else None
+    splits, started = course.splits, perf_counter()
+    train_split = splits.train if course.config.train_accuracy else None
     try:
         validation, test, train = (
-            engine.evaluate(part, look) if part else _NoScore() for part in (splits.validation, splits.test, train_part)
+            engine.evaluate(split, look) if split else _NoScore()
+            for split in (splits.validation, splits.test, train_split)
         )
     except _Stopped:
         return None
@@ -300,7 +298,7 @@ def _measure(metrics: EpochMetrics, course: _Course, engine: Engine, stop: Calla
         validation_accuracy=validation.accuracy,
         test_loss=test.loss,
         test_accuracy=test.accuracy,
-        evaluation_seconds=perf_counter() - begun,
+        evaluation_seconds=perf_counter() - started,
     )
 
 

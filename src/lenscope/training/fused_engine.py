@@ -1,4 +1,4 @@
-"""The fast engine: a LeNet on the CPU, in our own native code."""
+"""The fast engine: a LeNet on the CPU, in native code."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from lenscope import native
 from lenscope.environment import usable_processors
 from lenscope.nets.layers import flatten
 from lenscope.training.array_engine import ArrayEngine
+from lenscope.training.distortion import amounts
+from lenscope.training.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
     from lenscope.native import _core
     from lenscope.nets.layers import Network, Weights
     from lenscope.training.array_engine import Memory
+    from lenscope.training.engine import Batches, Losses, Stop
 
 
 class FusedEngine(ArrayEngine):
-    """Trains a LeNet in native code, many steps per call; the arguments are `ArrayEngine`'s.
+    """Trains a LeNet in native code, many steps per call; arguments as for `ArrayEngine`.
 
     Raises:
-        UsageError: an engine that is not built, or a wrong LENSCOPE_ISA.
+        UsageError: the engine is not built, or LENSCOPE_ISA is not supported.
     """
 
     name = "fused"
@@ -35,27 +38,20 @@ class FusedEngine(ArrayEngine):
     def __init__(self, network: Network, weights: Weights, train: Dataset, config: TrainConfig) -> None:
         super().__init__(network, weights, train, config)
         self.isa = native.instruction_set()
-        how = config.augment
         self._trainer: _core.Trainer = native.load().Trainer(
             self._images,
             self._labels,
             network.classes,
-            optimizer=config.optimizer,
+            optimizer=OPTIMIZERS[config.optimizer].native,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             threads=self.threads,
             isa=self.isa,
             seed=config.seed,
-            augmentation=(how.shift, how.rotation, how.scale, how.shear, how.elastic, how.smoothness),
+            augmentation=amounts(config.augment),
         )
 
-    def run(
-        self,
-        epoch: int,
-        batches: Sequence[NDArray[np.int64]],
-        learning_rates: Sequence[float],
-        stop: Callable[[], bool],
-    ) -> NDArray[np.float32]:
+    def run(self, epoch: int, batches: Batches, learning_rates: Sequence[float], stop: Stop) -> Losses:
         """Take one step per batch; see `Engine.run`."""
         indices = np.concatenate([np.empty(0, np.int64), *batches])
         ends = np.cumsum([len(batch) for batch in batches], dtype=np.int64)
@@ -66,7 +62,7 @@ class FusedEngine(ArrayEngine):
         return losses
 
     def numerics(self) -> dict[str, str]:
-        """What its last bits depend on beside the instruction set and the packages' versions: the compiler."""
+        """The compiler, which decides the last bits besides the instruction set and the packages' versions."""
         return {"compiler": native.load().compiler}
 
     def _log_probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -75,14 +71,14 @@ class FusedEngine(ArrayEngine):
     def _memory(self) -> Memory:
         return self._trainer.state()
 
-    def _remember(self, updates: int, first: NDArray[np.float32], second: NDArray[np.float32]) -> None:
-        self._trainer.set_state(updates, first, second)
+    def _remember(self, steps: int, first: NDArray[np.float32], second: NDArray[np.float32]) -> None:
+        self._trainer.set_state(steps, first, second)
 
 
 def unsupported_reason(network: Network) -> str | None:
-    """Why the fused engine cannot train a network, in one line; None where it can."""
+    """Why the fused engine cannot train a network, in one line; None if it can."""
     if network.name != "lenet":
-        return f"trains a LeNet, got {network.title}"
+        return f"trains only a LeNet, got {network.title}"
     if network.channels > 3 or network.classes > 1_000:
         return "takes images of 1 to 3 channels and 1 to 1,000 classes"
     return native.reason()
@@ -91,8 +87,8 @@ def unsupported_reason(network: Network) -> str | None:
 def log_probabilities(
     network: Network, weights: Weights, images: NDArray[np.uint8], threads: int | None = None
 ) -> NDArray[np.float32]:
-    """The log-probabilities that a LeNet gives for each image; float32, shape (N, classes)."""
-    flat, threads, part = flatten(network, weights), threads or usable_processors(), FusedEngine.evaluated
-    parts = (np.ascontiguousarray(images[start : start + part]) for start in range(0, len(images), part))
+    """A LeNet's log-probabilities for each image; float32, shape (N, classes)."""
+    flat, threads, chunk = flatten(network, weights), threads or usable_processors(), FusedEngine.evaluated
+    chunks = (np.ascontiguousarray(images[start : start + chunk]) for start in range(0, len(images), chunk))
     evaluate, isa = native.load().evaluate, native.instruction_set()
-    return np.concatenate([evaluate(part, flat, network.classes, threads, isa) for part in parts])
+    return np.concatenate([evaluate(some, flat, network.classes, threads, isa) for some in chunks])

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a flag that is looked at between steps."""
+"""Ctrl-C and SIGTERM as a flag that training checks between steps."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 class StopFlag:
-    """Callable: whether somebody asked to stop; `signal` is what with."""
+    """A callable that returns whether a stop was requested; `signal` is the signal that requested it."""
 
     signal: int | None = None
 
     def __call__(self) -> bool:
-        """Whether somebody asked to stop."""
+        """Whether a stop was requested."""
         return self.signal is not None
 
 
 @contextmanager
 def listen_for_stop() -> Iterator[StopFlag]:
-    """Turn the first SIGINT or SIGTERM into a flag for a while; a second one, of either, acts as it always does.
+    """Turn the first SIGINT or SIGTERM into a flag; a second signal of either kind has its usual effect.
 
-    Off the main thread, where Python cannot handle signals, the flag just stays down; what the process was told to
-    ignore, as a shell does for what runs in the background, it goes on ignoring.
+    Outside the main thread, where Python cannot handle signals, the flag is never set. A signal that the process
+    ignores, as a shell sets for background processes, is still ignored.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
@@ -34,7 +34,7 @@ def listen_for_stop() -> Iterator[StopFlag]:
         return
 
     def raise_flag(number: int, _frame: Any) -> None:
-        signal.signal(number, before[number])  # not the other's: Python may have noted it, and would lose it
+        signal.signal(number, before[number])  # not the other's: Python may have received it already, and would lose it
         if flag():
             signal.raise_signal(number)
         else:

@@ -1,4 +1,4 @@
-"""Where in a network the first number is that is not finite."""
+"""The name of the first value in a network that is not finite."""
 
 from __future__ import annotations
 
@@ -20,20 +20,25 @@ UNKNOWN = "the loss or its gradient"
 def first_non_finite(
     network: Network, weights: Weights, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]]
 ) -> str:
-    """Name the first weight, layer's output or gradient that is not finite, or else has no finite square.
+    """Name the first weight, layer output or gradient that is not finite, or else whose square is not.
 
     Args:
         network: a LeNet, or an mlp.
-        weights: those that the step was taken from.
-        images: some of that step's, uint8, shape (N, C, H, W).
-        labels: theirs, shape (N,).
+        weights: before the step.
+        images: some images of the step, uint8, shape (N, C, H, W).
+        labels: their labels, shape (N,).
 
     Returns:
         Such as `conv1.weight`, `fc2`, `the gradient of fc3.bias` or `the square of fc3.bias`; UNKNOWN where all is
         finite.
     """
     _, found = gradients(network, weights, images, labels)
-    named = {f"the gradient of {name}": gradient for name, gradient in found.items()}
+    return name_non_finite(weights, forward(network, weights, images), found)
+
+
+def name_non_finite(weights: Weights, outputs: Weights, gradients: Weights) -> str:
+    """As `first_non_finite`, of weights, layers' outputs, and gradients by the names of their weights."""
+    named = {f"the gradient of {name}": gradient for name, gradient in gradients.items()}
     with np.errstate(over="ignore"):
         squares = {f"the square of {name}": np.square(value).sum() for name, value in (weights | named).items()}
-    return first_broken({**weights, **forward(network, weights, images), **named, **squares}) or UNKNOWN
+    return first_broken({**weights, **outputs, **named, **squares}) or UNKNOWN

@@ -1,4 +1,4 @@
-"""Where this process stands among those that torchrun starts to train one network together: its ranks."""
+"""This process's rank among the processes that torchrun starts to train one network together."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from lenscope.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TORCHRUNS_TABLE = "TORCHELASTIC_USE_AGENT_STORE"  # "True" where the ranks use the one that torchrun serves
+TORCHRUNS_STORE = "TORCHELASTIC_USE_AGENT_STORE"  # "True" where torchrun serves the key-value store of the ranks
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where this process stands among those that train a network together.
+class RankInfo:
+    """One process among those that train a network together.
 
     Attributes:
-        rank: from 0, the first, which keeps the run.
-        count: how many there are.
-        local_rank: from 0, on this machine.
-        local_count: how many there are on this machine.
-        address: of the machine on which they find one another.
-        port: there.
+        rank: counted from 0; rank 0 writes the run directory.
+        count: the number of ranks.
+        local_rank: counted from 0 on this machine.
+        local_count: the number of ranks on this machine.
+        address: of the machine through which they connect.
+        port: on that machine.
     """
 
     rank: int
@@ -37,12 +37,12 @@ class Place:
 
     @property
     def on_one_machine(self) -> bool:
-        """Whether all of them are on this machine."""
+        """Whether all ranks are on this machine."""
         return self.local_count == self.count
 
 
-def find_place(environment: Mapping[str, str] | None = None) -> Place | None:
-    """This process's place, as torchrun tells it; None where it is alone; raises UsageError for what cannot be."""
+def find_rank_info(environment: Mapping[str, str] | None = None) -> RankInfo | None:
+    """This process's rank from torchrun's variables; None where it is alone; raises UsageError for invalid ones."""
     environment = os.environ if environment is None else environment
     if not all(environment.get(name) for name in NEEDED):
         return None
@@ -51,22 +51,24 @@ def find_place(environment: Mapping[str, str] | None = None) -> Place | None:
     local_rank = _number(environment, "LOCAL_RANK", rank)
     local_count = _number(environment, "LOCAL_WORLD_SIZE", count if alone else 1)
     if not (rank < count and local_rank < local_count <= count):
-        raise UsageError(f"RANK={rank} of WORLD_SIZE={count}: cannot be; start the processes with torchrun")
+        raise UsageError(f"invalid RANK={rank} for WORLD_SIZE={count}; start the processes with torchrun")
     if count == 1:
         return None
-    return Place(rank, count, local_rank, local_count, environment["MASTER_ADDR"], _number(environment, "MASTER_PORT"))
+    return RankInfo(
+        rank, count, local_rank, local_count, environment["MASTER_ADDR"], _number(environment, "MASTER_PORT")
+    )
 
 
 def describe_exposure() -> str | None:
-    """What follows from a table of torchrun's that listens on all addresses; None where torchrun has none.
+    """A warning where torchrun's key-value store listens on all addresses; None where torchrun has none.
 
-    PyTorch's TCPStore cannot listen on one address alone, and torchrun reads what is in it with pickle.
+    PyTorch's TCPStore cannot listen on one address alone, and torchrun unpickles its values.
     """
-    if os.environ.get(TORCHRUNS_TABLE) != "True":
+    if os.environ.get(TORCHRUNS_STORE) != "True":
         return None
     return (
-        "torchrun listens on all addresses of this machine, and whoever reaches it can run code as you; "
-        "docs/scale.md has the command that listens nowhere"
+        "torchrun listens on all addresses of this machine, and anyone who can connect can run code as you; "
+        "docs/scale.md has a command that does not listen"
     )
 
 

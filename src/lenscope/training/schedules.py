@@ -1,4 +1,4 @@
-"""The course of the learning rate over a run, as a function of the step."""
+"""The learning-rate schedules: the rate as a function of the step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def learning_rates(schedule: ScheduleName, peak: float, total_steps: int, start:
         schedule: `constant`; `cosine`, from the peak to 0 (Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5,
             one period); `onecycle`, a cosine up from 1/25 of the peak in the first 30 % and down to 1/250,000 of it
             (Smith and Topin, "Super-convergence", 2018; the shape and numbers of PyTorch's OneCycleLR, with the
-            momentum left alone). A run of one to three steps has no step before the peak, and they all have it.
+            momentum unchanged). A run of one to three steps has no step before the peak: all have the peak rate.
         peak: the highest rate.
         total_steps: steps of the whole run.
         start: the first step.
@@ -40,7 +40,7 @@ def learning_rates(schedule: ScheduleName, peak: float, total_steps: int, start:
 
 
 def _onecycle(peak: float, total_steps: int, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    top = WARM_UP * total_steps - 1  # PyTorch's convention: the step that has the peak rate, possibly between two
+    top = WARM_UP * total_steps - 1  # PyTorch's convention: the step of the peak rate, possibly between two steps
     if top <= 0:
         return np.full(len(steps), peak)
     rising = _cosine(START * peak, peak, steps / top)

@@ -1,1 +1,1 @@
-"""Our networks as PyTorch modules, and what any PyTorch network is made of."""
+"""Our networks as PyTorch modules, and the summary of any PyTorch module."""

@@ -1,4 +1,4 @@
-"""Our networks as PyTorch modules, made of a table and its weights."""
+"""PyTorch modules built from our networks and weights, and the weights read from a module."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def build(name: str, channels: int, classes: int, seed: int, init: InitName = "p
     Args:
         name: one of `lenscope.config.NetworkName`.
         channels: channels of an image.
-        classes: how many classes to tell apart.
+        classes: the number of classes.
         seed: decides the initial weights.
         init: their distribution; see `initial_weights`.
 
     Raises:
-        UsageError: an unknown name; or another distribution for a network that has one of its own.
+        UsageError: an unknown name; or a distribution other than its own for a LeNet1998.
     """
     network = Network(name, channels, classes)
     return build_module(network, initial_weights(network, seed, init))
@@ -41,10 +41,10 @@ def build(name: str, channels: int, classes: int, seed: int, init: InitName = "p
 def build_module(network: Network, weights: Weights) -> TableModule:
     """A network as a PyTorch module with these weights, copied; on the CPU in float32.
 
-    PyTorch's generators, default type and default device change nothing and stay as they are.
+    PyTorch's generators, default type and default device have no effect and are not changed.
     """
     kind = TableModule if network.has_classes else AutoencoderModule
-    with torch.device("meta"):  # where layers draw no weights of their own
+    with torch.device("meta"):  # on which layers do not initialise weights
         module = kind(network)
     tensors = {name: torch.from_numpy(weights[name].copy()) for name in network.shapes}
     module.load_state_dict(tensors, assign=True)
@@ -52,12 +52,12 @@ def build_module(network: Network, weights: Weights) -> TableModule:
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, NDArray[np.float32]]) -> None:
-    """Set all weights of a module, in place; raises RunError where names or shapes are another network's."""
+    """Set all weights of a module, in place; raises RunError for names or shapes of another network."""
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
     try:
         module.load_state_dict(tensors)
     except RuntimeError:
-        raise RunError(f"the weights are not those of a {title_of(module)} of this size") from None
+        raise RunError(f"the weights do not match a {title_of(module)} of this size") from None
 
 
 def read_weights(module: torch.nn.Module) -> Weights:
@@ -69,7 +69,7 @@ def convolutions(module: torch.nn.Module) -> Weights:
     """A copy of the kernels of each two-dimensional convolution, named conv1, conv2, … in the network's order.
 
     Returns:
-        float32 of shape (output maps, input maps, height, width). C3 of LeNet1998 has zeros where it has no connection.
+        float32 of shape (output maps, input maps, height, width). C3 of LeNet1998 has zeros where maps are unconnected.
     """
     layers = [layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d | TableConvolution)]
     dense = (layer.dense_weight() if isinstance(layer, TableConvolution) else layer.weight for layer in layers)

@@ -1,4 +1,4 @@
-"""Our networks as PyTorch modules, each made of its table of layers."""
+"""Our networks as PyTorch modules, each built from its table of layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TableModule(nn.Module):
-    """A network that names classes; each layer is a submodule of its name.
+    """A network that classifies; each layer is a submodule of the layer's name.
 
     Attributes:
         table: the network.
@@ -33,7 +33,7 @@ class TableModule(nn.Module):
 
     @property
     def image_size(self) -> int:
-        """The side of the square images that it takes, pixels."""
+        """The side of its square images, in pixels."""
         return self.table.image_size
 
     def forward(self, images: Tensor) -> Tensor:
@@ -41,58 +41,29 @@ class TableModule(nn.Module):
         return F.log_softmax(self.scores(images), dim=1)
 
     def scores(self, images: Tensor) -> Tensor:
-        """The output of the last layer, float of shape (N, classes); of a LeNet1998 minus the penalties."""
+        """The output of the last layer, float of shape (N, classes); for a LeNet1998 minus the penalties."""
         table = self.table
         scaled = images if (table.scale, table.shift) == (1, 0) else images * table.scale + table.shift
         return self.run(scaled, table.layers)
 
     def run(self, values: Tensor, layers: Iterable[Layer]) -> Tensor:
-        """The output of some layers, each followed by its activation."""
+        """The output of successive layers, each followed by its activation."""
         for layer in layers:
             given = values.flatten(1) if layer.kind == "dense" else values
             values = ACTIVATIONS[layer.activation](self.get_submodule(layer.name)(given))
         return values
 
     def _get_name(self) -> str:
-        """What print(module) calls it."""
+        """The name in print(module)."""
         return self.table.title
 
 
 class AutoencoderModule(TableModule):
-    """A network that learns without labels to give back what it gets, in one stage or several."""
-
-    @property
-    def stages(self) -> int:
-        """In how many stages it learns, each a share of the epochs."""
-        return len(self.table.stages)
+    """A network that learns without labels to reconstruct its input."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """What comes back through all stages, of the shape of the images, which are in [0, 1]."""
-        values = images
-        for stage in range(self.stages):
-            values = self.encode(values, stage)
-        for stage in reversed(range(self.stages)):
-            values = self.decode(values, stage)
-        return values.view_as(images)
-
-    def given(self, images: Tensor, stage: int) -> Tensor:
-        """What a stage learns to give back, of images in [0, 1]: the pixels, or the code of the stage before."""
-        values = images.flatten(1) if self.table.layers[0].kind == "dense" else images
-        for earlier in range(stage):
-            values = self.encode(values, earlier)
-        return values
-
-    def encode(self, values: Tensor, stage: int) -> Tensor:
-        """A stage's code of what it is given, (N, units or maps, …)."""
-        return self.run(values, self.table.stages[stage].encoder)
-
-    def decode(self, code: Tensor, stage: int) -> Tensor:
-        """What a stage was given, as far as its code tells."""
-        return self.run(code, self.table.stages[stage].decoder)
-
-    def learners(self, stage: int) -> list[nn.Module]:
-        """The layers that a stage trains; the others stay as they are."""
-        return [self.get_submodule(layer.name) for part in self.table.stages[stage] for layer in part]
+        """The reconstructions of images in [0, 1], of their shape."""
+        return self.run(images, self.table.layers).view_as(images)
 
 
 class Subsampling(nn.Module):
@@ -115,7 +86,7 @@ class Subsampling(nn.Module):
 
 
 class TableConvolution(nn.Module):
-    """A convolution in which an output map sees only the input maps that the table of C3 connects it to.
+    """A convolution in which each output map is connected to some input maps only, by the table of C3.
 
     Only the connected kernels are parameters. Takes float of shape (N, inputs, H, W) to (N, outputs, H−k+1, W−k+1).
     """
@@ -132,7 +103,7 @@ class TableConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.out_channels))
 
     def dense_weight(self) -> Tensor:
-        """The kernels as a full convolution has them, (outputs, inputs, k, k), zero where there is no connection."""
+        """The kernels of the equivalent full convolution, (outputs, inputs, k, k), zero for unconnected maps."""
         k = self.kernel_size
         full = self.weight.new_zeros(self.out_channels * self.in_channels, k, k)
         return full.index_copy(0, self.positions, self.weight).view(-1, self.in_channels, k, k)
@@ -142,14 +113,14 @@ class TableConvolution(nn.Module):
         return F.conv2d(maps, self.dense_weight(), self.bias)
 
     def extra_repr(self) -> str:
-        """What print(module) shows."""
+        """The sizes in print(module)."""
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, kernels={len(self.weight)}"
 
 
 class RadialBasis(nn.Module):
     """Minus the squared distance to the fixed code of each class (LeCun et al. 1998, section II.B, equation 7).
 
-    Takes float of shape (N, 84) to (N, classes); the codes, float of shape (classes, 84), are no parameters.
+    Takes float of shape (N, 84) to (N, classes); the codes, float of shape (classes, 84), are not parameters.
     """
 
     codes: Tensor
@@ -164,13 +135,13 @@ class RadialBasis(nn.Module):
 
 
 def is_as_its_table(module: TableModule) -> bool:
-    """Whether nobody has put other layers or another dtype into it."""
+    """Whether its layers and dtype are still those of its table."""
     found = {name: (tuple(value.shape), value.dtype) for name, value in module.state_dict().items()}
     return found == {name: (shape, torch.float32) for name, shape in module.table.shapes.items()}
 
 
 def title_of(network: nn.Module) -> str:
-    """What a network is called: its class, of one of ours its title."""
+    """A network's name in messages: our title, or the class of a user's module."""
     return network.table.title if isinstance(network, TableModule) else type(network).__name__
 
 

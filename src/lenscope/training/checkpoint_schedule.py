@@ -1,14 +1,14 @@
-"""How often a run keeps a checkpoint."""
+"""How often a run writes a checkpoint."""
 
 from __future__ import annotations
 
 from time import monotonic
 
-LEAST_SECONDS = 10.0  # between checkpoints, where nothing else is asked for
+LEAST_SECONDS = 10.0  # between checkpoints, by default
 
 
-class Pace:
-    """Tells when a checkpoint is due. When is a matter of the clock; what is in it is not.
+class CheckpointSchedule:
+    """When a checkpoint is due. The clock decides that, but not the checkpoint's content.
 
     Args:
         every: a number of epochs such as `5`, of seconds such as `30s` or of steps such as `200steps`; None for each
@@ -24,17 +24,17 @@ class Pace:
         self._last = monotonic()
 
     def due(self, step: int, *, epoch_done: int | None) -> bool:
-        """Whether to keep one now, after a step that may be the last of an epoch."""
+        """Whether to write one now, after a step that may be the last of an epoch."""
         if self.steps:
             return step % self.steps == 0
         if self._epochs and (epoch_done is None or epoch_done % self._epochs):
             return False
         return monotonic() - self._last >= self._seconds
 
-    def kept(self) -> None:
-        """One was kept just now."""
+    def written(self) -> None:
+        """Restart the clock: a checkpoint was written."""
         self._last = monotonic()
 
     def next_step(self, step: int) -> int | None:
-        """The next step after which one is due for sure; None where steps are not counted."""
+        """The next step after which one is certainly due; None where steps are not counted."""
         return (step // self.steps + 1) * self.steps if self.steps else None
