@@ -15,29 +15,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lenscope import forks as _forks  # noqa: F401 - from now on forked children are looked after
+from lenscope import forks as _forks  # noqa: F401 - from now on PyTorch works in forked children
 
-if TYPE_CHECKING:  # `as`, so that type checkers take the names for this module's own
-    from lenscope.api import compare as compare
-    from lenscope.api import confusion as confusion
-    from lenscope.api import curves as curves
-    from lenscope.api import evaluate as evaluate
-    from lenscope.api import examine as examine
-    from lenscope.api import film as film
-    from lenscope.api import kernels as kernels
-    from lenscope.api import load as load
-    from lenscope.api import mistakes as mistakes
-    from lenscope.api import plot as plot
-    from lenscope.api import predict as predict
-    from lenscope.api import predict_each as predict_each
-    from lenscope.api import reconstruct as reconstruct
-    from lenscope.api import reconstructions as reconstructions
-    from lenscope.api import report as report
-    from lenscope.api import resume as resume
-    from lenscope.api import show_preparation as show_preparation
-    from lenscope.api import summary as summary
-    from lenscope.api import train as train
-    from lenscope.api import verify as verify
+if TYPE_CHECKING:  # with `as`, type checkers treat the names as this module's own
+    from lenscope.api import *  # noqa: F403
     from lenscope.config import TrainConfig as TrainConfig
     from lenscope.data.dataset import Dataset as Dataset
     from lenscope.data.dataset import Splits as Splits
@@ -62,22 +43,23 @@ if TYPE_CHECKING:  # `as`, so that type checkers take the names for this module'
     from lenscope.training.fused_engine import FusedEngine as FusedEngine
     from lenscope.training.numpy_engine import NumpyEngine as NumpyEngine
 
-_HOMES = {
-    "compare": "api", "confusion": "api", "curves": "api", "evaluate": "api", "examine": "api", "film": "api",
-    "kernels": "api", "load": "api", "mistakes": "api", "plot": "api", "predict": "api", "predict_each": "api",
-    "reconstruct": "api", "reconstructions": "api", "report": "api", "resume": "api",
-    "show_preparation": "api", "summary": "api", "train": "api", "verify": "api",
-    "TrainConfig": "config",
-    "Dataset": "data.dataset", "Splits": "data.dataset",
-    "DataError": "errors", "Interrupted": "errors", "LenscopeError": "errors", "NonFiniteError": "errors",
-    "RunError": "errors", "SizeMismatchError": "errors", "StorageError": "errors", "UsageError": "errors",
-    "Layer": "nets.layers", "Network": "nets.layers", "initial_weights": "nets.initialisation",
-    "build": "pytorch.nets.build",
-    "Run": "runs.run", "list_runs": "runs.run", "open_run": "runs.run",
-    "FusedEngine": "training.fused_engine", "NumpyEngine": "training.numpy_engine",
-    "TorchEngine": "pytorch.engine", "choose_engine": "engines",
-    "fit": "training.fit",
-}  # fmt: skip
+_NAMES = {
+    "api": "compare confusion curves evaluate examine film kernels load mistakes plot predict predict_each reconstruct "
+    "reconstructions report resume show_preparation summary train verify",
+    "config": "TrainConfig",
+    "data.dataset": "Dataset Splits",
+    "engines": "choose_engine",
+    "errors": "DataError Interrupted LenscopeError NonFiniteError RunError SizeMismatchError StorageError UsageError",
+    "nets.initialisation": "initial_weights",
+    "nets.layers": "Layer Network",
+    "pytorch.engine": "TorchEngine",
+    "pytorch.nets.build": "build",
+    "runs.run": "Run list_runs open_run",
+    "training.fit": "fit",
+    "training.fused_engine": "FusedEngine",
+    "training.numpy_engine": "NumpyEngine",
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 __all__ = [name for name, home in _HOMES.items() if not home.startswith("pytorch")]  # those need PyTorch
 

@@ -1,4 +1,4 @@
-"""`python -m lenscope` is the same as `lenscope`."""
+"""Makes `python -m lenscope` equivalent to `lenscope`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The machine and the software that a run was made with, as data."""
+"""The machine and the software, as data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("lenscope", "torch", "numpy", "pillow", "safetensors", "matplotlib",
 
 
 def describe_environment() -> dict[str, object]:
-    """Versions, processor and platform; nothing that tells who or where the user is."""
+    """Versions, processor and platform; nothing that identifies the user or the place."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
@@ -25,35 +25,35 @@ def describe_environment() -> dict[str, object]:
 
 
 def usable_processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
-    """The processor's name as it gives it, or the machine's type."""
+    """The processor's name, or else the machine's type."""
     return _first_processor(cpuinfo).get("model name") or platform.processor() or platform.machine()
 
 
 def processor_model(cpuinfo: Path = CPUINFO) -> str:
-    """What tells processors of one name apart, as far as Linux says it: family, model and cache; else an empty string.
+    """Family, model and cache of the processor on Linux, to distinguish processors of one name; elsewhere empty.
 
-    Virtual machines have processors that are called `AMD EPYC` and no more.
+    In virtual machines, the name is often just `AMD EPYC`.
     """
-    facts = _first_processor(cpuinfo)
-    return ", ".join(f"{name} {facts[name]}" for name in MODEL if name in facts)
+    fields = _first_processor(cpuinfo)
+    return ", ".join(f"{name} {fields[name]}" for name in MODEL if name in fields)
 
 
 def _first_processor(cpuinfo: Path) -> dict[str, str]:
-    """What is said of the first processor; empty where nothing is."""
+    """The fields of the first processor; empty where they are unknown."""
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
     lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
     return {name.strip(): value.strip() for name, _, value in reversed(list(lines))}
 
 
 def package_version(name: str) -> str | None:
-    """The installed version of a package, None where it is not there; does not import it."""
+    """The installed version of a package, or None; does not import the package."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -1,17 +1,17 @@
 """The exception tree.
 
-    LenscopeError               anything that Lenscope refuses or cannot do; exit code 1
+    LenscopeError               any expected failure; exit code 1
     ├── UsageError              a wrong option, name or argument; exit code 2
     │   └── ConfigError         a setting outside its range
     ├── DataError               a data file, folder or picture that cannot be used
-    │   └── IntegrityError      bytes that are not the published ones
-    ├── SizeMismatchError       a layer that got another size than it expects
-    ├── NonFiniteError          training met a NaN or an infinity
-    ├── RunError                a run directory that lacks a part or holds a broken one
+    │   └── IntegrityError      bytes that differ from the published ones
+    ├── SizeMismatchError       an input size that a layer does not accept
+    ├── NonFiniteError          a NaN or an infinity in training
+    ├── RunError                a run directory with a missing or broken file
     ├── StorageError            a file that could not be written
-    └── RankLostError           one of the processes that train a network together is gone
+    └── RankLostError           a process of a distributed run has ended
 
-Interrupted stands apart: it is a KeyboardInterrupt, so that a loop over seeds stops, too.
+Interrupted is a KeyboardInterrupt, so that it also stops a loop that catches LenscopeError.
 
 Every message is one printable line: what was got, what was expected, what to do.
 """
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class LenscopeError(Exception):
-    """The root of the tree; its `exit_code` is what the command line ends with."""
+    """The root of the tree; `exit_code` is the exit code of the command line."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        """The message on one line, whatever the names in it hold."""
+        """The message on one printable line."""
         return printable(super().__str__())
 
 
@@ -54,32 +54,32 @@ class DataError(LenscopeError):
 
 
 class IntegrityError(DataError):
-    """Bytes that are not the published ones."""
+    """Bytes that differ from the published ones."""
 
 
 class SizeMismatchError(LenscopeError):
-    """A layer that got another size than it expects."""
+    """An input size that a layer does not accept."""
 
 
 class NonFiniteError(LenscopeError):
-    """Training met a NaN or an infinity.
+    """A NaN or an infinity in training.
 
     Attributes:
         epoch: the epoch, counted from 1.
         step: the step within the whole run, counted from 1.
-        layer: the first layer where it showed, such as `conv1` or `fc3.weight.grad`.
+        layer: the first layer with such a number, such as `conv1` or `fc3.weight.grad`.
     """
 
     def __init__(self, epoch: int, step: int, layer: str) -> None:
-        """Say where it was met."""
+        """Make the message."""
         super().__init__(
-            f"epoch {epoch}, step {step}: {layer} is not finite; the last good weights are kept; try a lower --lr"
+            f"epoch {epoch}, step {step}: {layer} is not finite; the last finite weights are kept; try a lower --lr"
         )
         self.epoch, self.step, self.layer = epoch, step, layer
 
 
 class RunError(LenscopeError):
-    """A run directory that lacks a part or holds a broken one."""
+    """A run directory with a missing or broken file."""
 
 
 class StorageError(LenscopeError):
@@ -87,11 +87,11 @@ class StorageError(LenscopeError):
 
 
 class RankLostError(LenscopeError):
-    """One of the processes that train a network together is gone, or never came."""
+    """A process of a distributed run has ended, or has not connected."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run or an experiment was asked to stop, and all that was done is in its directory.
+    """A run or an experiment was stopped by a signal; its directory holds all completed work.
 
     Attributes:
         path: the directory.
@@ -99,13 +99,13 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, path: Path, number: int | None, then: str) -> None:
-        """Say where it is, and what follows, such as how to go on."""
+        """Make the message; `then` is the next command."""
         super().__init__(printable(f"interrupted; {then}"))
         self.path, self.signal = path, number
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that nobody knows, with the nearest one that somebody does.
+    """The error for an unknown name, suggesting the closest match.
 
     >>> print(unknown_name("network", "lenett", ["lenet", "mlp"]))
     unknown network 'lenett'; did you mean 'lenet'? known: lenet, mlp
@@ -118,7 +118,7 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> UsageError:
 
 @contextmanager
 def needed_by(what: str) -> Iterator[None]:
-    """Say what needs PyTorch where it is found to be missing: `what` begins the line of a UsageError."""
+    """Prefix the UsageError that is raised where PyTorch is missing with what needs it."""
     try:
         yield
     except UsageError as error:

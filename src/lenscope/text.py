@@ -1,8 +1,8 @@
-"""Text that others wrote (names of classes, files, runs and data sets, messages of libraries) on its way to a reader.
+"""Untrusted text (names of classes, files, runs and data sets, messages of libraries), made safe to display.
 
-Such text may hold characters that steer a terminal (escape sequences, line feeds), reverse the reading direction
-(U+202E), or cannot be encoded (bytes of a file name that are not UTF-8 are lone surrogates in Python). `printable`
-shows them as escapes; `screen` puts it between a whole process and its standard streams.
+Such text may contain characters that control a terminal (escape sequences, line feeds), reverse the reading direction
+(U+202E), or cannot be encoded (Python represents bytes of a file name that are not UTF-8 by lone surrogates).
+`printable` replaces them by escapes; `screen` applies it to the standard streams of a process.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from unicodedata import category
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What an encoding such as cp1252 or ISO-8859-9 lacks of our own signs, and what stands for it.
+# Replacements for our own characters in encodings that lack them, such as cp1252 or ISO-8859-9.
 PLAIN = dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)) | {
     "×": "x", "−": "-", "–": "-", "━": "-", "─": "-", "…": "...", "→": "->", "·": ".", "\u00a0": " ", "\u202f": " ",
 }  # fmt: skip
-_STYLES = re.compile(r"([\n\t]|\x1b\[[0-9;]*m)")  # SGR: colours and weights, which help texts have on a terminal
+_STYLES = re.compile(r"([\n\t]|\x1b\[[0-9;]*m)")  # SGR: colours and weights, as in help texts on a terminal
 HANDLER = "lenscope.plain"
 
 
 def is_printable(character: str) -> bool:
-    """Whether a character is shown as itself: no control, format, separator of lines, surrogate, or private one."""
+    """Whether a character can be displayed: not a control, format, line separator, surrogate or private character."""
     return character.isprintable() or category(character) == "Zs"
 
 
 def escape(character: str) -> str:
-    r"""A character as Python writes it; a byte of a file name that is not UTF-8 as that byte.
+    r"""The Python escape of a character; of a lone surrogate in a file name, the escape of its byte.
 
     >>> escape("\x1b"), escape("\u202e"), escape("\udcff")
     ('\\x1b', '\\u202e', '\\xff')
@@ -44,7 +44,7 @@ def escape(character: str) -> str:
 
 
 def printable(text: str, shows: Callable[[str], bool] = is_printable) -> str:
-    r"""A text on one line in which each character that is not shown as itself is an escape.
+    r"""A text on one line, with escapes for characters that cannot be displayed.
 
     >>> printable("a\x1b[2J\nb\u202ec, 3 × 日")
     'a\\x1b[2J\\nb\\u202ec, 3 × 日'
@@ -55,7 +55,7 @@ def printable(text: str, shows: Callable[[str], bool] = is_printable) -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """A number with its noun, in the singular for one.
+    """A number with its noun, in the singular or plural.
 
     >>> counted(1, "class", "classes"), counted(1_000, "step")
     ('1 class', '1,000 steps')
@@ -64,12 +64,12 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def encodable(text: str) -> str:
-    """A text without lone surrogates, which no file of ours can hold: they are escaped, the rest is as it was."""
+    """A text with escapes for lone surrogates, which cannot be encoded as UTF-8; otherwise unchanged."""
     return printable(text, lambda character: category(character) != "Cs")
 
 
 def to_json(value: object, encoding: str = "utf-8") -> str:
-    """A JSON document whose characters are all printable and in an encoding; a number that is not finite is null."""
+    """A JSON document of printable characters of an encoding; numbers that are not finite become null."""
 
     def shown(line: str) -> str:
         if line.isascii() and line.isprintable():
@@ -82,10 +82,10 @@ def to_json(value: object, encoding: str = "utf-8") -> str:
 
 
 class Screened:
-    """A stream that passes on printable text, line feeds, tabs and styles; anything else arrives as escapes.
+    """A stream that writes printable text, line feeds, tabs and styles; other characters are escaped.
 
     Args:
-        stream: where to; rich, which screens what it draws in its own way, finds it by the attribute's name.
+        stream: the target. The attribute's name lets rich find it, since `watch.screen` handles what rich draws.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -102,15 +102,15 @@ class Screened:
 
 
 def screen() -> ExitStack:
-    """Screen standard output and standard error from now on, and let no text fail for their encoding.
+    """Make standard output and error write printable text only, and never fail because of their encoding.
 
     Returns:
-        What ends it, as a context; for a whole process it can be left alone.
+        A context whose exit restores the streams.
     """
     codecs.register_error(HANDLER, _plainer)
     end = ExitStack()
     for stream, redirect in ((sys.stdout, redirect_stdout), (sys.stderr, redirect_stderr)):
-        if stream is None:  # the process has none, and Python prints nothing there
+        if stream is None:  # the process has no such stream, and print does nothing
             continue
         if hasattr(stream, "reconfigure"):
             end.callback(stream.reconfigure, errors=stream.errors)
@@ -120,7 +120,7 @@ def screen() -> ExitStack:
 
 
 def _plainer(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that an encoding lacks, as an error handler of Python's codecs."""
+    """An error handler of Python's codecs: replacements for characters that an encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
@@ -136,7 +136,7 @@ def _has(encoding: str, character: str) -> bool:
 
 
 def _finite(value: object) -> object:
-    """A value for JSON, in which each number that is not finite is None, in dictionaries, lists and tuples, too."""
+    """A value for JSON, with None for each number that is not finite, also in dictionaries, lists and tuples."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""One writer a run directory.
+"""One writer per run directory.
 
-The lock is the system's, on the file `.lock`, so that it ends with its process, however that ends. Where a file system
-does not know locks, the second writer leaves its token in the file, and the first one finds it before its next commit.
+It holds the system's lock on the file `.lock`. On a file system without locks, the second writer replaces the token in
+the file, and the first writer notices that before its next commit.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from lenscope import storage
 from lenscope.errors import RunError, StorageError
-from lenscope.runs import storage
-from lenscope.runs.manifest import read_bytes
+from lenscope.lock import lock_file
+from lenscope.runs.files.manifest import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ FILE = ".lock"
 
 
 class Lock:
-    """Held by the one process that may write a run directory."""
+    """The right to write a run directory, which one process holds."""
 
     def __init__(self, path: Path, descriptor: int, token: str) -> None:
         self._path = path
@@ -33,20 +34,20 @@ class Lock:
         self._token = token
 
     def check(self) -> None:
-        """See that the directory is still the one that was locked.
+        """Check that this process still holds the directory.
 
         Raises:
-            RunError: it was moved or deleted, whatever is in its place now.
-            StorageError: another process has taken it.
+            RunError: the directory was moved, deleted or replaced.
+            StorageError: another process has taken it over.
         """
         if not self._is_there():
             raise RunError(
-                f"{self._path.parent}: was moved or deleted while it was being written, and nothing more is written; "
-                "if it was moved, resume it in its new place"
+                f"{self._path.parent}: was moved or deleted while it was being written; writing has stopped: "
+                "if it was moved, resume it at its new path"
             )
         owner = _owner(self._path)
         if owner.get("token") != self._token:
-            raise StorageError(f"{self._path.parent}: {_named(owner)} writes it now; this process writes no more")
+            raise StorageError(f"{self._path.parent}: {_named(owner)} writes it now; this process stops writing")
 
     def _is_there(self) -> bool:
         try:
@@ -57,39 +58,25 @@ class Lock:
 
 @contextmanager
 def hold(directory: Path) -> Iterator[Lock]:
-    """Be the one writer of a run directory for a while.
+    """Hold the right to write a run directory until the block ends.
 
     Raises:
-        RunError: another process is; it is named.
-        StorageError: the lock's file could not be written.
+        RunError: another process holds it; the message names that process.
+        StorageError: the lock file could not be written.
     """
     path, token = directory / FILE, uuid4().hex
     text = json.dumps({"process": os.getpid(), "host": socket.gethostname(), "token": token})
     with storage.explained(path):
         descriptor = storage.disk.open(path, storage.CLAIM)
     try:
-        if not _lock(descriptor):
-            raise RunError(f"{directory}: {_named(_owner(path))} writes it; wait for its end, or stop it")
+        if lock_file(descriptor) is False:
+            raise RunError(f"{directory}: {_named(_owner(path))} writes it; wait until it ends, or stop it")
         with storage.explained(path):
             storage.disk.truncate(descriptor, 0)
             storage.write_all(descriptor, text.encode())
         yield Lock(path, descriptor, token)
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether this process has it now; also where the system has no locks."""
-    try:
-        import fcntl
-    except ImportError:  # not POSIX: the token alone guards
-        return True
-    with suppress(OSError):  # a file system without locks
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
 
 
 def _owner(path: Path) -> dict[str, object]:

@@ -1,172 +1,168 @@
-"""One experiment from its settings to its run directory."""
+"""Training from settings and data to a run directory."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lenscope.engines import engine_for
 from lenscope.errors import Interrupted, StorageError
 from lenscope.runs import lock as locks
-from lenscope.runs.follow import tell_settings, tell_start
-from lenscope.runs.prepare import environment_of, prepare, start_from, unsure_rule
+from lenscope.runs.follow import send_settings, send_start
+from lenscope.runs.init_from import start_from
+from lenscope.runs.prepare import prepare
+from lenscope.runs.provenance import environment_of, require_same_data
 from lenscope.runs.recorder import Recorder, claim_directory
-from lenscope.runs.resume import find_start, look_back, require_no_links, require_same_data
+from lenscope.runs.resume import plan_resumption, read_saved, require_no_links
 from lenscope.runs.run import Run, open_run
-from lenscope.runs.storage import remove_directory, remove_file
+from lenscope.storage import remove_directory, remove_file
 from lenscope.training.events import RunStarted, RunStopped
 from lenscope.training.fit import fit
-from lenscope.training.interrupt import StopFlag, listen_for_stop
+from lenscope.training.interrupt import listen_for_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Splits
-    from lenscope.pytorch.ranks import Ranks
+    from lenscope.pytorch.ranks import ProcessGroup
+    from lenscope.runs.prepare import Prepared
+    from lenscope.training.engine import Engine
     from lenscope.training.events import Event
+    from lenscope.training.fit import Start
 
 
 class Watcher(Protocol):
-    """Whoever shows the events of training as they come."""
+    """Shows the events of training as they occur."""
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
 
     def close(self) -> None:
-        """Leave the screen in order; called once, also after an error."""
+        """Restore the screen; called once, also after an error."""
 
 
 def record_run(
-    config: TrainConfig, splits: Splits, out: Path | None, watcher: Watcher | None = None, ranks: Ranks | None = None
+    config: TrainConfig,
+    splits: Splits,
+    out: Path | None,
+    watcher: Watcher | None = None,
+    ranks: ProcessGroup | None = None,
 ) -> Run:
-    """Train with these settings on these data, and keep everything in a run directory.
+    """Train with these settings on these data, and record everything in a run directory.
 
-    Nothing is written before settings, data, network and device have been found to fit.
+    Nothing is written before settings, data, network and device have been checked against each other.
 
     Args:
-        config: the settings; its `validation` is held out of the training images here.
+        config: the settings; its validation split is held out of the training images here.
         splits: the data at their own size.
         out: the run's directory, which must not exist; None for the next free one under `runs/`.
-        watcher: who shows the events.
-        ranks: the processes that train it together, of which this is the first; the others call `follow_run`.
+        watcher: shows the events.
+        ranks: the group of processes, in the first of them; the others call `follow_run`.
 
     Raises:
         UsageError: settings that do not fit the data or the machine, or an `out` that exists.
-        NonFiniteError: see there; the directory keeps the last good weights.
+        NonFiniteError: the loss became NaN or infinite; the directory holds the last finite weights.
         StorageError: a file could not be written.
-        RankLostError: another rank is gone; as for Interrupted.
-        Interrupted: asked to stop; the directory opens with all that was done.
+        RankLostError: another rank has ended; the run can be resumed.
+        Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
     """
-    tell_settings(ranks, config, splits)
+    send_settings(ranks, config, splits)
     prepared = prepare(config, splits)
     weights, origin = start_from(config.init_from, prepared.network, prepared.weights)
     with engine_for(prepared.network, weights, prepared.sized.train, config, ranks) as engine:
         path = claim_directory(out, f"{Path(splits.name).name}-{config.network}")
         with _first_lock(path) as lock:
             environment = environment_of(engine, prepared) | origin
-            tell_start(ranks, engine, None)
-            begin = partial(fit, config, prepared.sized, engine)
-            _train(begin, Recorder(path, environment, lock, calibrate=partial(unsure_rule, prepared)), watcher, ranks)
+            send_start(ranks, engine, None)
+            recorder = Recorder(path, environment, lock, calibrate=prepared.unsure_rule)
+            _train(prepared, engine, recorder, watcher, ranks)
     return open_run(path)
 
 
 def resume_run(
-    path: Path, splits: Splits, config: TrainConfig, watcher: Watcher | None = None, ranks: Ranks | None = None
+    path: Path, splits: Splits, config: TrainConfig, watcher: Watcher | None = None, ranks: ProcessGroup | None = None
 ) -> Run:
-    """Go on with a run from its newest sound checkpoint, or from its beginning where it has none.
+    """Resume a run from its newest intact checkpoint, or start it again if it has none.
 
     Args:
         path: the run's directory.
         splits: its data at their own size.
         config: its settings, from `settings_to_resume`.
-        watcher: who shows the events.
-        ranks: as for `record_run`; as many as before, or others.
+        watcher: shows the events.
+        ranks: as for `record_run`; their number may differ from before.
 
     Raises:
-        RunError: data other than the run's, a run that another process writes, or one that is broken beyond its
-            checkpoints.
-        NonFiniteError, StorageError, RankLostError, Interrupted: as for `record_run`.
+        RunError: not a run directory; a run that another process writes; data that differ from the run's; or a run
+            that is broken beyond its checkpoints.
+        UsageError, NonFiniteError, StorageError, RankLostError, Interrupted: as for `record_run`.
     """
-    tell_settings(ranks, config, splits)
+    send_settings(ranks, config, splits)
     with locks.hold(path) as lock, ExitStack() as stack:
         require_no_links(path)
-        before = look_back(path)
-        if before.environment:
-            require_same_data(before.environment, splits, path)
+        saved = read_saved(path)
+        if saved.environment:
+            require_same_data(saved.environment, splits, path)
         prepared = prepare(config, splits)
-        weights, origin = before.initial(prepared)
+        weights, origin = saved.initial(prepared)
         engine = stack.enter_context(engine_for(prepared.network, weights, prepared.sized.train, config, ranks))
         environment = environment_of(engine, prepared) | origin
-        resumption = find_start(before, environment)
-        tell_start(ranks, engine, resumption.start)
-
-        def begin(stop: Callable[[], bool]) -> Iterator[Event]:
-            for event in fit(config, prepared.sized, engine, stop, resumption.start):
-                if isinstance(event, RunStarted):
-                    event = replace(event, notes=resumption.notes + event.notes)  # noqa: PLW2901
-                yield event
-
-        facts, calibrate = environment | resumption.facts, partial(unsure_rule, prepared)
-        recorder = Recorder(path, facts, lock, before.manifest, before.kept, calibrate=calibrate)
-        _train(begin, recorder, watcher, ranks)
+        start, resumed, notes = plan_resumption(saved, environment)
+        send_start(ranks, engine, start)
+        environment |= resumed
+        recorder = Recorder(path, environment, lock, saved.manifest, saved.checkpoint, calibrate=prepared.unsure_rule)
+        _train(prepared, engine, recorder, watcher, ranks, start=start, notes=notes)
     return open_run(path)
 
 
-def _train(
-    begin: Callable[[Callable[[], bool]], Iterable[Event]],
+def _train(  # noqa: PLR0913 - called twice
+    prepared: Prepared,
+    engine: Engine,
     recorder: Recorder,
     watcher: Watcher | None,
-    ranks: Ranks | None,
+    ranks: ProcessGroup | None,
+    *,
+    start: Start | None = None,
+    notes: tuple[str, ...] = (),
 ) -> None:
-    """Drive the events of a training loop, which is begun with what it asks whether to stop."""
+    """Train, and pass each event to recorder and watcher; raise whatever ended training early."""
+    resume = f"resume with: lenscope train --resume {recorder.path}"
     with listen_for_stop() as flag, closing(watcher) if watcher else nullcontext():
-        _drive(begin(ranks.hearing(flag) if ranks else flag), recorder, watcher, flag, ranks)
+        stop = ranks.stop_or(flag) if ranks else flag
+        try:
+            for event in fit(prepared.config, prepared.sized, engine, stop, start):
+                recorder.record(event)
+                if watcher:
+                    watcher(replace(event, notes=notes + event.notes) if isinstance(event, RunStarted) else event)
+        except BaseException as error:
+            recorder.give_up(error)
+            if isinstance(error, StorageError) and (recorder.path / "config.toml").exists():
+                raise StorageError(f"{error}; then {resume}") from error
+            raise
+        lost = ranks.lost if ranks else False
+        if ranks:  # all results are on disk, and the other ranks may end
+            ranks.wait_for_all()
+        stopped = isinstance(event, RunStopped)
+        if isinstance(event, RunStopped) and event.error:
+            raise event.error
+        following = resume if stopped else f"the run is finished; draw it with: lenscope plot {recorder.path}"
+        if ranks and lost:
+            raise ranks.loss(following)
+        if stopped or flag():  # after the last step, the flag alone is raised
+            raise Interrupted(recorder.path, flag.signal, following)
 
 
 @contextmanager
 def _first_lock(path: Path) -> Iterator[locks.Lock]:
-    """The lock of a new directory, which goes where nothing at all was written, so that its name is free."""
+    """The lock of a new directory; if nothing was written when the block fails, the directory is removed."""
     try:
         with locks.hold(path) as lock:
             yield lock
     except BaseException:
-        if all(left.name == locks.FILE for left in path.glob("*")):  # which finds nothing where it was moved
+        if all(left.name == locks.FILE for left in path.glob("*")):  # also true if the directory was moved
             with suppress(StorageError):
                 remove_file(path / locks.FILE)
             remove_directory(path)
         raise
-
-
-def _drive(
-    events: Iterable[Event], recorder: Recorder, watcher: Watcher | None, flag: StopFlag, ranks: Ranks | None = None
-) -> None:
-    """Hand each event to whoever keeps it and whoever shows it; raise what ended the run before its end."""
-    try:
-        for event in events:
-            recorder.record(event)
-            if watcher:
-                watcher(event)
-    except BaseException as error:
-        recorder.give_up(error)
-        if isinstance(error, StorageError) and (recorder.path / "config.toml").exists():
-            raise StorageError(f"{error}; then 'lenscope train --resume {recorder.path}' goes on") from error
-        raise
-    lost = ranks.lost if ranks else False
-    if ranks:  # what was done is kept: now the others may end
-        ranks.wait_for_all()
-    if isinstance(event, RunStopped) and event.error:
-        raise event.error
-    follows = _what_follows(recorder.path, finished=not isinstance(event, RunStopped))
-    if ranks and lost:
-        raise ranks.loss(follows)
-    if isinstance(event, RunStopped) or flag():  # the flag alone: it was raised when all was done
-        raise Interrupted(recorder.path, flag.signal, follows)
-
-
-def _what_follows(path: Path, *, finished: bool) -> str:
-    verb, what = ("plot", "draws the finished run") if finished else ("train --resume", "goes on")
-    return f"'lenscope {verb} {path}' {what}"

@@ -1,22 +1,23 @@
-"""Train a run again, and compare with what its directory holds."""
+"""Train a run again, and compare the results with its files."""
 
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
 from dataclasses import replace
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from safetensors.numpy import save
 
 from lenscope.engines import engine_for
 from lenscope.errors import LenscopeError, RunError
-from lenscope.runs import checkpoint, recorder
-from lenscope.runs.film import encode_record
-from lenscope.runs.manifest import read_static
-from lenscope.runs.metrics import encode_row
-from lenscope.runs.prepare import environment_of, prepare, start_from
-from lenscope.runs.resume import differences, require_same_data, start_of
+from lenscope.runs import recorder
+from lenscope.runs.files import checkpoint
+from lenscope.runs.files.film import encode_record
+from lenscope.runs.files.metrics import encode_row
+from lenscope.runs.init_from import start_from
+from lenscope.runs.prepare import prepare
+from lenscope.runs.provenance import differences, environment_of, require_same_data
+from lenscope.runs.resume import start_of
 from lenscope.runs.verify import Finding
 from lenscope.training.events import Checkpoint, EpochDone, Snapshot, StepsDone
 from lenscope.training.fit import fit
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 
     from lenscope.data.dataset import Splits
     from lenscope.nets.layers import Weights
-    from lenscope.runs.checkpoint import Kept
+    from lenscope.runs.files.checkpoint import LoadedCheckpoint
     from lenscope.runs.prepare import Prepared
     from lenscope.runs.record import Watcher
     from lenscope.runs.run import Run
     from lenscope.training.events import EpochMetrics, Event, State
 
-    Place = tuple[str, int]  # a file, and the step or epoch within it
+    Record = tuple[str, int]  # a file, and the step or epoch of a record in it
 
 INITIAL = "weights/initial.safetensors"
 
@@ -40,75 +41,73 @@ INITIAL = "weights/initial.safetensors"
 def replay_run(
     run: Run, splits: Splits, watcher: Watcher | None = None, *, from_checkpoint: bool = False
 ) -> list[Finding]:
-    """Train a run again as far as it got, writing nothing, and compare what comes with its files, up to a difference.
+    """Train a run again as far as it got, without writing, and compare the results with its files.
 
-    Losses, film, metrics without their times, checkpoints and weights are equal to the last bit on the same build,
-    instruction set and engine, and with PyTorch's engine on as many threads of the same processor. Where something of
-    this is not the same it is named, and a difference does not tell whether the run is sound. The run is repeated from
-    its own initial weights; they are made again and compared as well.
+    Training stops at the first difference. Losses, film, metrics without times, checkpoints and weights are equal bit
+    for bit with the same build, instruction set and engine, and with PyTorch's engine also the same number of threads
+    and processor. Whatever of these has changed is named, and a difference then says nothing about the run. Training
+    starts from the run's own initial weights; these are made again, too, and compared.
 
     Args:
-        run: finished or not.
+        run: the run, finished or not.
         splits: its data at their own size.
-        watcher: who shows the events.
-        from_checkpoint: from the oldest checkpoint that is kept, instead of from the beginning.
+        watcher: shows the events.
+        from_checkpoint: start from the run's oldest checkpoint instead of from the beginning.
 
     Raises:
-        RunError: other data than the run's, a broken file, or no checkpoint to begin from.
-        UsageError: an engine or device that this machine lacks.
+        RunError: data that differ from the run's, a broken file, or no checkpoint to start from.
+        UsageError: an engine or a device that this machine does not have.
     """
-    until = len(run.losses)
-    config = run.config.with_settings(checkpoint_every=f"{until}steps" if until else None)
+    last_step = len(run.losses)
+    config = run.config.with_settings(checkpoint_every=f"{last_step}steps" if last_step else None)
     require_same_data(run.environment, splits, run.path)
-    kept = _oldest_checkpoint(run, until) if from_checkpoint else None
+    first = _oldest_checkpoint(run, last_step) if from_checkpoint else None
     prepared = prepare(config, splits)
     weights = run.checked_weights("initial")
-    initial = [] if kept else [_repeat_initial(run, prepared, weights)]
+    initial = [] if first else [_compare_initial(run, prepared, weights)]
     training = engine_for(prepared.network, weights, prepared.sized.train, config)
     with training as engine, closing(watcher) if watcher else nullcontext():
         environment = environment_of(engine, prepared)
-        events = fit(config, prepared.sized, engine, start=start_of(run.path, kept) if kept else None)
-        compared = _compare(_up_to(until, events, watcher), _kept(run))
-    reasons = _reasons(run, differences(run.environment, environment))
+        events = fit(config, prepared.sized, engine, start=start_of(run.path, first) if first else None)
+        compared = _compare(_until(last_step, events, watcher), _records_of_run(run))
+    resumed = (f"{text}, when it was resumed" for time in run.resumed for text in time.differs)
+    reasons = [*differences(run.environment, environment), *resumed]
     remarks = [Finding("environment.json", sound=True, says=f"{text}: the last bits may differ") for text in reasons]
-    return [_excused(finding, reasons) for finding in initial + _findings(compared)] + remarks
+    return [_qualified(finding, reasons) for finding in initial + _findings(compared)] + remarks
 
 
-def _oldest_checkpoint(run: Run, until: int) -> Kept:
-    oldest = min(_checkpoints(run), key=attrgetter("step"), default=None)
-    if oldest is None or oldest.step >= until:
-        raise RunError(f"{run.path}: keeps no checkpoint before its last step; leave out --from-checkpoint")
+def _oldest_checkpoint(run: Run, last_step: int) -> LoadedCheckpoint:
+    names = checkpoint.names(run.committed)
+    oldest = checkpoint.load(run.path, names[-1], run.committed) if names else None
+    if oldest is None or oldest.step >= last_step:
+        raise RunError(f"{run.path}: has no checkpoint before its last step; leave out --from-checkpoint")
     return oldest
 
 
-def _checkpoints(run: Run) -> Iterator[Kept]:
-    for name in checkpoint.names(run.committed):
-        yield checkpoint.decode(read_static(run.path, name, run.committed), str(run.path / name))
-
-
-def _up_to(until: int, events: Iterable[Event], watcher: Watcher | None) -> Iterator[Event]:
-    """The events up to the checkpoint after so many steps, or to the untrained network's measures."""
+def _until(last_step: int, events: Iterable[Event], watcher: Watcher | None) -> Iterator[Event]:
+    """The events up to the checkpoint after the last step, or up to the evaluation of the untrained network."""
     for event in events:
         if watcher:
             watcher(event)
         yield event
-        if (isinstance(event, Checkpoint) and event.step == until) or (isinstance(event, EpochDone) and not until):
+        is_last = isinstance(event, Checkpoint) and event.step == last_step
+        if is_last or (isinstance(event, EpochDone) and not last_step):
             return
 
 
-def _compare(events: Iterable[Event], kept: dict[Place, bytes]) -> dict[Place, bool]:
-    """Whether what was told of each place equals what was kept of it; up to the first event that differs."""
-    compared: dict[Place, bool] = {}
+def _compare(events: Iterable[Event], expected: dict[Record, bytes]) -> dict[Record, bool]:
+    """Whether each record of the events equals the run's, up to the first event with a difference."""
+    compared: dict[Record, bool] = {}
     for event in events:
-        equal = {place: content == kept[place] for place, content in _told(event) if place in kept}
+        equal = {key: value == expected[key] for key, value in _records_of(event) if key in expected}
         compared |= equal
         if not all(equal.values()):
             break
     return compared
 
 
-def _told(event: Event) -> Iterator[tuple[Place, bytes]]:
-    """What an event tells, in the form in which a run keeps it."""
+def _records_of(event: Event) -> Iterator[tuple[Record, bytes]]:
+    """The records that an event adds to a run's files, as bytes to compare."""
     match event:
         case StepsDone(step=step, losses=losses):
             for number, loss in enumerate(losses.astype("<f4"), start=step - len(losses) + 1):
@@ -122,17 +121,19 @@ def _told(event: Event) -> Iterator[tuple[Place, bytes]]:
             yield (recorder.FINAL, step), save(state.weights)
 
 
-def _kept(run: Run) -> dict[Place, bytes]:
-    """What a run's files hold, in the form in which events tell it."""
+def _records_of_run(run: Run) -> dict[Record, bytes]:
+    """The records in a run's files, as bytes to compare."""
     film, losses = run.film, run.losses.astype("<f4")
-    kept = {("losses.f32", number): loss.tobytes() for number, loss in enumerate(losses, start=1)}
-    for place, step in enumerate(film.steps.tolist()):
-        kept["film.bin", step] = encode_record(step, {name: film.kernels[name][place] for name in film.kernels})
-    kept |= {("metrics.csv", row.epoch): _untimed(row) for row in run.metrics.rows()}
-    kept |= {(checkpoint.file_name(one.step), one.step): _arrays(one.state) for one in _checkpoints(run)}
+    records = {("losses.f32", number): loss.tobytes() for number, loss in enumerate(losses, start=1)}
+    for index, step in enumerate(film.steps.tolist()):
+        records["film.bin", step] = encode_record(step, {name: film.kernels[name][index] for name in film.kernels})
+    records |= {("metrics.csv", row.epoch): _untimed(row) for row in run.metrics.rows()}
+    for name in checkpoint.names(run.committed):
+        loaded = checkpoint.load(run.path, name, run.committed)
+        records[name, loaded.step] = _arrays(loaded.state)
     if recorder.FINAL in run.committed.static:
-        kept[recorder.FINAL, len(losses)] = save(run.weights("final"))
-    return kept
+        records[recorder.FINAL, len(losses)] = save(run.weights("final"))
+    return records
 
 
 def _arrays(state: State) -> bytes:
@@ -143,40 +144,35 @@ def _untimed(row: EpochMetrics) -> bytes:
     return encode_row(replace(row, train_seconds=None, evaluation_seconds=None, images_per_second=None))
 
 
-def _findings(compared: dict[Place, bool]) -> list[Finding]:
-    """One for each file that was compared."""
+def _findings(compared: dict[Record, bool]) -> list[Finding]:
+    """One finding per file that was compared."""
     found = []
-    for part in dict.fromkeys(name for name, _ in compared):
-        equal = {number: same for (name, number), same in compared.items() if name == part}
+    for file in dict.fromkeys(name for name, _ in compared):
+        equal = {number: same for (name, number), same in compared.items() if name == file}
         first = next((number for number, same in equal.items() if not same), None)
-        unit = "epoch" if part == "metrics.csv" else "step"
-        says = f"repeated, {len(equal):,} of {len(equal):,} equal" if first is None else f"differs at {unit} {first:,}"
-        found.append(Finding(part, sound=first is None, says=says))
+        unit = "epoch" if file == "metrics.csv" else "step"
+        says = f"replayed, {len(equal):,} of {len(equal):,} equal" if first is None else f"differs at {unit} {first:,}"
+        found.append(Finding(file, sound=first is None, says=says))
     return found
 
 
-def _repeat_initial(run: Run, prepared: Prepared, kept: Weights) -> Finding:
+def _compare_initial(run: Run, prepared: Prepared, expected: Weights) -> Finding:
     """Make a run's initial weights again, and compare."""
     source, origin, made = run.config.init_from, dict[str, Any](), prepared.weights
-    problem = f"--init-from {source}: holds other weights now than when the run began"
+    problem = f"--init-from {source}: its weights have changed since the run was started from them"
     try:
         made, origin = start_from(source, prepared.network, made)
     except LenscopeError as error:
         problem = str(error)
-    equal = save(made) == save(kept)
+    equal = save(made) == save(expected)
     if source and not equal and run.environment.get("init_from") != origin.get("init_from"):
-        return Finding(INITIAL, sound=True, says=f"taken as they are: {problem}")
-    return Finding(INITIAL, sound=equal, says="repeated, 1 of 1 equal" if equal else "differs at step 0")
+        return Finding(INITIAL, sound=True, says=f"not compared: {problem}")
+    return Finding(INITIAL, sound=equal, says="replayed, 1 of 1 equal" if equal else "differs at step 0")
 
 
-def _reasons(run: Run, differing: list[str]) -> list[str]:
-    """Why a run and its repetition may differ in their last bits."""
-    return [*differing, *(f"{text}, when it went on" for resumed in run.resumed for text in resumed.differs)]
-
-
-def _excused(finding: Finding, reasons: list[str]) -> Finding:
-    """Of a difference that has other reasons than a run that is broken, say that it cannot be told."""
+def _qualified(finding: Finding, reasons: list[str]) -> Finding:
+    """A difference with another possible reason than a broken run, as one that cannot be judged."""
     if finding.sound or not reasons:
         return finding
-    says = f"{finding.says}; cannot be compared to the bit here, since {'; '.join(reasons)}"
+    says = f"{finding.says}; cannot be compared bit for bit here, since {'; '.join(reasons)}"
     return Finding(finding.part, sound=None, says=says)

@@ -1,4 +1,4 @@
-"""Reads a run directory; a run being written is as readable as a finished one."""
+"""Reads a run directory, also while the run is being written."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lenscope.config import TrainConfig
-from lenscope.data.form import Form  # noqa: TC001 - read by pydantic
+from lenscope.data.digits.form import Form  # noqa: TC001 - read by pydantic
 from lenscope.errors import ConfigError, LenscopeError, RunError, needed_by
 from lenscope.nets.layers import Network
-from lenscope.runs import manifest
-from lenscope.runs.film import Film, decode_film, read_layout
-from lenscope.runs.metrics import Metrics, decode_metrics
+from lenscope.runs.files import manifest
+from lenscope.runs.files.decoding import broken, decoding
+from lenscope.runs.files.film import Film, decode_film, read_layout
+from lenscope.runs.files.metrics import Metrics, decode_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
     from lenscope.runs.unsure import UnsureRule
 
 
-Facts = TypeVar("Facts")
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a run stands.
+    """The state of a run.
 
     Attributes:
-        state: running, finished, interrupted, failed, or abandoned (its process is gone).
-        why: the reason, where it did not simply finish.
-        started: when, ISO 8601 in UTC.
-        ended: when, or None.
+        state: running, finished, interrupted, failed, or abandoned (its process ended without a word).
+        why: the reason, unless all epochs were trained.
+        started: time, ISO 8601 in UTC.
+        ended: time, or None.
     """
 
     state: Literal["running", "finished", "interrupted", "failed", "abandoned"]
@@ -60,10 +61,10 @@ class _Owner:
 
 
 @dataclass(frozen=True)
-class DataFacts:
-    """What a run knows of its data: names, counts, the SHA-256 of images and labels as loaded, of each part.
+class DataMetadata:
+    """A run's data: names, counts, and one SHA-256 of images and labels as loaded per split.
 
-    `form` is how the training images are drawn; None in a run of a release that did not measure it.
+    `form` is the form of the training images; None in a run of a release that did not measure it.
     """
 
     name: str
@@ -82,12 +83,12 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Resumed:
-    """One time that a run went on.
+    """One time that a run was resumed.
 
     Attributes:
-        step: after which.
-        at: when, ISO 8601 in UTC.
-        differs: what computed differently from then on, a phrase each; empty where it went on to the last bit.
+        step: number of steps before.
+        at: time, ISO 8601 in UTC.
+        differs: what has computed differently since then, one phrase each; empty if nothing that decides bytes changed.
     """
 
     step: int
@@ -97,7 +98,7 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory, read when first asked for.
+    """A run directory; each file is read on first use.
 
     Attributes:
         path: the directory.
@@ -121,36 +122,36 @@ class Run:
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        """Versions, processor, engine, device and data, as `environment.json` has them."""
+        """Versions, processor, engine, device and data, as in `environment.json`."""
         return _json_object(self._static("environment.json"), self.path / "environment.json")
 
     @cached_property
-    def data(self) -> DataFacts:
-        """What it was trained on."""
-        return _checked(DataFacts, self.environment.get("data"), self.path / "environment.json")
+    def data(self) -> DataMetadata:
+        """The data it was trained on; raises RunError."""
+        return _checked(DataMetadata, self.environment.get("data"), self.path / "environment.json")
 
     @property
     def resumed(self) -> tuple[Resumed, ...]:
-        """The times that it went on; raises RunError."""
+        """The times that it was resumed; raises RunError."""
         return resumed_of(self.environment, self.path)
 
     @property
     def status(self) -> Status:
-        """How it stands now; read anew each time."""
+        """Its current state; read again at each access."""
         path = self.path / "status.json"
-        facts = _json_object(_read_small(path), path)
-        status = _checked(Status, facts, path)
-        abandoned = status.state == "running" and not _alive(_checked(_Owner, facts, path))
+        content = _json_object(_read_small(path), path)
+        status = _checked(Status, content, path)
+        abandoned = status.state == "running" and not _alive(_checked(_Owner, content, path))
         return replace(status, state="abandoned") if abandoned else status
 
     @property
     def metrics(self) -> Metrics:
-        """A row an epoch so far; read anew each time."""
+        """One row per epoch so far; read again at each access."""
         return decode_metrics(self._appended("metrics.csv"), str(self.path / "metrics.csv"))
 
     @property
     def losses(self) -> NDArray[np.float32]:
-        """The loss of every step so far, in nats an image; float32, shape (steps,)."""
+        """The loss of every step so far, in nats per image; float32, shape (steps,)."""
         return decode_losses(self._appended("losses.f32"))
 
     @property
@@ -161,13 +162,12 @@ class Run:
 
     def weights(self, which: Literal["initial", "final"] = "final") -> Weights:
         """The weights before or after training, float32, named as in the network's state_dict; raises RunError."""
-        from lenscope.runs.tensors import decode_tensors
+        from lenscope.runs.files.tensors import decode_tensors
 
         name = f"weights/{which}.safetensors"
-        try:
-            return decode_tensors(self._static(name))[0]
-        except ValueError as error:
-            raise RunError(f"{self.path / name}: not safetensors of float32 ({str(error)[:80]!r})") from None
+        content = self._static(name)
+        with decoding(self.path / name, "safetensors of float32"):
+            return decode_tensors(content)[0]
 
     @property
     def architecture(self) -> Network:
@@ -178,13 +178,13 @@ class Run:
         """The weights before or after training, in the network's order.
 
         Raises:
-            RunError: weights that are missing, broken, not finite or another network's.
+            RunError: weights that are missing, broken, not finite, or of another network.
         """
         weights = self.weights(which)
         try:
             return self.architecture.check(weights)
         except RunError as error:
-            raise RunError(f"{self.path / f'weights/{which}.safetensors'}: {error}; the run is broken") from None
+            raise broken(self.path / f"weights/{which}.safetensors", str(error)) from None
 
     def network(self, which: Literal["initial", "final"] = "final") -> TableModule:
         """The network as a PyTorch module with its weights before or after training, in evaluation mode.
@@ -200,7 +200,7 @@ class Run:
 
     @property
     def unsure_rule(self) -> UnsureRule | None:
-        """When an answer counts as unsure; None in a run that has not finished, or that keeps no rule."""
+        """When an answer counts as unsure; None in a run that has not finished, or that has no rule."""
         from lenscope.runs import unsure
 
         if unsure.FILE not in self.committed.static:
@@ -210,7 +210,7 @@ class Run:
 
     @property
     def committed(self) -> manifest.Manifest:
-        """What the directory holds for certain; read anew each time."""
+        """The manifest; read again at each access."""
         path = self.path / manifest.FILE
         return manifest.Manifest.from_json(_read_small(path), str(path))
 
@@ -222,26 +222,26 @@ class Run:
 
 
 def resumed_of(environment: Mapping[str, Any], path: Path) -> tuple[Resumed, ...]:
-    """The times that a run's environment says it went on; raises RunError."""
+    """The times at which a run was resumed, according to its environment; raises RunError."""
     return _checked(tuple[Resumed, ...], environment.get("resumed", []), path / "environment.json")
 
 
 def uncommitted_environment(path: Path) -> dict[str, Any]:
-    """What a run says of its environment before its first commit; empty where it did not get so far."""
+    """A run's environment as written before its first commit; empty if it was not written."""
     content = manifest.read_bytes(path / "environment.json", manifest.TEXT_LIMIT)
     return {} if content is None else _json_object(content, path / "environment.json")
 
 
 def decode_losses(content: bytes) -> NDArray[np.float32]:
-    """The losses in a file's bytes; what follows the last whole one is left out."""
+    """The losses in a file's bytes; an incomplete last one is ignored."""
     return np.frombuffer(content[: len(content) // 4 * 4], "<f4").astype(np.float32)
 
 
 def open_run(path: str | Path) -> Run:
-    """A run by its directory.
+    """Open a run directory.
 
     Raises:
-        RunError: not a run directory, one without its first commit, or one without sound settings.
+        RunError: not a run directory, a run without its first commit, or broken settings.
     """
     run = find_run(path)
     _ = run.config
@@ -249,17 +249,22 @@ def open_run(path: str | Path) -> Run:
 
 
 def find_run(path: str | Path) -> Run:
-    """A run by its directory, whatever is in its files; raises RunError where there is none."""
+    """Open a run directory without reading any file; raises RunError where there is none."""
     run = Run(Path(path))
     if not os.path.isdir(run.path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
-        raise RunError(f"{run.path}: no such run directory; 'lenscope runs' lists those there are")
+        raise RunError(f"{run.path}: no such run directory; list the runs with: lenscope runs")
     if not (run.path / manifest.FILE).exists():
-        raise RunError(f"{run.path}: lacks {manifest.FILE}; not a run directory, or its run had not begun")
+        raise RunError(f"{run.path}: lacks {manifest.FILE}; not a run directory, or its run had not started")
     return run
 
 
+def opened(run: Run | str | Path) -> Run:
+    """The run itself, or the run in a directory; raises as `open_run`."""
+    return run if isinstance(run, Run) else open_run(run)
+
+
 def list_runs(root: Path) -> list[Run | LenscopeError]:
-    """The runs under a directory by name; in the place of a broken one, the error that says what it lacks."""
+    """The runs in a directory by name; for a broken run, its error."""
     found: list[Run | LenscopeError] = []
     for path in sorted(root.iterdir()) if root.is_dir() else []:
         if not any((path / name).exists() for name in (manifest.FILE, "environment.json")):
@@ -276,27 +281,25 @@ def list_runs(root: Path) -> list[Run | LenscopeError]:
 def _read_small(path: Path) -> bytes:
     content = manifest.read_bytes(path, manifest.TEXT_LIMIT)
     if content is None:
-        raise RunError(f"{path.parent}: lacks {path.name}; not a run directory, or a part was deleted")
+        raise RunError(f"{path.parent}: lacks {path.name}; not a run directory, or the file was deleted")
     return content
 
 
 def _json_object(content: bytes, path: Path) -> dict[str, Any]:
-    try:
+    with decoding(path, "a JSON object"):
         value = json.loads(content)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise RunError(f"{path}: not a JSON object; the file is broken")
-    return value
+        if not isinstance(value, dict):
+            raise TypeError
+        return value
 
 
-def _checked(kind: type[Facts], facts: object, path: Path) -> Facts:
-    """Facts from a file as a dataclass, each of its type; raises RunError naming the file and the first wrong one."""
+def _checked(kind: type[Kind], content: object, path: Path) -> Kind:
+    """Content from a file as a dataclass; raises RunError naming the file and the first field of a wrong type."""
     try:
-        checked: Facts = _adapter(kind).validate_python(facts)  # type: ignore[arg-type]  # a type is hashable
+        checked: Kind = _adapter(kind).validate_python(content)  # type: ignore[arg-type]  # a type is hashable
     except ValidationError as error:
-        part = error.errors()[0]["loc"][:1]
-        raise RunError(f"{path}: {part[0] if part else 'the data'} is missing or wrong; the run is broken") from None
+        field = error.errors()[0]["loc"][:1]
+        raise broken(path, f"{field[0] if field else 'the data'} is missing or wrong") from None
     return checked
 
 
@@ -306,13 +309,13 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _alive(owner: _Owner) -> bool:
-    """Whether the process that owns a run is there, as far as this machine can tell."""
+    """Whether the process that writes a run exists, as far as this machine can tell."""
     if owner.host != socket.gethostname() or os.name != "posix":
         return True
     try:
         os.kill(owner.process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's
         return True
     return True

@@ -1,8 +1,8 @@
-"""When an answer counts as unsure: a threshold on the network's outputs, calibrated on images of the run.
+"""When an answer counts as unsure: a threshold on the network's outputs, calibrated on the run's images.
 
 The score is the maximum logit of D. Hendrycks et al., "Scaling out-of-distribution detection for real-world settings",
-ICML 2022. Where we differ: it is measured from the mean logit, so that log-probabilities are enough, and so that a
-constant added to all logits, which changes no answer, changes no score.
+ICML 2022. Where we differ: the mean logit is subtracted, so that log-probabilities suffice, and a constant added
+to all logits, which does not change the answer, does not change the score.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from lenscope.nets.layers import Network, Weights
 
 FILE = "unsure.json"
-SHARE = 0.01  # of the images that the threshold is calibrated on
-FEWEST, MOST = 100, 10_000  # images: of fewer, no hundredth can be told; more take time and move the threshold little
+SHARE = 0.01  # of the calibration images count as unsure
+FEWEST, MOST = 100, 10_000  # images: a hundredth needs a hundred; more take time and barely move the threshold
 
 
 @dataclass(frozen=True)
 class UnsureRule:
-    """When an answer counts as unsure: where its lead is below `least_lead`.
+    """An answer counts as unsure if its lead is below `least_lead`.
 
     Attributes:
         least_lead: in nats; see `leads`.
-        share: of the images below, the share whose lead is lower at most.
-        part: which they are: `validation`, or `training` in a run that holds none out.
-        images: how many.
+        share: of the calibration images, the largest share with a lower lead.
+        part: the split they are from: `validation`, or `training` in a run without a validation split.
+        images: number of calibration images.
     """
 
     least_lead: Annotated[float, Field(allow_inf_nan=False)]
@@ -44,30 +44,30 @@ class UnsureRule:
     images: int
 
     def is_unsure(self, log_probabilities: NDArray[np.float32]) -> bool:
-        """Whether the answer is unsure that one image's log-probabilities give, float32 of shape (classes,)."""
+        """Whether the answer to one image is unsure, given its log-probabilities, float32 of shape (classes,)."""
         return bool(leads(log_probabilities[None])[0] < self.least_lead)
 
     def to_json(self) -> bytes:
-        """As the run directory keeps it."""
+        """The rule as its file holds it."""
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
 
 
 def leads(log_probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The log-probability of each answer minus the mean of all classes'; nats, shape (N,), of shape (N, classes)."""
+    """The log-probability of each answer minus the mean over classes, in nats; (N, classes) to (N,)."""
     wide = log_probabilities.astype(np.float64)
     lead: NDArray[np.float64] = wide.max(1) - wide.mean(1)
     return lead
 
 
 def calibrate(network: Network, weights: Weights, splits: Splits, threads: int | None = None) -> UnsureRule | None:
-    """The rule that calls one in a hundred of the held-out images unsure; None where there are fewer than a hundred.
+    """The rule by which one in a hundred held-out images is unsure; None if there are fewer than a hundred.
 
     Args:
-        network: one that classifies.
+        network: a classifier.
         weights: its trained weights.
-        splits: as it was trained; the validation part, else the training images, at most 10,000, spread evenly. Never
-            the test part.
-        threads: as for training.
+        splits: the data as trained. The validation split is used, else the training split, at most 10,000 images
+            at even distances; never the test split.
+        threads: number of threads, as for training.
     """
     part = splits.validation or splits.train
     chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), MOST)).astype(np.int64))

@@ -1,1 +1,1 @@
-"""Watching a run as it trains: in a terminal, in plain lines, in a notebook."""
+"""Progress of training: in a terminal, in plain lines, in a notebook."""

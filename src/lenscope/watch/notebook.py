@@ -1,4 +1,4 @@
-"""Watching in a notebook: one display with the two curves, drawn anew as they grow."""
+"""Progress in a notebook: one display with the curves of loss and accuracy, redrawn after each epoch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lenscope.insight.curves import curves_of
-from lenscope.runs.metrics import Metrics
+from lenscope.numbers_as_text import percent
+from lenscope.runs.files.metrics import Metrics
 from lenscope.text import printable
 from lenscope.training.events import EpochDone, RunStarted
 from lenscope.watch.start import describe_start
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
+    """Whether this process is the kernel of a notebook."""
     shell = sys.modules.get("IPython")
     return shell is not None and hasattr(shell.get_ipython(), "kernel")
 
 
 class NotebookWatcher:
-    """Shows the curves after each epoch in one display that it updates: nothing flickers, nothing piles up."""
+    """Shows the curves in one display, which is updated after each epoch."""
 
     def __init__(self) -> None:
         self._config: TrainConfig | None = None
@@ -43,7 +44,7 @@ class NotebookWatcher:
                 pass
 
     def close(self) -> None:
-        """Nothing to close; the last picture stays."""
+        """Does nothing; the last picture stays."""
 
     def _draw(self) -> None:
         from lenscope.plots.curves import CurvesDisplay
@@ -53,9 +54,9 @@ class NotebookWatcher:
         last = self._rows[-1]
         title = f"epoch {last.epoch} of {self._config.epochs}"
         if last.test_accuracy is not None:
-            title += f": {100 * last.test_accuracy:.2f} % of the test images right"
+            title += f": test accuracy {percent(last.test_accuracy)}"
         elif self._config.reconstructs and last.test_loss is not None:
-            title += f": reconstruction error {last.test_loss:z.4f} on the test images"
+            title += f": test reconstruction error {last.test_loss:z.4f}"
         if last.train_seconds is not None:
             title += f", {last.train_seconds + (last.evaluation_seconds or 0):.1f} s"
         shown = {

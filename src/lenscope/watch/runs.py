@@ -1,4 +1,4 @@
-"""Shows how far many runs are, and how long the rest will take."""
+"""Progress of many runs, with the remaining time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TENTHS = 10
 
 
 class RunsBar:
-    """A bar on a terminal; elsewhere a line for every tenth.
+    """A bar on a terminal; elsewhere one line per tenth of all epochs.
 
     Args:
-        console: where to.
+        console: the output.
     """
 
     def __init__(self, console: Console) -> None:
@@ -33,46 +33,46 @@ class RunsBar:
         )  # fmt: skip
         self._task = self._progress.add_task("runs", total=1)
         self._epochs: dict[str, int] = {}
-        self._asked: dict[str, int] = {}
-        self._begun, self._before, self._told = monotonic(), 0, 0
+        self._wanted: dict[str, int] = {}
+        self._started, self._earlier, self._tenth = monotonic(), 0, 0
 
     def expect(self, epochs: Mapping[str, int], done: Mapping[str, int]) -> None:
-        """So many epochs of each run are asked for from now on, and so many of them are there."""
-        self._asked |= epochs
+        """Add runs, by name the number of epochs that are wanted, and of those that are already done."""
+        self._wanted |= epochs
         self._epochs |= done
-        self._begun, self._before = monotonic(), sum(self._epochs.values())
-        self._told = TENTHS * self._before // max(1, self._total)
+        self._started, self._earlier = monotonic(), sum(self._epochs.values())
+        self._tenth = TENTHS * self._earlier // max(1, self._total)
         self._progress.start()
         self._show()
 
     def advance(self, run: str, epoch: int) -> None:
-        """So many epochs of a run are done."""
+        """Report the number of epochs of a run that are done."""
         jump = epoch - self._epochs.get(run, 0)
-        self._before += jump if jump > 1 else 0  # of a run that goes on, which took no time now
+        self._earlier += jump if jump > 1 else 0  # a resumed run, whose earlier epochs took no time now
         self._epochs[run] = epoch
         self._show()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._progress.stop()
 
     @property
     def _total(self) -> int:
-        return sum(self._asked.values())
+        return sum(self._wanted.values())
 
     def _show(self) -> None:
         done, total = sum(self._epochs.values()), self._total
-        finished = sum(self._epochs.get(run, 0) >= epochs for run, epochs in self._asked.items())
-        words = f"{finished} of {counted(len(self._asked), 'run')}"
+        finished = sum(self._epochs.get(run, 0) >= epochs for run, epochs in self._wanted.items())
+        words = f"{finished} of {counted(len(self._wanted), 'run')}"
         self._progress.update(self._task, completed=done, total=total, description=words)
         tenth = TENTHS * done // max(1, total)
-        if not self._console.is_terminal and tenth > self._told:
-            self._told = tenth
+        if not self._console.is_terminal and tenth > self._tenth:
+            self._tenth = tenth
             words = f"{words}, {done:,} of {counted(total, 'epoch')}"
             say(self._console, f"{words}{self._left(done, total)}")
 
     def _left(self, done: int, total: int) -> str:
-        if done >= total or done <= self._before:
+        if done >= total or done <= self._earlier:
             return ""
-        seconds = (monotonic() - self._begun) / (done - self._before) * (total - done)
+        seconds = (monotonic() - self._started) / (done - self._earlier) * (total - done)
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"

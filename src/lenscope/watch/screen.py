@@ -1,4 +1,4 @@
-"""The console that watchers draw on: of what comes from elsewhere only printable text reaches the terminal."""
+"""The console for progress, on which untrusted text appears as printable characters only."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class Screen(Console):
-    """Standard error; rich's own control codes pass, those within a text are shown as escapes."""
+    """Standard error; rich's own control codes are written, those within a text are escaped."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(file=options.pop("file", sys.stderr), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """What is drawn, as rich has it, without control codes that are not rich's."""
+        """The segments that rich draws, with other control codes escaped."""
         for segment in super().render(renderable, options):
             own = segment.control or segment.text == "\n"
             yield segment if own else Segment(printable(segment.text), segment.style)
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print one line as it is: no part of it is markup, a control code, or another line."""
+    """Print one line literally, without markup, control codes or line feeds."""
     console.print(Text(printable(text), style), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What is said before training begins."""
+"""The lines before training starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def describe_start(event: RunStarted) -> Iterator[str]:
-    """What the lecture prints before it trains: counts, the device, and the recap of the network."""
+    """Data, engine, recipe, notes, and a summary of the network."""
     config, images = event.config, counted(event.train_images, "training image")
     if event.validation_images:
         images += f", {event.validation_images:,} held out for validation"
@@ -28,7 +28,7 @@ def describe_start(event: RunStarted) -> Iterator[str]:
         yield f"engine    {event.engine}, on the CPU, {f'{ranks} of {threads} each' if ranks else threads}"
     else:
         yield f"engine    {event.engine}, on {f'GPUs, {ranks}' if ranks else 'the GPU'}"
-    size = event.train_images if config.optimizer == "gd" else config.batch_size
+    size = config.images_per_step(event.train_images)
     distorted = f", distorted by {config.augment}" if config.augment.distorts else ""
     yield (
         f"recipe    {recipe_name(config)}: {config.optimizer}, "

@@ -1,4 +1,4 @@
-"""Watching in a terminal: a line an epoch, and a bar within it; plain lines where the output is no terminal."""
+"""Progress in a terminal: one line per epoch, and a bar within the epoch; without a terminal, lines only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lenscope.numbers_as_text import percent
 from lenscope.training.events import EpochDone, RunFinished, RunStarted, RunStopped, StepsDone
 from lenscope.watch.screen import say
 from lenscope.watch.start import describe_start
@@ -19,10 +20,10 @@ COLUMNS = ("epoch", "train loss", "validation", "test loss", "accuracy", "second
 
 
 class TerminalWatcher:
-    """Prints what happens on a console.
+    """Prints the progress of training.
 
     Args:
-        console: where to; the bar appears only if it is a terminal.
+        console: the output; the bar appears only on a terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -51,7 +52,7 @@ class TerminalWatcher:
                 pass
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._progress.stop()
 
     def _start(self, event: RunStarted) -> None:
@@ -66,7 +67,7 @@ class TerminalWatcher:
     def _advance(self, epoch: int, step: int, loss: float) -> None:
         if self._task is not None:
             done = step - (epoch - 1) * self._steps_per_epoch
-            if done <= self._progress.tasks[0].completed:  # a new epoch, and with it a new estimate of its time
+            if done <= self._progress.tasks[0].completed:  # a new epoch, with a new estimate of its time
                 self._progress.reset(self._task)
             self._progress.update(self._task, completed=done, description=f"epoch {epoch}", loss=f"{loss:z.4f}")
 
@@ -78,7 +79,7 @@ class TerminalWatcher:
             _number(metrics.train_loss),
             _number(metrics.validation_loss),
             _number(metrics.test_loss),
-            f"{100 * accuracy:.2f} %" if accuracy is not None else "",
+            percent(accuracy) if accuracy is not None else "",
             f"{seconds:.2f}",
             f"{metrics.images_per_second:,.0f}" if metrics.images_per_second else "",
         )

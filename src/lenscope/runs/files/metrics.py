@@ -1,4 +1,4 @@
-"""Metrics as columns, and as the CSV file that a run keeps."""
+"""Metrics as columns, and as the CSV file of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenscope.errors import RunError
+from lenscope.runs.files.decoding import broken
 from lenscope.training.events import EpochMetrics
 
 if TYPE_CHECKING:
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
 
 COLUMNS = tuple(field.name for field in fields(EpochMetrics))
 HEADER = ",".join(COLUMNS) + "\n"
-MAX_ROWS = 1_000_001  # the untrained network and as many epochs as there can be
 
 
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """One row an epoch, from the untrained network on; a cell that does not apply is NaN.
+    """One row per epoch, starting with the untrained network; a cell that does not apply is NaN.
 
-    Losses are mean negative log-likelihoods an image in nats, accuracies fractions in [0, 1]; each column has the
-    shape (rows,): float64, `epoch` int64.
+    Losses are mean negative log-likelihoods per image in nats, accuracies are fractions in [0, 1]. Each column is
+    float64 of shape (rows,), `epoch` is int64.
     """
 
     epoch: NDArray[np.int64]
@@ -65,29 +64,27 @@ class Metrics:
 
 
 def encode_row(row: EpochMetrics) -> bytes:
-    """A row of `metrics.csv`; floats in the shortest form that reads back as the same number."""
+    """A row of `metrics.csv`; floats in the shortest form that is read back as the identical number."""
     return (",".join("" if value is None else repr(value) for value in astuple(row)) + "\n").encode()
 
 
 def decode_metrics(content: bytes, source: str) -> Metrics:
-    """The metrics in whole rows; a last row without its line end is left out.
+    """The metrics in complete rows; an incomplete last row is ignored.
 
     Raises:
-        RunError: another header, a cell that is no number, or more rows than a run can have epochs.
+        RunError: another header, or a cell that is not a number.
     """
     header, end, rows = content[: content.rfind(b"\n") + 1].partition(b"\n")
     if end and header + end != HEADER.encode():
         columns = header[:80].decode("ascii", errors="replace")
-        raise RunError(f"{source}: got the columns {columns!r}, expected '{HEADER.strip()}'")
-    if rows.count(b"\n") > MAX_ROWS:
-        raise RunError(f"{source}: more than {MAX_ROWS} rows; the file was changed after the run")
-    cells = array("d")  # a million rows of Python's floats would take four times the memory
+        raise broken(source, f"got the columns {columns!r}, expected '{HEADER.strip()}'")
+    cells = array("d")  # Python's floats would take four times the memory
     try:
         for row in csv.reader(io.TextIOWrapper(io.BytesIO(rows), "ascii", errors="replace", newline="\n")):
             cells.extend(_numbers(row))
         return Metrics.of_cells(np.array(cells))
     except (ValueError, OverflowError, csv.Error):
-        raise RunError(f"{source}: a row holds what is no number; the file was changed after the run") from None
+        raise broken(source, "a cell is not a number") from None
 
 
 def _numbers(row: list[str]) -> list[float]:

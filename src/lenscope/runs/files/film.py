@@ -1,7 +1,7 @@
-"""The film: the convolution kernels at each snapshot, as fixed-size records; none of a network without convolutions.
+"""The film: the convolution kernels at each snapshot, as records of fixed size; empty for a network without any.
 
 `film.json` names the tensors and their shapes; a record of `film.bin` is the step as uint64, the values as float32
-(tensor after tensor, row-major) and the CRC32 of both, all little-endian.
+(one tensor after the other, row-major) and the CRC32 of both, all little-endian.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenscope.errors import RunError
+from lenscope.runs.files.decoding import broken, decoding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 Layout = dict[str, tuple[int, ...]]
 
-MAX_BYTES = 2**20  # of a layout; a layer takes about a hundred
-MAX_RECORDS = 1_000_100  # one for each epoch there can be, and those within the first
-LARGEST = 10_000_000  # values of a record; the largest kernels we know of (AlexNet) are 2.3 million
+LARGEST = 10_000_000  # values in a record; the kernels of AlexNet have 2.3 million
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +31,8 @@ class Film:
     """Kernels over time.
 
     Attributes:
-        steps: int64, shape (S,), the step after which each snapshot was taken; 0 is the start.
-        kernels: for each layer float32, shape (S, out, in, height, width).
+        steps: int64, shape (S,), the number of steps before each snapshot.
+        kernels: by layer, float32, shape (S, out, in, height, width).
     """
 
     steps: NDArray[np.int64]
@@ -53,15 +51,11 @@ def describe_layout(kernels: Weights) -> bytes:
 
 def read_layout(text: bytes, source: str) -> Layout:
     """Names and shapes from `film.json`; raises RunError naming `source`."""
-    if len(text) > MAX_BYTES:
-        raise RunError(f"{source}: more than {MAX_BYTES} bytes for the shapes of kernels; the run is broken")
-    try:
+    with decoding(source, "a film's layout"):
         layout = {str(tensor["name"]): tuple(map(int, tensor["shape"])) for tensor in json.loads(text)["tensors"]}
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        raise RunError(f"{source}: not a film's description; the run is broken") from None
     sound = all(len(shape) == 4 and all(0 < size <= LARGEST for size in shape) for shape in layout.values())
     if not sound or sum(map(math.prod, layout.values())) > LARGEST:
-        raise RunError(f"{source}: shapes that no kernels have; expected (out, in, height, width) of each layer")
+        raise broken(source, "invalid shapes of kernels, expected (out, in, height, width) per layer")
     return layout
 
 
@@ -73,19 +67,17 @@ def encode_record(step: int, kernels: Weights) -> bytes:
 
 
 def decode_film(content: bytes, layout: Layout, source: str) -> Film:
-    """The film in whole records; what follows the last whole one is left out.
+    """The film in complete records; an incomplete last record is ignored.
 
     Raises:
-        RunError: a record's checksum is wrong, or there are more records than a run can have epochs.
+        RunError: a wrong checksum.
     """
     count = sum(map(math.prod, layout.values()))
     record = np.dtype([("step", "<u8"), ("values", "<f4", (count,)), ("crc", "<u4")])
-    if len(content) > MAX_RECORDS * record.itemsize:
-        raise RunError(f"{source}: more than {MAX_RECORDS} snapshots; the run is broken")
     records = np.frombuffer(content[: len(content) // record.itemsize * record.itemsize], record)
     for number, (raw, crc) in enumerate(zip(records, records["crc"], strict=True)):
         if zlib.crc32(raw.tobytes()[:-4]) != crc:
-            raise RunError(f"{source}: the checksum of record {number} is wrong; the film is broken from there on")
+            raise broken(source, f"the checksum of record {number} is wrong")
     return Film(records["step"].astype(np.int64), _by_layer(records["values"], layout))
 
 

@@ -1,4 +1,4 @@
-"""Reads safetensors of float32, with a bound on the header that is parsed."""
+"""Decodes safetensors of float32, with a bound on the size of the header."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from safetensors.numpy import load
 if TYPE_CHECKING:
     from lenscope.nets.layers import Weights
 
-HEADER_BYTES = 2**20  # a header names arrays and their shapes: ours take a thousand bytes
+HEADER_BYTES = 2**20  # names and shapes of arrays; a LeNet's take a thousand bytes
 
 
 def decode_tensors(content: bytes) -> tuple[Weights, dict[str, Any]]:
-    """The arrays by their names, and the header's own facts, empty where there are none.
+    """The arrays by name, and the metadata in the header.
 
     Raises:
-        ValueError: no safetensors, another type than float32, or a header beyond its bound.
+        ValueError: not safetensors, a type other than float32, or a header that is too large.
     """
     length = int.from_bytes(content[:8], "little")
     if length > HEADER_BYTES:
@@ -27,8 +27,8 @@ def decode_tensors(content: bytes) -> tuple[Weights, dict[str, Any]]:
     try:
         header = json.loads(content[8 : 8 + length])
         arrays = load(content)
-    except (SafetensorError, KeyError, RecursionError) as error:  # KeyError: a type that numpy lacks
+    except (SafetensorError, KeyError, RecursionError) as error:  # KeyError: a type that numpy does not have
         raise ValueError(str(error)) from None
     if any(array.dtype != np.float32 for array in arrays.values()):
-        raise ValueError("another type than float32")
+        raise ValueError("a type other than float32")
     return arrays, header.get("__metadata__") or {}

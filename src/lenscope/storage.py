@@ -1,7 +1,7 @@
-"""Every write to a run directory goes through here.
+"""Durable writes: files that are replaced as a whole, files that grow, directories.
 
-What is written is made of a `Disk`'s operations, one call of the system each; `disk` is the real one. Another in its
-place can record them or fail the n-th, which is how tests know what a run survives.
+Each is made of a `Disk`'s operations, one system call each; `disk` is the real one. A test puts another in its place,
+which records the operations or fails the n-th.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 from lenscope.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+    from typing import TypeAlias
 
-# A link is not followed, so that nothing outside the directory is written; a named pipe is not waited for.
+    Block: TypeAlias = bytes | memoryview
+
+# Links are not followed, so that nothing outside the directory is written; opening a named pipe does not block.
 _SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -30,21 +33,21 @@ HINTS = {
     errno.EDQUOT: "free space",
     errno.EACCES: "check its permissions",
     errno.EPERM: "check its permissions",
-    errno.EIO: "look after the disk",
-    errno.ENOENT: "a part of the directory was moved or deleted",
-    errno.ELOOP: "replace the link by what it points to",
+    errno.EIO: "check the disk",
+    errno.ENOENT: "the directory was moved or deleted",
+    errno.ELOOP: "replace the link by its target",
 }
 
 
 class Disk:
-    """The operations that change a directory; each may raise OSError."""
+    """The operations that change files and directories; each may raise OSError."""
 
     def open(self, path: Path, flags: int) -> int:
         """A descriptor of a file; `flags` is one of NEW, APPEND, CHANGE, CLAIM."""
         return os.open(path, flags | _SAFELY, 0o666)
 
-    def write(self, descriptor: int, content: bytes) -> int:
-        """Write some of the content; how many bytes of it."""
+    def write(self, descriptor: int, content: Block) -> int:
+        """Write a first part of the content; returns its length in bytes."""
         return os.write(descriptor, content)
 
     def truncate(self, descriptor: int, size: int) -> None:
@@ -56,11 +59,11 @@ class Disk:
         os.fsync(descriptor)
 
     def close(self, descriptor: int) -> None:
-        """Give a descriptor back."""
+        """Close a descriptor."""
         os.close(descriptor)
 
     def rename(self, path: Path, target: Path) -> None:
-        """Put a file in another's place."""
+        """Rename a file, replacing the target."""
         path.replace(target)
 
     def remove(self, path: Path) -> None:
@@ -68,7 +71,7 @@ class Disk:
         path.unlink()
 
     def make_directory(self, path: Path) -> None:
-        """Make one directory."""
+        """Create one directory."""
         path.mkdir()
 
     def remove_directory(self, path: Path) -> None:
@@ -76,14 +79,14 @@ class Disk:
         path.rmdir()
 
     def sync_directory(self, path: Path) -> None:
-        """Return when a directory's names are durable, as far as its file system can tell."""
-        if os.name != "posix":  # elsewhere a directory cannot be opened for this
+        """Return when a directory's names are durable, as far as its file system supports it."""
+        if os.name != "posix":  # Windows cannot open directories
             return
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # a file system without it
+            if error.errno != errno.EINVAL:  # not supported by the file system
                 raise
         finally:
             os.close(descriptor)
@@ -92,31 +95,37 @@ class Disk:
 disk = Disk()
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Put a whole file in place, durably: written beside, synced, renamed, the directory synced.
+def write_file(path: Path, content: bytes | Iterable[Block], remedy: str | None = None) -> None:
+    """Replace a file durably: write a temporary file, sync it, rename it, sync the directory.
 
-    Whoever looks sees the old file or the new one, never a part.
+    A reader sees the old file or the new one, never a part.
+
+    Args:
+        path: of the file.
+        content: all of it, or blocks that are written in turn.
+        remedy: as for `explained`.
 
     Raises:
-        StorageError: it could not be written; the old file, if any, is as it was.
+        StorageError: it could not be written; the old file, if any, is unchanged.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with explained(path):
-        _remove(beside)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with explained(path, remedy):
+        _remove(temporary)
         try:
-            with _opened(beside, NEW) as descriptor:
-                write_all(descriptor, content)
+            with _opened(temporary, NEW) as descriptor:
+                for block in [content] if isinstance(content, bytes) else content:
+                    write_all(descriptor, block)
                 disk.sync(descriptor)
-            disk.rename(beside, path)
+            disk.rename(temporary, path)
         except BaseException:
             with suppress(OSError):
-                _remove(beside)
+                _remove(temporary)
             raise
         disk.sync_directory(path.parent)
 
 
 def append_file(path: Path, content: bytes) -> None:
-    """Add to the end of a file, durably; what a failure leaves behind lies beyond the committed length.
+    """Append to a file durably; after a failure, a part of the content may have been appended.
 
     Raises:
         StorageError: it could not be written.
@@ -126,12 +135,12 @@ def append_file(path: Path, content: bytes) -> None:
         with _opened(path, APPEND) as descriptor:
             write_all(descriptor, content)
             disk.sync(descriptor)
-        if is_new:  # else what counts on it could be durable before its name is
+        if is_new:  # else a manifest that names the file could be durable before it
             disk.sync_directory(path.parent)
 
 
 def cut_file(path: Path, size: int) -> None:
-    """Drop what lies beyond `size` bytes, durably; a file that is not there stays so.
+    """Truncate a file to `size` bytes, durably; does nothing if it does not exist.
 
     Raises:
         StorageError: it could not be written.
@@ -142,17 +151,17 @@ def cut_file(path: Path, size: int) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Delete a file, or nothing where there is none; raises StorageError."""
+    """Delete a file, if it exists; raises StorageError."""
     with explained(path):
         _remove(path)
 
 
 def make_directory(path: Path, *, exist_ok: bool = False) -> None:
-    """Make a directory and those above it, durably.
+    """Create a directory and its parents, durably.
 
     Raises:
-        StorageError: it could not be made.
-        FileExistsError: it exists, and may not.
+        StorageError: it could not be created.
+        FileExistsError: it exists, and not `exist_ok`.
     """
     with explained(path):
         missing = [*takewhile(lambda above: not above.exists(), path.parents)]
@@ -177,12 +186,12 @@ def _make_one(path: Path, *, exist_ok: bool) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Delete a directory if it is empty and the system lets us; else it stays."""
+    """Delete a directory if it is empty and the system permits it."""
     with suppress(OSError):
         disk.remove_directory(path)
 
 
-def write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: Block) -> None:
     """Write all of the content, however little the system takes at a time; raises OSError."""
     while content:
         written = disk.write(descriptor, content)
@@ -192,16 +201,22 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 
 @contextmanager
-def explained(path: Path, passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
-    """Turn an OSError, or the ValueError of a name that cannot be, into a StorageError with path, cause and remedy."""
+def explained(path: Path, remedy: str | None = None, *, passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    """Turn an OSError, or the ValueError of an impossible name, into a StorageError with path, cause and remedy.
+
+    Args:
+        path: what is written.
+        remedy: what the user is to do; by default it depends on the cause.
+        passing: errors that are raised as they are.
+    """
     try:
         yield
     except passing:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        hint = HINTS.get(getattr(error, "errno", None) or 0, "free space or choose another --out")
-        raise StorageError(f"{path}: cannot be written: {reason}; {hint}") from error
+        remedy = remedy or HINTS.get(getattr(error, "errno", None) or 0, "free space or choose another --out")
+        raise StorageError(f"{path}: cannot be written: {reason}; {remedy}") from error
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The files of a run directory: what each holds, as bytes and as plain values."""
