@@ -1,4 +1,4 @@
-"""What the kernels do on images: which maps stay dark, and what the network loses without each kernel."""
+"""The effect of each kernel on images: the fraction on which its map is zero, and the accuracy without it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.floating[Any]]
 
-PART = 200  # images at a time: their maps stay in the cache
-LENET1998_IMAGES = 1_000  # its tanh takes five times as long as all the rest
+CHUNK = 200  # images at a time: their maps fit into the cache
+LENET1998_IMAGES = 1_000  # its tanh takes five times as long as everything else
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What becomes of the answers where one kernel is switched off.
+    """The predictions with one kernel ablated.
 
     Attributes:
         layer: `conv1` or `conv2`.
-        kernel: which of its kernels, from 0.
-        accuracy: the fraction of the images that is right without it.
-        change: that less the accuracy with it.
-        lost: how many images are right with it and wrong without.
-        gained: how many are wrong with it and right without.
+        kernel: number of the kernel, from 0.
+        accuracy: the accuracy without it, a fraction.
+        change: this accuracy minus that with all kernels.
+        lost: number of images that are right with it and wrong without.
+        gained: number of images that are wrong with it and right without.
     """
 
     layer: str
@@ -49,13 +49,13 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Ablations:
-    """Each kernel switched off in turn.
+    """Each kernel ablated in turn.
 
     Attributes:
-        images: on how many images: all of the set, or some spread evenly over it.
-        accuracy: the fraction of them that is right with all kernels.
+        images: number of images: the whole set, or some spread evenly over it.
+        accuracy: the accuracy with all kernels, a fraction.
         kernels: one for each kernel of each convolution, in the network's order.
-        dead: for `conv1` and `conv2` the share of the images on which each map is zero everywhere after its ReLU,
+        dead: for `conv1` and `conv2` the fraction of the images on which each map is zero everywhere after its ReLU,
             float64, shape (maps,), 0 to 1; None for a network without ReLU.
     """
 
@@ -66,18 +66,18 @@ class Ablations:
 
 
 def ablate_kernels(network: Network, weights: Weights, dataset: Dataset) -> Ablations:
-    """The accuracy without each kernel: its weights and its bias are 0, so that its map is 0 before the activation.
+    """The accuracy without each kernel: its weights and its bias are set to 0, so its map is 0 before the activation.
 
     Args:
-        network: one that `has_maps`.
+        network: one with `has_maps`.
         weights: its weights.
-        dataset: labelled images of any size, with the network's channels and classes; of LeNet1998 at
-            most 1,000, spread evenly, are looked at.
+        dataset: labelled images of any size, with the network's channels and classes; for LeNet1998 at most 1,000 of
+            them, spread evenly, are used.
     """
     seen = dataset.resized(network.image_size)
     if network.name == "lenet1998":
         seen = seen.take(np.linspace(0, len(seen) - 1, min(len(seen), LENET1998_IMAGES)).astype(np.int64))
-    parts = (seen.images[start : start + PART] for start in range(0, len(seen), PART))
+    parts = (seen.images[start : start + CHUNK] for start in range(0, len(seen), CHUNK))
     with ThreadPoolExecutor(usable_processors()) as pool, blas.one_thread():
         found = list(pool.map(partial(_look, network, weights), parts))
     answers, dark = (np.concatenate(rows, axis=1) for rows in zip(*found, strict=True))
@@ -95,12 +95,12 @@ def _compare(layer: str, kernel: int, right: NDArray[np.bool_], without: NDArray
     return Ablation(layer, kernel, float(without.mean()), (gained - lost) / len(right), lost, gained)
 
 
-@np.errstate(all="ignore")  # answers of weights that overflow are wrong, which is counted
+@np.errstate(all="ignore")  # predictions of weights that overflow count as wrong
 def _look(network: Network, weights: Weights, images: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The answers for images with all kernels and without each, (1 + kernels, N); which maps are zero, (kernels, N).
+    """The predictions with all kernels and without each, (1 + kernels, N); whether each map is zero, (kernels, N).
 
-    What follows a pool is linear in the pool's maps: without one of them its output is less by what that map adds to
-    it, up to rounding.
+    The layer after a pool is linear in the pool's maps: ablating a map subtracts its contribution from the output, up
+    to rounding.
     """
     layers, answers, dark = network.layers, [], []
     made = apply(layers[0], weights, pixels(network, weights, images))
@@ -120,7 +120,7 @@ def _look(network: Network, weights: Weights, images: NDArray[np.uint8]) -> tupl
 
 
 def _kernels(layer: Layer, weights: Weights, maps: Array) -> Array:
-    """The kernels (out, in, k, k) of a layer on maps (height, in, width, N); those of a dense one cover whole maps."""
+    """The kernels (out, in, k, k) of a layer on maps (height, in, width, N); dense kernels cover whole maps."""
     if layer.kind == "dense":
         return weights[f"{layer.name}.weight"].reshape(layer.outputs, maps.shape[1], len(maps), -1)
     return dense_kernels(layer, weights)

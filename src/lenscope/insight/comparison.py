@@ -1,4 +1,4 @@
-"""Runs side by side: the settings in which they differ, and what came of them."""
+"""Runs compared: the settings in which they differ, and their results."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def compare_runs(runs: list[Run]) -> dict[str, list[str]]:
-    """A row a name with a cell a run: first the settings that differ, then the results; all as text to print."""
+    """Rows by name, one cell per run: the settings that differ, then the results; all as text to print."""
     settings = [_settings(run) for run in runs]
-    names = dict.fromkeys(name for table in settings for name in table)  # one may know of a package that others do not
+    names = dict.fromkeys(name for table in settings for name in table)  # a package may be recorded in one run only
     rows = {name: [table.get(name, "") for table in settings] for name in names}
     differing = {name: cells for name, cells in rows.items() if len(set(cells)) > 1}
     results = [describe_results(run) for run in runs]
@@ -22,7 +22,7 @@ def compare_runs(runs: list[Run]) -> dict[str, list[str]]:
 
 
 def describe_results(run: Run) -> dict[str, str]:
-    """What came of a run so far, as text; a cell that does not apply is empty."""
+    """The results of a run so far, as text; a cell that does not apply is empty."""
     rows = run.metrics.rows() or [EpochMetrics(epoch=0)]
     last = rows[-1]
     returns = run.config.reconstructs

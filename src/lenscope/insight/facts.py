@@ -13,14 +13,14 @@ from lenscope.insight.story import facts_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lenscope.insight.drift import Drift
     from lenscope.insight.insight import Insight, LayerInsight
     from lenscope.insight.mistakes import Evaluation
-    from lenscope.insight.movement import Movement
     from lenscope.insight.operators import Match
 
 
 def insight_facts(insight: Insight) -> dict[str, Any]:
-    """All numbers of an insight, by kernel; None for what does not apply. Fractions, nats and pixels, as elsewhere."""
+    """All numbers of an insight, by kernel; None where a number does not apply. Units: fractions, nats, pixels."""
     measured = insight.measured
     evaluation = insight.evaluation
     return {
@@ -64,7 +64,7 @@ def _layer(layer: LayerInsight) -> dict[str, Any]:
 
 
 def _mean_scores(course: NDArray[np.float64]) -> list[float | None]:
-    """Of all kernels at each frame; None where none has one."""
+    """The mean over all kernels at each frame; None where no kernel has a score."""
     kept = [frame[np.isfinite(frame)] for frame in course]
     return [float(scores.mean()) if len(scores) else None for scores in kept]
 
@@ -72,7 +72,7 @@ def _mean_scores(course: NDArray[np.float64]) -> list[float | None]:
 def _kernel(layer: LayerInsight, kernel: int) -> dict[str, Any]:
     return {
         "kernel": kernel,
-        **_movement(layer.movement.kernels, kernel),
+        **_drift(layer.drift.kernels, kernel),
         "dead": None if layer.dead is None else _number(layer.dead[kernel]),
         "ablation": asdict(layer.ablations[kernel]) if layer.ablations else None,
         "channels": [_slice(layer, kernel, channel) for channel in range(layer.frames.shape[2])],
@@ -85,15 +85,15 @@ def _slice(layer: LayerInsight, kernel: int, channel: int) -> dict[str, Any]:
         source: {family: _match(matches[family], (kernel, channel), size, family) for family in FAMILIES}
         for source, matches in layer.matches.items()
     }
-    return {"channel": channel, **_movement(layer.movement.slices, (kernel, channel)), **scores}
+    return {"channel": channel, **_drift(layer.drift.slices, (kernel, channel)), **scores}
 
 
-def _movement(movement: Movement, at: int | tuple[int, int]) -> dict[str, Any]:
-    pace = movement.per_epoch
+def _drift(drift: Drift, at: int | tuple[int, int]) -> dict[str, Any]:
+    per_epoch = drift.per_epoch
     return {
-        "change": _number(movement.change[at]),
-        "cosine": _number(movement.cosine[at]),
-        "per_epoch": None if pace is None else _number(pace[at]),
+        "change": _number(drift.change[at]),
+        "cosine": _number(drift.cosine[at]),
+        "per_epoch": None if per_epoch is None else _number(per_epoch[at]),
     }
 
 

@@ -1,4 +1,4 @@
-"""Intervals for proportions, for means, for what comes next, and for paired differences; all of 95 % by default."""
+"""Intervals for proportions, means, further values, and paired differences; all of 95 % by default."""
 
 from __future__ import annotations
 
@@ -37,21 +37,25 @@ def wilson_interval(right: int, total: int, z: float = Z95) -> Interval:
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Student's interval of a mean ("The probable error of a mean", Biometrika 6, 1908); all numbers for one value."""
-    if len(values) < 2:
-        return Interval(-inf, inf)
-    half = student_quantile((1 + level) / 2, len(values) - 1) * stdev(values) / sqrt(len(values))
-    return Interval(mean(values) - half, mean(values) + half)
+    """Student's interval of a mean ("The probable error of a mean", Biometrika 6, 1908); infinite for one value."""
+    return _student_interval(values, level, 1 / len(values))
 
 
 def prediction_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Where one more value of the same normal distribution lies: mean ± t·s·√(1 + 1/n); all numbers for one value.
+    """The prediction interval of one more value from a normal distribution: mean ± t·s·√(1 + 1/n).
+
+    It is infinite for one value.
 
     Source: G. J. Hahn and W. Q. Meeker, Statistical Intervals, 1991, section 4.7.
     """
+    return _student_interval(values, level, 1 + 1 / len(values))
+
+
+def _student_interval(values: Sequence[float], level: float, variance: float) -> Interval:
+    """The mean ± t·s·√variance."""
     if len(values) < 2:
         return Interval(-inf, inf)
-    half = student_quantile((1 + level) / 2, len(values) - 1) * stdev(values) * sqrt(1 + 1 / len(values))
+    half = student_quantile((1 + level) / 2, len(values) - 1) * stdev(values) * sqrt(variance)
     return Interval(mean(values) - half, mean(values) + half)
 
 
@@ -59,10 +63,10 @@ class Difference(NamedTuple):
     """The mean of paired differences.
 
     Attributes:
-        mean: of them.
-        interval: Student's, of that mean.
-        p_value: of Student's two-sided test that it is zero.
-        n: how many pairs.
+        mean: the mean difference.
+        interval: Student's interval of the mean.
+        p_value: of Student's two-sided test that the mean is zero.
+        n: number of pairs.
     """
 
     mean: float
@@ -72,7 +76,7 @@ class Difference(NamedTuple):
 
 
 def paired_difference(values: Sequence[float], others: Sequence[float], level: float = 0.95) -> Difference:
-    """How far values lie above others that they belong to, pair by pair; raises ValueError for unequal lengths."""
+    """The mean difference of paired values, `values` minus `others`; raises ValueError for unequal lengths."""
     gaps = [one - other for one, other in zip(values, others, strict=True)]
     interval = mean_interval(gaps, level)
     return Difference(mean(gaps), interval, _p_value(gaps), len(gaps))
@@ -88,7 +92,7 @@ def _p_value(gaps: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values of several questions, raised so that all of them together err no oftener than one would.
+    """P-values of several tests, adjusted to control the family-wise error rate.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 1979.
     """

@@ -1,4 +1,4 @@
-"""How a network does on a labelled set: overall, by class, and where it is most wrong."""
+"""The predictions of a network for a labelled set: overall, by class, and its most confident mistakes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class fares.
+    """The scores of one class.
 
     Attributes:
         name: the class.
-        images: how many there are.
-        recall: the share of them that is found.
+        images: number of its images.
+        recall: the fraction of its images that are predicted as this class.
         recall_interval: its 95 % Wilson interval.
-        precision: the share that is right of those that were called it; None where none was.
-        precision_interval: its 95 % Wilson interval; from 0 to 1 where none was.
+        precision: the fraction of the predictions of this class that are right; None without any.
+        precision_interval: its 95 % Wilson interval; from 0 to 1 without any.
     """
 
     name: str
@@ -38,16 +38,16 @@ class ClassScore:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A network's answers on a labelled set.
+    """A network's predictions for a labelled set.
 
     Attributes:
         dataset: the name of the set.
-        part: which part of it: `training`, `validation`, `test`, or an empty string.
+        split: `training`, `validation`, `test`, or an empty string.
         classes: the name of each class.
         labels: int64, shape (N,).
         predicted: int64, shape (N,), the most probable class.
         confidence: float32, shape (N,), its probability.
-        loss: mean negative log-likelihood an image, nats.
+        loss: mean negative log-likelihood per image, nats.
     """
 
     dataset: str
@@ -56,37 +56,37 @@ class Evaluation:
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float32]
     loss: float
-    part: str = ""
+    split: str = ""
 
     @property
     def shown(self) -> str:
-        """What the images are called, such as `mnist test images`."""
-        return " ".join(filter(None, (self.dataset, self.part, "images")))
+        """The name of the images, such as `mnist test images`."""
+        return " ".join(filter(None, (self.dataset, self.split, "images")))
 
     @property
     def right(self) -> int:
-        """How many images are classified correctly."""
+        """The number of images that are classified correctly."""
         return int((self.labels == self.predicted).sum())
 
     @property
     def accuracy(self) -> float:
-        """The fraction that is right."""
+        """The fraction of the images that are classified correctly."""
         return self.right / len(self.labels)
 
     @property
     def accuracy_interval(self) -> Interval:
-        """Its 95 % Wilson interval: the uncertainty from the finite set, not from the seed."""
+        """The 95 % Wilson interval of the accuracy: the uncertainty from the finite set, not from the seed."""
         return wilson_interval(self.right, len(self.labels))
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """Counts, shape (classes, classes): row the label, column the answer."""
+        """Counts, shape (classes, classes): row the label, column the prediction."""
         count = len(self.classes)
         return np.bincount(self.labels * count + self.predicted, minlength=count * count).reshape(count, count)
 
     @property
     def by_class(self) -> tuple[ClassScore, ...]:
-        """Each class that has an image here."""
+        """The scores of each class that has an image in the set."""
         return tuple(self._class_score(label) for label in np.unique(self.labels))
 
     def worst(self, count: int) -> NDArray[np.int64]:
@@ -108,10 +108,10 @@ class Evaluation:
 
 
 def evaluate_answers(log_probabilities: NDArray[np.float32], dataset: Dataset) -> Evaluation:
-    """The evaluation of log-probabilities, float32 of shape (N, classes), on the set that they were computed from."""
+    """The evaluation of log-probabilities, float32 of shape (N, classes), of the images of this set."""
     labels = dataset.labels.astype(np.int64)
     predicted = log_probabilities.argmax(1)
     own = np.take_along_axis(log_probabilities, labels[:, None], 1)
     confidence = np.exp(np.take_along_axis(log_probabilities, predicted[:, None], 1))[:, 0]
     loss = float(-own.mean(dtype=np.float64))
-    return Evaluation(dataset.name, dataset.classes, labels, predicted, confidence, loss, dataset.part)
+    return Evaluation(dataset.name, dataset.classes, labels, predicted, confidence, loss, dataset.split)

@@ -1,8 +1,8 @@
-"""How much a kernel resembles an operator of image processing: its best match in banks of templates, with a p-value.
+"""How much a kernel resembles an operator of image processing: the best match in banks of templates, with a p-value.
 
-Each family is what a textbook would name such a kernel after: first derivatives (the gradient), second derivatives
-(lines and bars) and Gabor functions (waves). The best of many templates is high for noise as well, so each score comes
-with the share of random kernels that do as well.
+The families are first derivatives (the gradient), second derivatives (lines and bars) and Gabor functions (waves). The
+best of many templates scores high for noise as well, so each score comes with the fraction of random kernels that
+score as high.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ORIENTATIONS = (
-    np.arange(36) * 5
-)  # degrees, from the right anticlockwise; 7.5 apart lose 2.5 % of a wave that lies between two
+# Degrees, anticlockwise from the right; steps of 7.5 would lose 2.5 % of the score between two templates.
+ORIENTATIONS = np.arange(36) * 5
 SIGMAS = (0.7, 1.0, 1.4, 2.0)  # of the Gaussians that are differentiated, in pixels
 SOBEL = {3: ((1, 2, 1), (-1, 0, 1)), 5: ((1, 4, 6, 4, 1), (-1, -2, 0, 2, 1))}  # smoothing down, difference across
 WAVELENGTHS = (2.5, 3.5, 5.0)  # pixels
 ENVELOPES = (1.0, 1.6)  # sigma, pixels
 PHASES = (0, 45, 90, 135)  # degrees
 DRAWN = 9_999  # random kernels, so that the smallest p-value is 1 in 10,000
-PART = 2**14  # correlations at a time: they stay in a cache, and BLAS spreads no product over threads
-FLAT = 1e-10  # what rounding leaves of a constant, relative to it, is below this
+CHUNK = 2**14  # correlations at a time: they fit into the cache, and BLAS uses one thread for the product
+FLAT = 1e-10  # relative to its weights, a kernel with a smaller norm is constant up to rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +39,8 @@ class Bank:
 
     Attributes:
         templates: each of mean 0 and norm 1; float64, shape (T, height, width). Their first row is the top of the
-            picture, and they are laid over an image without turning them, as a network lays its kernels.
-        names: what each is, such as `first derivative of a Gaussian, σ 1.4, 30°`. The angle is that in which a
+            picture, and they are applied to an image without turning them, as a network applies its kernels.
+        names: of the templates, such as `first derivative of a Gaussian, σ 1.4, 30°`. The angle is that in which a
             derivative is taken or a wave runs, from the right anticlockwise.
     """
 
@@ -59,9 +58,8 @@ class Match:
         templates: the index of that template in the bank, −1 for a constant kernel; int64, shape (…).
         signs: the correlation's sign, 0 for a constant kernel; int8, shape (…). The picture to draw beside a kernel is
             its template times its sign.
-        p_values: the share of random kernels whose score is at least as high; NaN for a constant kernel; float64,
-            shape (…). They were uniform in ±b, as the weights of our networks are before training; the score does not
-            depend on b.
+        p_values: the fraction of random kernels whose score is at least as high; NaN for a constant kernel; float64,
+            shape (…). Their weights are uniform in ±b, as ours are before training; the score does not depend on b.
     """
 
     scores: NDArray[np.float64]
@@ -72,16 +70,16 @@ class Match:
 
 @cache
 def bank(height: int, width: int, family: str) -> Bank:
-    """The templates of a family in kernels of this size; those that are constant there are left out.
+    """The templates of a family in kernels of this size; templates that are constant at this size are left out.
 
     Args:
         height: 2 or more.
         width: 2 or more.
-        family: `first`: first directional derivatives of Gaussians, and the Sobel operators where they fit and have a
-            middle to stand in; `second`: second directional derivatives of Gaussians; `gabor`: Gabor functions.
+        family: `first`: first directional derivatives of Gaussians, and the Sobel operators where they fit and can be
+            centred; `second`: second directional derivatives of Gaussians; `gabor`: Gabor functions.
 
     Raises:
-        UsageError: nobody knows the family; the nearest known one is suggested.
+        UsageError: unknown family; the message suggests the closest match.
         ValueError: a size that has no derivatives.
     """
     if family not in _FAMILIES:
@@ -110,7 +108,7 @@ def best_match(kernels: NDArray[np.floating], family: str) -> Match:
         family: one of `FAMILIES`.
 
     Raises:
-        UsageError: nobody knows the family; the nearest known one is suggested.
+        UsageError: unknown family; the message suggests the closest match.
         ValueError: kernels of fewer than 2×2 weights.
     """
     height, width = kernels.shape[-2:]
@@ -129,10 +127,10 @@ def _correlate(kernels: NDArray[np.floating], family: str) -> tuple[NDArray[np.f
     templates = bank(*kernels.shape[1:], family).templates
     rows = templates.reshape(len(templates), -1)
     signed, best = np.full(len(kernels), np.nan), np.full(len(kernels), -1)
-    step = max(1, PART // len(templates))
+    step = max(1, CHUNK // len(templates))
     for start in range(0, len(kernels), step):
-        part, varies = _standardised(kernels[start : start + step])
-        correlations = part @ rows.T
+        chunk, varies = _standardised(kernels[start : start + step])
+        correlations = chunk @ rows.T
         indices = np.abs(correlations).argmax(1)
         highest = np.take_along_axis(correlations, indices[:, None], 1)[:, 0]
         signed[start : start + step] = np.where(varies, highest.clip(-1, 1), np.nan)
@@ -141,7 +139,7 @@ def _correlate(kernels: NDArray[np.floating], family: str) -> tuple[NDArray[np.f
 
 
 def _standardised(kernels: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Each of (K, height, width) as a row (K, height × width) of mean 0 and norm 1, and whether it varies at all."""
+    """Each of (K, height, width) as a row (K, height × width) of mean 0 and norm 1, and whether it is not constant."""
     rows = kernels.reshape(len(kernels), -1).astype(np.float64)
     largest = np.abs(rows).max(1, initial=0)
     rows -= rows.mean(1, keepdims=True)
@@ -159,12 +157,12 @@ def random_scores(height: int, width: int, family: str) -> NDArray[np.float64]:
 
 
 class _Grid:
-    """Where the weights of a kernel lie about its middle, in pixels.
+    """The positions of the weights of a kernel relative to its centre, in pixels.
 
     Attributes:
         shape: height and width.
-        along: how far each lies along each orientation; (36, height, width).
-        squared: its squared distance from the middle; (height, width).
+        along: the coordinate of each weight along each orientation; (36, height, width).
+        squared: its squared distance from the centre; (height, width).
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -180,13 +178,13 @@ class _Grid:
 
 
 def _steered(right: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A first derivative at each orientation from those to the right and upwards, cos θ and sin θ of them.
+    """A first derivative at each orientation θ: cos θ times that to the right plus sin θ times that upwards.
 
     Source: Freeman and Adelson, "The design and use of steerable filters", IEEE PAMI 13 (9), 1991, section II.
 
     Args:
         right: float64, shape (height, width).
-        up: the same.
+        up: float64, shape (height, width).
 
     Returns:
         float64, shape (36, height, width).
@@ -196,7 +194,7 @@ def _steered(right: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.
 
 
 def _first_derivatives(grid: _Grid) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Of Gaussians, u·exp(−r²/2σ²) up to scale, and the Sobel operators.
+    """First derivatives of Gaussians, u·exp(−r²/2σ²) up to scale, and the Sobel operators.
 
     Sobel's is from Sobel and Feldman, "A 3×3 isotropic gradient operator for image processing", Stanford Artificial
     Intelligence Project, 1968, as in Pratt, Digital Image Processing, 1978, the chapter on edge detection. That of 5×5
@@ -213,7 +211,7 @@ def _first_derivatives(grid: _Grid) -> Iterator[tuple[str, NDArray[np.float64]]]
 
 
 def _second_derivatives(grid: _Grid) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Of Gaussians, (u²/σ² − 1)·exp(−r²/2σ²) up to scale: G₂ of Freeman and Adelson 1991."""
+    """Second derivatives of Gaussians, (u²/σ² − 1)·exp(−r²/2σ²) up to scale: G₂ of Freeman and Adelson 1991."""
     for sigma in SIGMAS:
         yield f"second derivative of a Gaussian, σ {sigma}", (grid.along**2 / sigma**2 - 1) * grid.gaussian(sigma)
 

@@ -1,4 +1,4 @@
-"""How well an autoencoder gives images back, and what it makes of some of them."""
+"""The reconstruction error of an autoencoder on a set, and some of its reconstructions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ SHOWN = 10  # images of a picture
 
 @dataclass(frozen=True, eq=False)
 class Reconstructions:
-    """What an autoencoder gives back of a set.
+    """The reconstructions of a set by an autoencoder.
 
     Attributes:
         dataset: the name of the set.
-        part: which part of it: `training`, `validation`, `test`, or an empty string.
-        errors: the mean squared error of a pixel of each clean image, pixels from 0 to 1; float32, shape (N,).
+        split: `training`, `validation`, `test`, or an empty string.
+        errors: the mean squared error per pixel of each clean image, pixels from 0 to 1; float32, shape (N,).
         given: some of the images, of each class in turn; float32, shape (n, C, H, W), 0 to 1.
-        seen: the same with the noise of training, where it has any on pixels.
-        returned: what the network made of them, cut to 0 to 1.
-        own_errors: of each of these, between what was given and what came back; float32, shape (n,).
-        corruption: the noise in words; `none` without.
+        seen: these images with the noise of training, where training adds noise to pixels.
+        returned: their reconstructions, clipped to 0 to 1.
+        own_errors: the mean squared error per pixel of each of these before clipping; float32, shape (n,).
+        corruption: the noise in words, or `none`.
     """
 
     dataset: str
-    part: str
+    split: str
     errors: NDArray[np.float32]
     given: NDArray[np.float32]
     seen: NDArray[np.float32]
@@ -44,45 +44,46 @@ class Reconstructions:
 
     @property
     def shown(self) -> str:
-        """What the images are called, such as `mnist test images`."""
-        return " ".join(filter(None, (self.dataset, self.part, "images")))
+        """The name of the images, such as `mnist test images`."""
+        return " ".join(filter(None, (self.dataset, self.split, "images")))
 
     @property
     def error(self) -> float:
-        """The mean squared error of a pixel."""
+        """The mean squared error per pixel."""
         return float(self.errors.mean(dtype=np.float64))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"data": self.dataset, "part": self.part, "images": len(self.errors), "error": self.error}
+        return {"data": self.dataset, "part": self.split, "images": len(self.errors), "error": self.error}
 
 
-def reconstruct_run(run: Run, part: Dataset) -> Reconstructions:
-    """What a run's autoencoder gives back of images.
+def reconstruct_run(run: Run, split: Dataset) -> Reconstructions:
+    """Reconstruct images with a run's autoencoder.
 
     Raises:
-        UsageError: a run of another network, or images of other channels than those it was trained on.
-        RunError: a run without trained weights.
+        UsageError: the network is not an autoencoder, or the images differ in channels from its training images.
+        RunError: the run has no trained weights.
     """
     if not run.config.reconstructs:
-        raise UsageError(f"{run.name}: a {run.config.network} gives no images back; 'lenscope evaluate' measures it")
-    if part.channels != run.data.channels:
-        raise UsageError(f"{part.name}: got {part.channels} channels, expected the {run.data.channels} of {run.name}")
+        raise UsageError(f"{run.name}: {run.config.network} is not an autoencoder; measure it with 'lenscope evaluate'")
+    if split.channels != run.data.channels:
+        raise UsageError(
+            f"{split.name}: got {split.channels} channels, expected {run.data.channels}, as {run.name} was trained on"
+        )
     with needed_by(f"the network {run.config.network}"):
         from lenscope.pytorch.reconstruction import measure_errors, reconstruct
 
-    module, sized = run.network(), part.resized(run.architecture.image_size)
-    how, chosen = run.config.autoencode, sized.take(_one_of_each(sized))
+    module, sized = run.network(), split.resized(run.architecture.image_size)
+    how, chosen = run.config.autoencode, sized.take(first_of_each(sized.labels, len(sized.classes), SHOWN)[:SHOWN])
     given, seen, returned = reconstruct(module, chosen.images, how, run.config.seed, run.config.epochs)
     own = np.square(returned - given).reshape(len(given), -1).mean(1)
     noisy = seen is not given
     words = ",".join(f"{name}={value:g}" for name, value in how if noisy and name in {"masking", "gaussian"} and value)
     errors, shown = measure_errors(module, sized.images), returned.clip(0, 1)
-    return Reconstructions(part.name, part.part, errors, given, seen, shown, own, words or "none")
+    return Reconstructions(split.name, split.split, errors, given, seen, shown, own, words or "none")
 
 
-def _one_of_each(part: Dataset) -> NDArray[np.int64]:
-    """The first image of each of the first classes, or more of each where there are few classes."""
-    found = [np.flatnonzero(part.labels == label)[:SHOWN] for label in range(len(part.classes))]
-    turns = [int(own[turn]) for turn in range(SHOWN) for own in found if len(own) > turn]
-    return np.array(turns[:SHOWN], np.int64)
+def first_of_each(labels: NDArray[np.integer], classes: int, most: int) -> NDArray[np.int64]:
+    """The indices of the first image of each class, then of the second ones, up to `most` of each; int64."""
+    found = [np.flatnonzero(labels == label)[:most] for label in range(classes)]
+    return np.array([own[turn] for turn in range(most) for own in found if len(own) > turn], np.int64)

@@ -1,4 +1,4 @@
-"""Lines against something, with bands: every chart of an experiment."""
+"""Line charts with bands: loss and accuracy of a run, and every chart of an experiment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lenscope.insight.findings import Chart, Line
+    from lenscope.insight.section import Chart, Line, Split
 
 # Colours and dashes in the order of the page's.
 STYLES = tuple(
@@ -25,6 +25,13 @@ STYLES = tuple(
         strict=True,
     )
 )
+# Colour and marker of the curves of a run; the markers tell them dodged in grey prints.
+SPLITS: dict[Split, tuple[str, str]] = {
+    "train": (VERMILION, "o"),
+    "validation": (PURPLE, "s"),
+    "test": (GREEN, "^"),
+    "lecture": (GREY, "o"),
+}
 RINGS: dict[str, Any] = {
     "linestyle": "none",
     "marker": "o",
@@ -35,48 +42,51 @@ RINGS: dict[str, Any] = {
 MARKERS = "os^DvPX*"
 APART = 9  # points between the values of one place
 BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
-FEW = 15  # values of a line, up to which each has a mark
+FEW, FEW_EPOCHS = 15, 40  # values of a line, up to which each has a marker
 
 
 @dataclass(frozen=True, eq=False)
 class ChartDisplay(Display):
-    """A chart of an experiment."""
+    """One chart."""
 
     chart: Chart
 
     def draw(self) -> Figure:
         """A new figure."""
         figure = new_figure(8, 4.6, self.chart.title)
-        self.plot(figure.subplots())
+        plot_chart(figure.subplots(), self.chart)
         return figure
 
-    def plot(self, axes: Axes) -> None:
-        """Draw it on existing axes."""
-        chart = self.chart
-        axes.set(xlabel=chart.x_label, ylabel=chart.y_label + (" (%)" if chart.format == "percent" else ""))
-        axes.set(xscale="log" if chart.log_x else "linear", yscale="log" if chart.log_y else "linear")
-        for place, line in enumerate(chart.lines):
-            if chart.apart:
-                _draw_apart(axes, line, place - (len(chart.lines) - 1) / 2, place)
-            else:
-                _draw(axes, line, *STYLES[place % len(STYLES)])
-        if chart.apart:
-            axes.margins(x=0.12)
-            axes.autoscale_view()
-        _label_ticks(axes, chart)
-        if chart.band and any(line.low for line in chart.lines):
-            _add_band_key(axes, chart)
-        if chart.lines:
-            axes.legend(**(BESIDE if chart.apart else {"loc": "best"}))
+
+def plot_chart(axes: Axes, chart: Chart) -> None:
+    """Draw a chart, without its title, on existing axes."""
+    axes.set(xlabel=chart.x_label, ylabel=chart.y_label + (" (%)" if chart.format == "percent" else ""))
+    axes.set(xscale="log" if chart.log_x else "linear", yscale="log" if chart.log_y else "linear")
+    for place, line in enumerate(chart.lines):
+        if chart.dodged:
+            _draw_apart(axes, line, place - (len(chart.lines) - 1) / 2, place)
+        else:
+            _draw(axes, line, *STYLES[place % len(STYLES)])
+    if chart.dodged:
+        axes.margins(x=0.12)
+        axes.autoscale_view()
+    _label_ticks(axes, chart)
+    if chart.band and any(line.low for line in chart.lines):
+        _add_band_key(axes, chart)
+    if chart.lines:
+        axes.legend(**(BESIDE if chart.dodged else {"loc": "best"}))
 
 
 def _draw(axes: Axes, line: Line, colour: str, dashes: Any) -> None:
+    few, marker = FEW, "o"
+    if line.split:
+        (colour, marker), dashes, few = SPLITS[line.split], "-", FEW_EPOCHS
     if line.points:
-        axes.plot(line.xs, line.ys, color=INK, label=line.name, zorder=3, **RINGS)
+        axes.plot(line.xs, line.ys, color=colour if line.split else INK, label=line.name, zorder=3, **RINGS)
         return
     if line.low:
         axes.fill_between(line.xs, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
-    marker = "o" if np.isfinite(line.ys).sum() <= FEW else ""
+    marker = marker if np.isfinite(line.ys).sum() <= few else ""
     axes.plot(line.xs, line.ys, color=colour, linestyle=dashes, marker=marker, label=line.name)
 
 
@@ -91,7 +101,7 @@ def _draw_apart(axes: Axes, line: Line, step: float, place: int) -> None:
 
 def _add_band_key(axes: Axes, chart: Chart) -> None:
     """What the bands are, as the last entry of the legend."""
-    if chart.apart:
+    if chart.dodged:
         axes.plot([], [], color=GREY, linewidth=2, marker="|", linestyle="none", markersize=12, label=chart.band)
     else:
         axes.fill_between([], [], [], color=GREY, alpha=0.25, linewidth=0, label=chart.band)
@@ -101,11 +111,12 @@ def _label_ticks(axes: Axes, chart: Chart) -> None:
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     if chart.format == "percent":
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+        _end_at_all(axes, chart)
     elif chart.log_y:
         axes.yaxis.set_major_formatter(plain)
     if chart.log_y:
         axes.yaxis.set_minor_formatter(NullFormatter())
-    if chart.apart:
+    if chart.dodged:
         axes.set_xticks(sorted({x for line in chart.lines for x in line.xs}), minor=False)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -113,3 +124,12 @@ def _label_ticks(axes: Axes, chart: Chart) -> None:
         axes.xaxis.set_major_formatter(plain)
     elif all(float(x).is_integer() for line in chart.lines for x in line.xs):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+
+
+def _end_at_all(axes: Axes, chart: Chart) -> None:
+    """Fractions end at 1: the margin around the lines must not add a tick above 100 %."""
+    shown = [y for line in chart.lines for ys in (line.ys, line.high) for y in ys if np.isfinite(y)]
+    if shown and max(shown) <= 1 < axes.get_ylim()[1]:
+        axes.set_ylim(top=1)
+        for line in axes.lines:
+            line.set(clip_on=False, in_layout=False)

@@ -1,4 +1,4 @@
-"""How a picture of a digit was prepared, step by step."""
+"""The steps of the preparation of a picture of a digit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.colors import to_rgba_array
 
-from lenscope.data.form import MNIST
+from lenscope.data.digits.form import MNIST
 from lenscope.plots.display import FAINT, GREY, ORANGE, Display, new_figure
 from lenscope.plots.letters import short_each
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PreparationDisplay(Display):
-    """Each step from a picture to what the network saw, and the probabilities that came of it."""
+    """Each step from a picture to the input of the network, and the predicted probabilities."""
 
     prediction: Prediction
 
@@ -45,7 +45,7 @@ class PreparationDisplay(Display):
         likely = self.prediction.probabilities.argsort(kind="stable")[-10:]
         names = short_each((self.prediction.classes[label] for label in likely), 18)
         axes.barh(range(len(likely)), 100 * self.prediction.probabilities[likely], color=GREY)
-        axes.set(xlabel="probability (%)", xlim=(0, 100), yticks=range(len(likely)), yticklabels=names)
+        axes.set(xlabel="Probability (%)", xlim=(0, 100), yticks=range(len(likely)), yticklabels=names)
         axes.tick_params(labelsize=8)
 
 
@@ -64,7 +64,7 @@ def _coloured(found: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _steps(prediction: Prediction) -> list[tuple[str, NDArray[np.uint8]]]:
-    seen = ("what the network sees", prediction.prepared.transpose(1, 2, 0))
+    seen = ("input of the network", prediction.prepared.transpose(1, 2, 0))
     steps, form = prediction.steps, prediction.form
     if steps is None:
         return [seen]
@@ -75,6 +75,6 @@ def _steps(prediction: Prediction) -> list[tuple[str, NDArray[np.uint8]]]:
         ("cropped", steps.cropped),
         ("in a 20×20 box", steps.boxed),
         ("centred by mass", steps.centred),
-        *([] if form == MNIST else [("placed as the training images", form.place(steps.centred))]),
+        *([] if form == MNIST else [("in the form of the training images", form.place(steps.centred))]),
         seen,
     ]

@@ -1,6 +1,6 @@
-"""What all pictures share: the Display class, the palette and the type.
+"""The Display class, the palette and the fonts of all pictures.
 
-Colours are Okabe and Ito's ("Color universal design", 2008), which colour-blind readers tell apart; the diverging
+Colours are Okabe and Ito's ("Color universal design", 2008), which colour-blind readers can distinguish; the diverging
 scale is matplotlib's RdBu reversed, blue below zero and red above, equally dark on both sides.
 """
 
@@ -21,7 +21,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from lenscope.plots.letters import drawable, families, quiet_about_weights
-from lenscope.runs.storage import write_file
+from lenscope.storage import write_file
 from lenscope.text import printable
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 INK, GREY, FAINT = "#222222", "#8a8a8a", "#dddddd"
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
-PARTS = {"train": VERMILION, "validation": PURPLE, "test": GREEN, "lecture": GREY}  # loss red, accuracy green there
 DIVERGING = "RdBu_r"
 DPI = 144
 
@@ -55,7 +54,7 @@ STYLE: Any = {
     "grid.color": "#ebebeb",
     "text.color": INK,
     "text.hinting": "no_hinting",
-    "text.parse_math": False,  # a name may hold dollar signs
+    "text.parse_math": False,  # a name may contain dollar signs
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
@@ -65,14 +64,14 @@ STYLE: Any = {
 
 
 class Display(ABC):
-    """A picture of data that were computed before: draw it, save it, or let a notebook show it."""
+    """A picture of computed data: draw it, save it, or let a notebook show it."""
 
     @abstractmethod
     def draw(self) -> Figure:
         """A new figure."""
 
     def figure(self) -> Figure:
-        """A new figure in the style of all our pictures; needs no display and leaves matplotlib's state alone."""
+        """A new figure in the style of all pictures; needs no screen and does not change matplotlib's state."""
         with _style():
             return _legible(self.draw())
 
@@ -103,7 +102,7 @@ def _style() -> Iterator[None]:
 
 
 def _legible(figure: Figure) -> Figure:
-    """A figure whose texts are made of letters that there are."""
+    """A figure whose texts contain only characters of the installed fonts."""
     for text in _texts(figure):
         if text.get_text() != (shown := drawable(text.get_text())):
             text.set_text(shown)
@@ -111,7 +110,7 @@ def _legible(figure: Figure) -> Figure:
 
 
 def _texts(artist: Artist) -> Iterator[Text]:
-    """Every text but those at ticks, which would be made only to be read: names there went through `short`."""
+    """Every text but those of ticks, which would have to be created first: names there passed through `short`."""
     if isinstance(artist, Text):
         yield artist
     for child in [artist.label] if isinstance(artist, Axis) else artist.get_children():
@@ -123,16 +122,16 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    letters = int(width / 0.125)  # a letter of this type is 0.125 inches wide at most, on average
-    lines = textwrap.fill(drawable(printable(title)), letters)
+    letters = int(width / 0.125)  # the average width of a letter in inches, at most
+    lines = textwrap.fill(drawable(printable(title)).replace(" %", "\u00a0%"), letters)
     figure.suptitle(lines, x=0.08 / width, ha="left", fontsize=12, fontweight="bold")
     return figure
 
 
 def to_colours(weights: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
-    """Kernels of three colours (…, 3, H, W) as pictures (…, H, W, 3): a channel's weight at low is 0, at high 255.
+    """Kernels of three colours (…, 3, H, W) as pictures (…, H, W, 3): a weight `low` is level 0, `high` level 255.
 
-    With low = −high grey is zero; a weight raises its colour, or lowers it.
+    With low = −high, grey is zero; a weight raises or lowers its colour.
     """
     shares = (np.moveaxis(weights, -3, -1) - low) / ((high - low) or 1.0)
     colours: NDArray[np.uint8] = np.rint(255 * shares.clip(0, 1)).astype(np.uint8)

@@ -12,39 +12,39 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lenscope.plots.display import DIVERGING, to_colours
-from lenscope.runs.storage import write_file
+from lenscope.storage import write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from lenscope.insight.kernels import KernelFilm
+    from lenscope.insight.kernels import Kernels
 
 Format = Literal["gif", "webp"]
 FRAME_MS, LAST_MS = 90, 2_000
 TILE, GAP, LEFT, TOP = 120, 10, 130, 84  # pixels
-PART, PART_GAP = 36, 6  # a channel's tile, three of which stand under a kernel in colour
-LEVELS = 253  # colours of the weights; with paper, ink and grey no more than a GIF has
+PART, PART_GAP = 36, 6  # a channel's tile, three of which are below a kernel in colour
+LEVELS = 253  # colours of the weights; with paper, ink and grey as many as a GIF can have
 PAPER, INK, GREY = range(LEVELS, LEVELS + 3)
-PART_LEVELS = 73  # of them for the parts, where kernels are in colour; the rest are those that the film needs most
+PART_LEVELS = 73  # of these for the channels, where kernels are in colour; the others are the film's most used colours
 
 
 @dataclass(frozen=True, eq=False)
 class FilmDisplay:
-    """Two rows of tiles, the kernels and their difference from the start, that move from step 0 to the end.
+    """Two rows of tiles, the kernels and their difference from the initial weights, from step 0 to the end.
 
-    Kernels of three colours are drawn in colour, and under that by channel.
+    Kernels of three colours are drawn in colour, and below by channel.
     """
 
-    film: KernelFilm
+    film: Kernels
 
     def encode(self, kind: Format) -> bytes:
-        """The animation as a file's bytes; it repeats for ever, and rests at its end.
+        """The animation as a file's bytes; it repeats for ever, and pauses at its end.
 
-        Every colour of the diverging scale is exact; those of kernels in colour are the nearest of 180.
+        The colours of the diverging scale are exact; those of kernels in colour are the nearest of 180.
         """
-        paint = _Coloured(self.film) if self.film.frames.ndim == 5 else _Diverging(self.film.scale, LEVELS)
+        paint = _Coloured(self.film) if self.film.coloured else _Diverging(self.film.scale, LEVELS)
         pictures = [_draw(self.film, frame, paint) for frame in range(len(self.film.steps))]
         durations = [FRAME_MS] * (len(pictures) - 1) + [LAST_MS]
         if kind == "webp":
@@ -55,7 +55,7 @@ class FilmDisplay:
         return file.getvalue()
 
     def save(self, path: Path) -> None:
-        """Write it as what its name ends with, .gif or .webp, whole or not at all; raises StorageError."""
+        """Write it as .gif or .webp by the ending of the name, whole or not at all; raises StorageError."""
         write_file(path, self.encode("webp" if path.suffix.lower() == ".webp" else "gif"))
 
     def _repr_html_(self) -> str:
@@ -79,11 +79,11 @@ class _Diverging:
 
 
 class _Coloured:
-    """Kernels of three channels in colour, their parts on the diverging scale below."""
+    """Kernels of three channels in colour, and below each channel on the diverging scale."""
 
     depth = PART_GAP + PART
 
-    def __init__(self, film: KernelFilm) -> None:
+    def __init__(self, film: Kernels) -> None:
         self._scale, self._parts = film.scale, _Diverging(film.scale, PART_LEVELS)
         shown = np.concatenate([film.frames, film.frames - film.frames[0]])
         every = Image.fromarray(to_colours(shown, -film.scale, film.scale).reshape(len(shown), -1, 3))
@@ -104,13 +104,13 @@ def _paste(picture: Image.Image, levels: NDArray[np.uint8], place: tuple[int, in
     picture.paste(Image.fromarray(levels).resize((side, side), Image.Resampling.NEAREST), place)
 
 
-def _draw(film: KernelFilm, frame: int, paint: _Diverging | _Coloured) -> Image.Image:
+def _draw(film: Kernels, frame: int, paint: _Diverging | _Coloured) -> Image.Image:
     tiles, pitch = film.frames.shape[1], TILE + paint.depth + GAP
     width, height = LEFT + tiles * (TILE + GAP) + GAP, TOP + 2 * pitch + 46
     picture = Image.new("P", (width, height), PAPER)
     picture.putpalette(_palette(paint.colours))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(20)
-    draw.fontmode = "1"  # no grey levels between ink and paper: they have no place in the palette
+    draw.fontmode = "1"  # no grey levels between ink and paper: the palette has none
     draw.text((GAP, 12), f"{film.layer}: {film.title}", fill=INK, font=font)
     for row, (name, values) in enumerate(_rows(film, frame)):
         top = TOP + row * pitch
@@ -123,13 +123,13 @@ def _draw(film: KernelFilm, frame: int, paint: _Diverging | _Coloured) -> Image.
     return picture
 
 
-def _rows(film: KernelFilm, frame: int) -> list[tuple[str, NDArray[np.float32]]]:
+def _rows(film: Kernels, frame: int) -> list[tuple[str, NDArray[np.float32]]]:
     now = film.frames[frame]
     return [("kernel", now), ("difference", now - film.frames[0])]
 
 
-def _draw_progress(draw: ImageDraw.ImageDraw, film: KernelFilm, frame: int, size: tuple[int, int]) -> None:
-    """A line that grows by frames, since frames are spread evenly over what changes, and where it is."""
+def _draw_progress(draw: ImageDraw.ImageDraw, film: Kernels, frame: int, size: tuple[int, int]) -> None:
+    """A bar that grows by frames, since these are spread evenly over the change, and the step and epoch."""
     width, height = size
     right, y = width - GAP, height - 40
     draw.rectangle((LEFT, y, right, y + 3), fill=GREY)

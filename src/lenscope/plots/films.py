@@ -1,4 +1,4 @@
-"""The kernels of several networks under one another: before training, and after."""
+"""The kernels of several networks below each other: before training, and after."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from lenscope.insight.findings import LayerFilm
+    from lenscope.insight.section import LayerFilm
 
-SIDE, GAP = 0.92, 0.6  # of a tile, of 1 with its gap; between what was before and what came after
+SIDE, GAP = 0.92, 0.6  # of a tile, where 1 is a tile with its gap; between before and after
 INCHES = 0.58
 
 
 @dataclass(frozen=True, eq=False)
 class FilmsDisplay(Display):
-    """A row for each network: its kernels at the start on the left, at the end on the right.
+    """A row for each network: its initial kernels on the left, the trained ones on the right.
 
     Args:
         title: above them.
@@ -35,31 +35,21 @@ class FilmsDisplay(Display):
     films: Sequence[LayerFilm]
 
     def draw(self) -> Figure:
-        """A new figure."""
-        figure = new_figure(INCHES * (self._right + 0.5) + 1.8, INCHES * (len(self.films) + 1) + 0.6, self.title)
-        self.plot(figure.subplots())
-        return figure
-
-    def plot(self, axes: Axes) -> None:
-        """Draw the rows on existing axes, each on its own scale about zero, where a tile is 1 wide with its gap."""
+        """A new figure, each row on its own scale about zero."""
+        columns = max(film.frames.shape[1] for film in self.films)
+        second, right = columns + GAP, 2 * columns + GAP - 0.5
+        figure = new_figure(INCHES * (right + 0.5) + 1.8, INCHES * (len(self.films) + 1) + 0.6, self.title)
+        axes = figure.subplots()
         axes.set_axis_off()
-        middle = (self._columns - 1) / 2
-        for words, x in (("before", middle), ("after", self._columns + GAP + middle)):
-            axes.text(x, 0.6, words, ha="center", va="bottom")
+        for words, left in (("before", 0.0), ("after", second)):
+            axes.text(left + (columns - 1) / 2, 0.6, words, ha="center", va="bottom")
         for row, film in enumerate(self.films):
             axes.text(-0.6, -row, film.name, ha="right", va="center")
             scale = float(np.abs(film.frames[[0, -1]]).max()) or 1.0
-            for left, kernels in ((0.0, film.frames[0]), (self._columns + GAP, film.frames[-1])):
+            for left, kernels in ((0.0, film.frames[0]), (second, film.frames[-1])):
                 _put_kernels(axes, kernels, left, -row, scale)
-        axes.set(xlim=(-0.5, self._right), ylim=(0.5 - len(self.films), 1.1))
-
-    @property
-    def _columns(self) -> int:
-        return int(max(film.frames.shape[1] for film in self.films))
-
-    @property
-    def _right(self) -> float:
-        return 2 * self._columns + GAP - 0.5
+        axes.set(xlim=(-0.5, right), ylim=(0.5 - len(self.films), 1.1))
+        return figure
 
 
 def _put_kernels(axes: Axes, kernels: NDArray[np.float32], x: float, y: float, scale: float) -> None:

@@ -1,4 +1,4 @@
-"""A row of kernels: initial, trained, and what lies between."""
+"""A row of kernels: initial, trained, and their difference."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from lenscope.insight.kernels import Kernels
 
 KernelStyle = Literal["lenscope", "lecture"]
-COLUMN, ROW, GAP, BAR = 1.07, 1.16, 0.07, 0.1  # from tile to tile, to what stands beside it, and a scale's width
-MATCH_GAP, LINES = 0.12, 0.5  # between a kernel and what it is compared with, and what two lines of words take
-PART, PART_GAP = 0.3, 0.05  # the side of a channel's tile, three of which stand under a kernel in colour
+COLUMN, ROW, GAP, BAR = 1.07, 1.16, 0.07, 0.1  # from tile to tile, from row to row, beside a tile, and a scale's width
+MATCH_GAP, LINES = 0.12, 0.5  # above the row of matches, and the height of two lines of text
+PART, PART_GAP = 0.3, 0.05  # the side of a channel's tile, three of which are below a kernel in colour
 TICKS: dict[str, Any] = {"marker": TICKRIGHT, "markersize": 3.5, "markeredgewidth": 0.8, "clip_on": False}
 BESIDE: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False}
 CHANNELS = ("red", "green", "blue")
@@ -30,15 +30,15 @@ CHANNELS = ("red", "green", "blue")
 
 @dataclass(frozen=True, eq=False)
 class KernelsDisplay(Display):
-    """Three rows of tiles, one weight a square; in our style a fourth, what the trained kernels resemble.
+    """Three rows of tiles, one square per weight; in our style a fourth, the best matches of the trained kernels.
 
-    A kernel of three colours is drawn in colour, and under it by channel. In colour grey is no weight, and a weight
-    raises or lowers its colour: a kernel that only measures brightness has no hue.
+    A kernel of three colours is drawn in colour, and below by channel. In colour, grey is 0, and a weight raises or
+    lowers its colour: a kernel that only measures brightness has no hue.
 
     Args:
         kernels: what to draw.
         style: `lenscope`: trained minus initial, one zero-centred scale for the layer; `lecture`: grey, each row
-            stretched from its least to its greatest weight, initial minus trained.
+            scaled from its smallest to its largest weight, initial minus trained.
     """
 
     kernels: Kernels
@@ -48,58 +48,55 @@ class KernelsDisplay(Display):
         """A new figure."""
         kernels = self.kernels
         columns = len(kernels.labels)
-        style = "" if self.style == "lenscope" else ", as the lecture draws it"
+        style = "" if self.style == "lenscope" else ", as in the lecture"
         grey, coloured = (7.1, 7.75) if self.style == "lenscope" else (5, 6.3)
         height = coloured if kernels.coloured else grey
         figure = new_figure(1.35 * columns + 2, height, f"{kernels.layer}: {kernels.title}{style}")
-        figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.07)
-        self.plot(figure.subplots())
-        return figure
-
-    def plot(self, axes: Axes) -> None:
-        """Draw tiles, names and colour scales on existing axes, where a tile is 1 wide and high."""
+        figure.set_layout_engine("constrained", h_pad=0.05, w_pad=0.14)
+        axes = figure.subplots()
         axes.set_axis_off()
-        right, bottom = COLUMN * (len(self.kernels.labels) - 1) + 0.5, -2 * self._pitch - self._depth
+        right, bottom = COLUMN * (columns - 1) + 0.5, -2 * self._pitch - self._depth
         for row, (name, tiles, scale) in enumerate(self._rows()):
             y = -self._pitch * row
             self._plot_name(axes, name, y)
             _plot_tiles(axes, tiles, y, scale)
             if self.style == "lecture":
-                _plot_scale(axes, scale, (right + 2 * GAP, y - self._depth, BAR, 0.5 + self._depth), "weight")
+                _plot_scale(axes, scale, (right + 2 * GAP, y - self._depth, BAR, 0.5 + self._depth), "Weight")
         for column, label in enumerate(self.kernels.labels):
             axes.text(COLUMN * column, 0.5 + GAP, label, fontsize=9, ha="center")
         if self.style == "lenscope":
             self._plot_scales(axes, scale, right + 2 * GAP, bottom)
             bottom = self._plot_matches(axes)
         axes.set(xlim=(-0.5, right + 2 * GAP + BAR), ylim=(bottom, 0.5))
+        return figure
 
     @property
     def _depth(self) -> float:
-        """How far a row reaches below the middle of its tiles."""
+        """The extent of a row below the centre of its tiles."""
         return 0.5 + (PART_GAP + PART if self.kernels.coloured else 0)
 
     @property
     def _pitch(self) -> float:
-        """From one row to the next."""
+        """The distance from one row to the next."""
         return ROW + self._depth - 0.5 + (PART_GAP if self.kernels.coloured else 0)
 
     def _plot_name(self, axes: Axes, name: str, y: float) -> None:
         axes.text(-0.5 - GAP, y, name, ha="right", va="center")
         if self.kernels.coloured:
-            words = "its red, green\nand blue part"
+            words = "red, green\nand blue"
             axes.text(-0.5 - GAP, y - 0.5 - PART_GAP - PART / 2, words, ha="right", va="center", fontsize=8, color=GREY)
 
     def _plot_scales(self, axes: Axes, scale: dict[str, Any], left: float, bottom: float) -> None:
-        """Our scale beside all rows; of kernels in colour that of a part, and above it those of the colours."""
+        """The scale beside all rows; for kernels in colour that of a channel, and above it those of the colours."""
         if not self.kernels.coloured:
-            _plot_scale(axes, scale, (left, bottom, BAR, 0.5 - bottom), "weight (one scale for the layer)")
+            _plot_scale(axes, scale, (left, bottom, BAR, 0.5 - bottom), "Weight (one scale for the layer)")
             return
         middle = (0.5 + bottom) / 2
-        _plot_scale(axes, scale, (left, bottom, BAR, middle - bottom - 2 * GAP), "weight of a part")
+        _plot_scale(axes, scale, (left, bottom, BAR, middle - bottom - 2 * GAP), "Weight by channel")
         _plot_colours(axes, self.kernels.scale, (left, middle + 2 * GAP, 2.4 * BAR, 0.5 - middle - 2 * GAP))
 
     def _plot_matches(self, axes: Axes) -> float:
-        """Under each trained tile the first derivative that it resembles most, how much, and what chance gives."""
+        """Below each trained tile its best match among first derivatives, with score and p-value."""
         y, match, part = -3 * self._pitch - MATCH_GAP, self.kernels.match, self.kernels.coloured
         side, size = (PART, 7) if part else (1, 9)
         y += (1 - side) / 2
@@ -150,12 +147,12 @@ def _plot_framed(
 
 
 def _part_x(channel: int) -> float:
-    """Where a channel's tile stands, from the middle of its kernel."""
+    """The position of a channel's tile, from the centre of its kernel."""
     return (channel - 1) * (PART + PART_GAP)
 
 
 def _p_value(p: float, *, short: bool) -> str:
-    """A p-value in words, without its 0 where there is little room."""
+    """A p-value as text, without its leading 0 where space is short."""
     words = "< 0.001" if p < 0.001 else f"{p:.3f}"
     return words.replace(" 0", "").removeprefix("0") if short else words
 
@@ -170,7 +167,7 @@ def _plot_scale(axes: Axes, scale: dict[str, Any], place: tuple[float, float, fl
 
 
 def _plot_colours(axes: Axes, scale: float, place: tuple[float, float, float, float]) -> None:
-    """Draw what a weight of each channel does to the colour of a kernel, from −scale to scale."""
+    """Draw the colour of a weight of each channel, from −scale to scale."""
     left, bottom, width, height = place
     weights = np.linspace(-scale, scale, 101, dtype=np.float32)
     each = to_colours(np.einsum("h,cw->chw", weights, np.eye(3, dtype=np.float32)), -scale, scale)
@@ -178,11 +175,11 @@ def _plot_colours(axes: Axes, scale: float, place: tuple[float, float, float, fl
     axes.pcolormesh(across, np.linspace(bottom, bottom + height, 102), each, clip_on=False)
     for x, name in zip(across, CHANNELS, strict=False):
         axes.annotate(name[0].upper(), (x + width / 6, bottom), (0, -3), va="top", ha="center", fontsize=8, **BESIDE)
-    _plot_ticks(axes, *Locator().nonsingular(-scale, scale), place, "weight in colour (0 is grey)")
+    _plot_ticks(axes, *Locator().nonsingular(-scale, scale), place, "Weight in colour (0 is grey)")
 
 
 def _plot_ticks(axes: Axes, low: float, high: float, place: tuple[float, float, float, float], name: str) -> None:
-    """Draw numbers from low to high along the right side of a place, and what they are.
+    """Draw numbers from low to high along the right side of a scale, and its name.
 
     A colour scale of matplotlib's is an Axes, which takes 12 ms (cloud CPU, 2026-11).
     """

@@ -1,4 +1,4 @@
-"""The letters that a picture can show: of the fonts that are installed; others are drawn as escapes, never as boxes."""
+"""The characters that the installed fonts can draw; others are drawn as escapes, never as boxes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 DEJAVU = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Arabic, Hebrew and many signs
-# What systems have for other scripts, the first that knows a letter draws it. macOS, Windows, Linux.
+# Fonts of other scripts on macOS, Windows and Linux; the first one with a character draws it.
 OTHERS = (
     "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Arial Unicode MS",
     "Yu Gothic", "Meiryo", "MS Gothic", "Microsoft YaHei", "SimHei", "Malgun Gothic", "Nirmala UI", "Leelawadee UI",
@@ -29,14 +29,14 @@ OTHERS = (
 
 @cache
 def families() -> list[str]:
-    """The families that texts are drawn with, in the order in which they are asked for a letter."""
+    """The font families, in the order in which they are searched for a character."""
     installed = {font.name for font in fontManager.ttflist}
     return [DEJAVU, *(name for name in OTHERS if name in installed)]
 
 
 @contextmanager
 def quiet_about_weights() -> Iterator[None]:
-    """Without matplotlib's line on stderr for each family that has no bold letters."""
+    """Suppress matplotlib's line on stderr for each family without bold letters."""
     log = logging.getLogger("matplotlib.font_manager")
     before = log.level
     log.setLevel(logging.ERROR)
@@ -47,7 +47,7 @@ def quiet_about_weights() -> Iterator[None]:
 
 
 def drawable(text: str) -> str:
-    r"""A text as a picture can show it: with escapes for what has no letter in the fonts; line feeds stay.
+    r"""A text as a picture can show it: characters that no font has become escapes; line feeds stay.
 
     >>> drawable("a\n\x1b")
     'a\n\\x1b'

@@ -1,4 +1,4 @@
-"""Where a network is wrong: the confusion matrix, and the most confident mistakes."""
+"""The mistakes of a network: the confusion matrix, and the most confident mistakes."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ NAME = 22  # letters of a class at an axis
 
 @dataclass(frozen=True, eq=False)
 class ConfusionDisplay(Display):
-    """Counts of label against answer; mistakes are shaded on a logarithmic scale, what is right is light grey.
+    """Counts of label against prediction; mistakes are shaded on a logarithmic scale, the diagonal is light grey.
 
-    Above 30 classes colours replace the counts, and the diagonal is shaded by the share of a class that is right.
+    Above 30 classes colours replace the counts, and the diagonal is shaded by the recall of the class.
     """
 
     evaluation: Evaluation
@@ -40,16 +40,12 @@ class ConfusionDisplay(Display):
     def draw(self) -> Figure:
         """A new figure."""
         right, total = self.evaluation.right, len(self.evaluation.labels)
-        title = f"{self.evaluation.shown}: {right:,} of {total:,} right, {total - right:,} wrong"
+        title = f"{self.evaluation.shown}: {total - right:,} of {total:,} wrong"
         side = _side(len(self.evaluation.classes))
         names = max(map(len, self._names())) * _letter_points(len(self.evaluation.classes)) * 0.6 / 72
         beside = 0.05 * side + 0.9 if len(self.evaluation.classes) > MANY else 0
         figure = new_figure(side + beside + max(0.0, names - 0.8), side + max(0.0, names - 0.8) + 0.3, title)
-        self.plot(figure.subplots())
-        return figure
-
-    def plot(self, axes: Axes) -> None:
-        """Draw the matrix on existing axes."""
+        axes = figure.subplots()
         matrix, diagonal = self.evaluation.confusion, np.eye(len(self.evaluation.classes), dtype=bool)
         many, edges = len(matrix) > MANY, np.arange(len(matrix) + 1) - 0.5
         # A mesh of few cells takes a tenth of the time of an image; of a million cells an image takes a tenth.
@@ -63,27 +59,28 @@ class ConfusionDisplay(Display):
         axes.set(aspect="equal", xlim=edges[[0, -1]], ylim=edges[[-1, 0]])
         self._name_classes(axes)
         if many:
-            _add_scale(axes, shades, 0.55, "wrong answers (images)")
-            _add_scale(axes, found, 0.05, "right, of the label's images (%)")
-            return
+            _add_scale(axes, shades, 0.55, "Wrong predictions (images)")
+            _add_scale(axes, found, 0.05, "Recall (%)")
+            return figure
         size = 10 if len(matrix) <= 12 else 8
         centred: dict[str, Any] = {"ha": "center", "va": "center", "in_layout": False}  # within the axes in any case
         for (row, column), number in np.ndenumerate(matrix):
             if number:
                 weight = "bold" if row == column else "normal"
                 axes.text(column, row, f"{number}", fontsize=size, fontweight=weight, color=INK, **centred)
+        return figure
 
     def _names(self) -> list[str]:
         return short_each(self.evaluation.classes, NAME)
 
     def _name_classes(self, axes: Axes) -> None:
-        """The classes along both axes; where there is no room for all, every n-th name."""
+        """The classes along both axes; where there is not room for all, every n-th name."""
         names, size = self._names(), _letter_points(len(self.evaluation.classes))
         cell = min(_side(len(names)) / len(names), 0.52)
         every = -(-int(size * 1.25) // max(1, int(72 * cell)))
         places = range(0, len(names), every)
         turned = max(map(len, names)) * 0.1 > cell * every
-        axes.set(xlabel="answer", ylabel="label", xticks=places, yticks=places)
+        axes.set(xlabel="Prediction", ylabel="Label", xticks=places, yticks=places)
         axes.set_xticklabels(names[::every], rotation=90 if turned else 0)
         axes.set_yticklabels(names[::every])
         axes.tick_params(labelsize=size)
@@ -107,7 +104,7 @@ def _add_scale(axes: Axes, shades: ScalarMappable, bottom: float, words: str) ->
 
 @dataclass(frozen=True, eq=False)
 class MistakesDisplay(Display):
-    """The most confident mistakes: each image with its label, the answer, and the answer's probability."""
+    """The most confident mistakes: each image with its label, the prediction and its probability."""
 
     evaluation: Evaluation
     dataset: Dataset
@@ -119,7 +116,8 @@ class MistakesDisplay(Display):
             return new_figure(4.8, 0.5, f"{self.evaluation.shown}: no mistakes")
         columns = min(COLUMNS, max(3, len(worst)))
         rows = -(-len(worst) // columns)
-        figure = new_figure(1.6 * columns, 2.15 * rows + 0.5, f"{self.evaluation.shown}: the most confident mistakes")
+        title = f"{self.evaluation.shown}: the most confident mistakes (label → prediction)"
+        figure = new_figure(1.6 * columns, 2.15 * rows + 0.5, title)
         axes = figure.subplots()
         axes.set_axis_off()
         for place, index in enumerate(worst.tolist()):
@@ -134,6 +132,6 @@ class MistakesDisplay(Display):
         label, answer = (names[of[index]] for of in (evaluation.labels, evaluation.predicted))
         between = " " if len(label + answer) <= 8 else "\n"
         centred: dict[str, Any] = {"ha": "center", "in_layout": False}
-        title, below = f"{label}{between}called {answer}", f"p = {evaluation.confidence[index]:.3f}, no. {index}"
+        title, below = f"{label}{between}→ {answer}", f"p = {evaluation.confidence[index]:.3f}, no. {index}"
         axes.text(x, y + 0.5, title, fontsize=9.5, fontweight="bold", color=VERMILION, **centred)
         axes.text(x, y - 0.5, below, fontsize=8, va="top", **centred)

@@ -1,9 +1,9 @@
-"""What an autoencoder gets and what it gives back, in rows of images."""
+"""Rows of images: inputs and reconstructions of an autoencoder, and reconstructions by several networks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,77 +12,64 @@ from lenscope.plots.display import Display, new_figure, put_image
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from lenscope.insight.findings import Pictures
     from lenscope.insight.reconstructions import Reconstructions
+    from lenscope.insight.section import Pictures
 
-COLUMN, ROW, SIDE = 1.0, 1.0, 0.92
+    Rows = Sequence[tuple[str, NDArray[np.float32]]]
+
+SIDE, INCHES = 0.92, 1.05  # of an image, where 1 is an image with its gap; of an image with its gap
 
 
 @dataclass(frozen=True, eq=False)
 class ReconstructionsDisplay(Display):
-    """Rows of images: the input, the corrupted input where training had noise on it, and the reconstruction.
+    """Rows of images: the input, the input with noise where training added any, and the reconstruction.
 
-    Pixels are grey from 0 to 1 as in the other pictures, ink dark; below each is its mean squared error a pixel.
+    Pixels are grey from 0 to 1, ink dark; below each image is its mean squared error per pixel.
     """
 
     reconstructions: Reconstructions
 
     def draw(self) -> Figure:
         """A new figure."""
-        found, rows = self.reconstructions, self._rows()
-        clean = "" if found.corruption == "none" else ", without the noise"
-        title = f"{found.shown}: reconstruction error {found.error:z.4f} a pixel (mean of {len(found.errors):,}{clean})"
-        figure = new_figure(1.05 * len(found.given) + 1.6, 1.05 * len(rows) + 0.8, title)
-        self.plot(figure.subplots())
-        return figure
-
-    def plot(self, axes: Axes) -> None:
-        """Draw the rows on existing axes, where an image is 1 wide and high with its gap."""
-        rows = self._rows()
-        _put_rows(axes, rows)
-        bottom = -ROW * len(rows) + 0.45
-        axes.text(-0.6, bottom, "its error", fontsize=9, ha="right", va="top")
-        for column, error in enumerate(self.reconstructions.own_errors):
-            axes.text(COLUMN * column, bottom, f"{error:z.4f}", fontsize=9, ha="center", va="top")
-        axes.set(xlim=(-0.5, COLUMN * len(self.reconstructions.given) - 0.5), ylim=(bottom - 0.3, 0.5))
-
-    def _rows(self) -> list[tuple[str, NDArray[np.float32]]]:
-        found = self.reconstructions
-        seen = [] if found.corruption == "none" else [(f"with {found.corruption}".replace(",", "\n"), found.seen)]
-        cut = [(name, np.clip(images, 0, 1)) for name, images in seen]
-        return [("input", found.given), *cut, ("reconstruction", found.returned)]
+        found, noisy = self.reconstructions, self.reconstructions.corruption != "none"
+        clean = ", without the noise" if noisy else ""
+        title = (
+            f"{found.shown}: reconstruction error {found.error:z.4f} per pixel (mean of {len(found.errors):,}{clean})"
+        )
+        words = f"with {found.corruption}".replace(",", "\n")
+        seen = [(words, np.clip(found.seen, 0, 1))] if noisy else []
+        rows = [("input", found.given), *seen, ("reconstruction", found.returned)]
+        return _draw_rows(title, rows, [f"{error:z.4f}" for error in found.own_errors])
 
 
 @dataclass(frozen=True, eq=False)
 class PicturesDisplay(Display):
-    """Rows of images, each with its name: the same ones, as several networks give them back."""
+    """Rows of images, each with its name: reconstructions of the same images by several networks."""
 
     title: str
     pictures: Sequence[Pictures]
 
     def draw(self) -> Figure:
         """A new figure."""
-        most = max(len(row.images) for row in self.pictures)
-        figure = new_figure(1.05 * most + 1.6, 1.05 * len(self.pictures) + 0.5, self.title)
-        self.plot(figure.subplots())
-        return figure
-
-    def plot(self, axes: Axes) -> None:
-        """Draw the rows on existing axes, where an image is 1 wide and high with its gap."""
-        _put_rows(axes, [(row.name, (row.images / 255).astype(np.float32)) for row in self.pictures])
-        most = max(len(row.images) for row in self.pictures)
-        axes.set(xlim=(-0.5, COLUMN * most - 0.5), ylim=(-ROW * len(self.pictures) + 0.45, 0.5))
+        return _draw_rows(self.title, [(row.name, (row.images / 255).astype(np.float32)) for row in self.pictures])
 
 
-def _put_rows(axes: Axes, rows: Sequence[tuple[str, NDArray[np.float32]]]) -> None:
-    """Images of shape (N, C, H, W) with values from 0 to 1, a row each, with its name before it."""
+def _draw_rows(title: str, rows: Rows, errors: Sequence[str] = ()) -> Figure:
+    """Rows of images of shape (N, C, H, W), values 0 to 1, each with its name on the left, and errors below them."""
+    columns, below = max(len(images) for _, images in rows), 0.3 if errors else 0.0
+    figure = new_figure(INCHES * columns + 1.6, INCHES * len(rows) + 0.5 + below, title)
+    axes, bottom = figure.subplots(), 0.45 - len(rows)
     axes.set_axis_off()
     for row, (name, images) in enumerate(rows):
-        axes.text(-0.6, -ROW * row, name, ha="right", va="center")
+        axes.text(-0.6, -row, name, ha="right", va="center")
         for column, image in enumerate(images):
-            pixels: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
-            put_image(axes, image.transpose(1, 2, 0), COLUMN * column, -ROW * row, SIDE, **pixels)
+            put_image(axes, image.transpose(1, 2, 0), column, -row, SIDE, cmap="gray_r", vmin=0, vmax=1)
+    if errors:
+        axes.text(-0.6, bottom, "error", fontsize=9, ha="right", va="top")
+    for column, error in enumerate(errors):
+        axes.text(column, bottom, error, fontsize=9, ha="center", va="top")
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(bottom - below, 0.5))
+    return figure

@@ -6,12 +6,12 @@ import re
 from functools import cache
 from importlib.resources import files
 
-# In the order in which they need one another; a page is one module, so that it opens from a disk.
+# In the order of their imports; a page is one module, so that it opens from a disk.
 SCRIPTS = (
-    *("arrays", "elements", "tiles", "parts", "chart", "learning", "kernels"),
+    *("arrays", "elements", "tiles", "parts", "chart", "kernels", "films", "section"),
     *("paper", "rules", "components", "ink", "prepare", "form"),
     *("network", "draw", "trace", "marks", "ask", "pass", "switches", "choose", "stages", "look"),
-    *("mistakes", "compare", "findings", "main"),
+    *("mistakes", "main"),
 )
 STYLES = ("page", "charts", "kernels", "look", "mistakes")
 HERE = files("lenscope.reports")
@@ -21,7 +21,7 @@ _EXPORT = re.compile(r"^export (?=async function|function|const|class)", re.MULT
 
 @cache
 def script() -> str:
-    """All scripts as one module: their imports of one another left out."""
+    """All scripts as one module: without their imports of each other."""
     return "\n".join(_EXPORT.sub("", _IMPORT.sub("", read(f"js/{name}.js"))) for name in SCRIPTS)
 
 
@@ -32,5 +32,5 @@ def style() -> str:
 
 
 def read(path: str) -> str:
-    """A file of this room."""
+    """A file of this package."""
     return (HERE / path).read_text(encoding="utf-8")

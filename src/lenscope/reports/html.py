@@ -1,116 +1,99 @@
-"""The report: a page of HTML that holds all that it shows, and may ask for nothing."""
+"""Pages: one HTML file that contains all that it shows, and may ask for nothing."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from lenscope.environment import package_version
-from lenscope.insight.comparison import compare_runs
 from lenscope.insight.story import facts_of
-from lenscope.reports.data import comparison_data, page_data
+from lenscope.reports.comparison import comparison_sections
+from lenscope.reports.data import page_data
 from lenscope.reports.files import read, script, style
-from lenscope.reports.sections import (
-    MEANINGS,
-    describe_classes,
-    describe_learning,
-    describe_making,
-    describe_shapes,
-    kernels_of,
-    note_on,
-    note_on_comparison,
-)
+from lenscope.reports.section_data import section_data
+from lenscope.reports.sections import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lenscope.insight.insight import Insight
+    from lenscope.insight.section import Section
     from lenscope.runs.run import Run
 
-SECTIONS = (
-    ("learning", "Learning"),
-    ("kernels", "Kernels"),
-    ("look", "Look through it"),
-    ("mistakes", "Mistakes"),
-    ("shapes", "Shapes"),
-    ("made", "How it was made"),
-)
 MOST_COMPARED = 8  # lines that colour and dash tell apart
-COMPARED = (("learning", "Learning"), ("kernels", "Kernels"), ("differences", "Differences"))
 
 
 def render_report(insight: Insight) -> str:
-    """The whole page of a run; what the run cannot tell is said in its section."""
-    run, evaluation = insight.run, insight.evaluation
-    page = Page("report", run.name, insight.sentence, SECTIONS, page_data(insight))
-    return page.render(
-        facts=facts_of(run, insight.result),
-        notes={section: note_on(section, insight) for section, _ in SECTIONS},
-        meanings=MEANINGS if insight.layers else {},
-        learning=describe_learning(run),
-        classes=describe_classes(evaluation),
-        shapes=describe_shapes(run),
-        made=describe_making(run),
-    )
+    """The whole page of a run; a section without content says why."""
+    sections = tuple(make(insight) for make in SECTIONS)
+    facts = tuple(facts_of(insight.run, insight.result))
+    return Page(insight.run.name, insight.sentence, sections, facts=facts, data=page_data(insight)).render()
 
 
 def render_comparison(insights: Sequence[Insight]) -> str:
-    """The page of several runs beside one another: their curves, their kernels and what differs between them."""
-    runs = [insight.run for insight in insights]
-    names = distinct_names(runs)
-    sentence = f"{len(runs)} runs beside one another: {', '.join(names)}."
-    page = Page("compare", " and ".join(names), sentence, COMPARED, comparison_data(insights, names))
-    return page.render(
-        names=names, differences=compare_runs(runs), note=note_on_comparison(runs), kernels=kernels_of(insights)
-    )
+    """The page of several runs: their curves, their kernels and their differences."""
+    names = distinct_names([insight.run for insight in insights])
+    sentence = f"{len(names)} runs compared: {', '.join(names)}."
+    return Page(" and ".join(names), sentence, comparison_sections(insights, names)).render()
 
 
 def distinct_names(runs: Sequence[Run]) -> list[str]:
-    """The names of runs, with a number where two share one."""
+    """The names of runs, with a number where two have the same."""
     names = [run.name for run in runs]
     return [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, start=1)]
 
 
 @dataclass(frozen=True)
 class Page:
-    """What every page has: its template, its heading, what happened, its sections, and what its scripts read."""
+    """The content of a page.
 
-    template: str
+    Attributes:
+        name: its heading.
+        sentence: below it, what happened.
+        sections: one or more.
+        facts: names and values, below the sentence.
+        conclusions: sentences, below the facts.
+        data: what scripts made for some sections alone read, as plain values by name.
+    """
+
     name: str
     sentence: str
-    sections: tuple[tuple[str, str], ...]
-    data: object
+    sections: tuple[Section, ...]
+    facts: tuple[tuple[str, str], ...] = ()
+    conclusions: tuple[str, ...] = ()
+    data: dict[str, Any] = field(default_factory=dict)
 
-    def render(self, **more: object) -> str:
-        """The page, with what its template needs besides."""
-        return (
-            _templates()
-            .get_template(f"{self.template}.html.j2")
-            .render(
-                policy=_policy(),
-                css=Markup(style()),  # noqa: S704 - ours, as are the scripts
-                script=Markup(script()),  # noqa: S704
-                data=Markup(_json(self.data)),  # noqa: S704 - has no < left
-                version=package_version("lenscope"),
-                name=self.name,
-                sentence=self.sentence,
-                sections=self.sections,
-                **more,
-            )
+    def render(self) -> str:
+        """The page as HTML."""
+        sections = {section.anchor: section_data(section) for section in self.sections}
+        template = _templates().get_template("page.html.j2")
+        return template.render(
+            page=self,
+            policy=_policy(),
+            css=Markup(style()),  # noqa: S704 - ours, as are the scripts
+            script=Markup(script()),  # noqa: S704
+            data=Markup(_json({**self.data, "sections": sections})),  # noqa: S704 - no < remains
+            version=package_version("lenscope"),
         )
 
 
 @cache
 def _templates() -> Environment:
     loader = FunctionLoader(lambda name: read(f"template/{name}"))
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_with_units_kept)
+
+
+def _with_units_kept(value: object) -> object:
+    """A text in which no line breaks between a number and its percent sign; scripts and styles as they are."""
+    return re.sub(r"(?<=\d) %", "\u00a0%", value) if type(value) is str else value
 
 
 @cache
@@ -129,4 +112,5 @@ def _sha256(text: str) -> str:
 def _json(value: object) -> str:
     """JSON that cannot end the element that holds it."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = re.sub(r"(?<=\d) %", r"\\u00a0%", text)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

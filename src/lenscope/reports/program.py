@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
 from lenscope.nets.layers import dense_kernels
 from lenscope.nets.lenet1998 import class_codes
+from lenscope.reports.section_data import packed
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from lenscope.nets.layers import Network, Weights
 
-OPERATIONS = {"tableconv": "conv"}  # of the kinds of layers that the page knows under another name
+OPERATIONS = {"tableconv": "conv"}  # kinds of layers that have another name in the page
 
 
 def network_program(network: Network, weights: Weights) -> dict[str, Any]:
@@ -29,9 +26,8 @@ def network_program(network: Network, weights: Weights) -> dict[str, Any]:
         "layers": [
             {"name": it.name, "op": OPERATIONS.get(it.kind, it.kind), "activation": it.activation} for it in layers
         ],
-        "tensors": {name: _tensor(values) for name, values in (weights | convolutions | codes).items()},
+        "tensors": {
+            name: {"shape": list(values.shape), "data": packed(values.astype("<f4"))}
+            for name, values in (weights | convolutions | codes).items()
+        },
     }
-
-
-def _tensor(values: NDArray[np.float32]) -> dict[str, Any]:
-    return {"shape": list(values.shape), "data": base64.b64encode(values.astype("<f4").tobytes()).decode()}

@@ -1,4 +1,4 @@
-// Numbers that the page carries as base64.
+// Arrays that the page contains as base64.
 
 /** The bytes of a base64 text; Uint8Array. */
 export function decodeBytes(text) {
@@ -31,7 +31,7 @@ function widen(bits) {
   return sign * (1 + fraction) * 2 ** (exponent - 15);
 }
 
-/** The place of the greatest value. */
+/** The index of the greatest value. */
 export function argmax(values) {
   let best = 0;
   for (let i = 1; i < values.length; i += 1) if (values[i] > values[best]) best = i;

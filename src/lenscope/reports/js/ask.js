@@ -1,4 +1,4 @@
-// Asking where a value comes from: by pointer, finger or keyboard.
+// Tracing a value to its inputs: by pointer, finger or keyboard.
 
 import { argmax, magnitude } from "./arrays.js";
 import { percent } from "./elements.js";
@@ -6,7 +6,7 @@ import { lookClearMarks, lookMark, lookMarkSources, lookMarkWindow } from "./mar
 import { explain, netPlace, receptiveField } from "./network.js";
 import { traceNumber } from "./trace.js";
 
-// As in look.css: where the panel stands beside the way; elsewhere it lies over the page, below this share of the window.
+// As in look.css: where the panel is beside the network; elsewhere it covers the page below this fraction of the window.
 export const LOOK_BESIDE = "(min-width: 1080px)";
 
 const LOOK_CLEAR = 0.48;
@@ -24,7 +24,7 @@ export function lookInteract(state, stage, grid) {
   grid.addEventListener("click", (event) => {
     const position = lookUnder(stage, event);
     if (position === null) return;
-    if (state.traced?.pinned && lookSame(state.traced, stage, position)) lookLetGo(state);
+    if (state.traced?.pinned && lookSame(state.traced, stage, position)) lookClose(state);
     else lookTrace(state, { stage, position, pinned: true }, true);
   });
   grid.addEventListener("focus", () => {
@@ -35,7 +35,7 @@ export function lookInteract(state, stage, grid) {
   });
 }
 
-/** Beside the way, where there is room for it, an example stands from the start: the greatest value of the first layer. */
+/** Where the panel is beside the network, it shows an example at first: the greatest value of the first layer. */
 export function lookExample(state) {
   const stage = state.stages[1];
   if (!matchMedia(LOOK_BESIDE).matches) return;
@@ -47,7 +47,7 @@ function lookSame(traced, stage, position) {
   return traced !== null && traced.stage === stage && traced.position === position;
 }
 
-/** The place of the value under the pointer; null between the maps. */
+/** The position of the value under the pointer; null between the maps. */
 function lookUnder(stage, event) {
   if (stage.rows) {
     const row = stage.rows.findIndex(({ node }) => node.contains(event.target));
@@ -87,7 +87,7 @@ function lookStepRow({ rows }, from, key) {
   return step === undefined ? null : Math.max(0, Math.min(rows.length - 1, from + step));
 }
 
-/** Arrow keys stay in the map; Page Up and Page Down go to the same place of the next one. */
+/** Arrow keys stay in the map; Page Up and Page Down go to the same position of the next map. */
 function lookStep(stage, from, key) {
   const { tile, row, column } = stage.locate(from);
   const { rows, columns } = stage.tiles[tile];
@@ -116,12 +116,12 @@ export function lookTrace(state, traced, spoken) {
   if (spoken) lookKeepInSight(state, stage, position);
 }
 
-/** Whether the panel would come to lie over what the pointer is on; there it takes a click, which moves that out. */
+/** Whether the panel would cover the value under the pointer; there a click is needed, which scrolls the value into sight. */
 function lookWouldCover(state, height) {
   return !matchMedia(LOOK_BESIDE).matches && height > innerHeight * LOOK_CLEAR;
 }
 
-/** Where the panel lies over the page, what was asked about is moved out from under it. */
+/** Where the panel covers the page, scroll the traced value out from under it. */
 function lookKeepInSight(state, stage, position) {
   if (matchMedia(LOOK_BESIDE).matches) return;
   const asked = stage.rows ? stage.rows[position].node : stage.tiles[stage.locate(position).tile].node;
@@ -129,21 +129,21 @@ function lookKeepInSight(state, stage, position) {
   if (hidden > 0) scrollBy(0, hidden);
 }
 
-/** What the panel has to know of the stage before, of the weights and of the class. */
+/** What the panel needs of the previous stage, of the weights and of the class. */
 function lookContext(state, stage, before, position) {
-  const told = {};
+  const context = {};
   if (before) {
     const plural = before.number < 0 ? ["red", "green", "blue"] : null;
-    told.source = {
+    context.source = {
       colour: before.colour,
       channelName: (channel) => (before.number < 0 ? (before.shape[0] === 3 ? plural[channel] : "input") : `${before.name} map ${channel}`),
       channelShort: (channel) => (plural ? plural[channel] : `map ${channel}`),
       nameOf: (place) => lookShortName(before, place),
     };
   }
-  if (stage.layer?.op === "conv") told.weightScale = (stage.weightScale ??= magnitude(stage.layer.weight.values));
-  if (stage.rows) Object.assign(told, { logProbability: state.passed.logProbabilities[position], className: state.data.classes[position] });
-  return told;
+  if (stage.layer?.op === "conv") context.weightScale = (stage.weightScale ??= magnitude(stage.layer.weight.values));
+  if (stage.rows) Object.assign(context, { logProbability: state.passed.logProbabilities[position], className: state.data.classes[position] });
+  return context;
 }
 
 function lookTitle(state, stage, position) {
@@ -163,7 +163,7 @@ function lookShortName({ name, shape }, position) {
   return unit === undefined ? `${name} map ${map} (${row}, ${column})` : `${name} value ${unit}`;
 }
 
-export function lookLetGo(state) {
+export function lookClose(state) {
   const back = state.panel.node.contains(document.activeElement) ? state.traced?.stage.grid : null;
   state.traced = null;
   lookClearMarks(state);

@@ -7,8 +7,9 @@ const CHART = { width: 560, height: 300, left: 62, right: 16, top: 14, bottom: 4
 
 /**
  * A chart: `options` are title, xLabel, series [{name, kind, xs, ys, low, high, dots}], bands [{name, low, high}] across
- * all of it, bandName of those about a series, logX, logY, apart (few places, at each the series beside one another),
- * format and formatX of (value, decimals); decimals, given for ticks only, are those of their step. Returns {node, update(changes)}.
+ * the whole chart, bandName of those around a series, logX, logY, dodged (few x positions, the series side by side at each),
+ * maxY, above which the y axis does not reach, format and formatX of (value, decimals); decimals, given for ticks only,
+ * are those of their step. Returns {node, update(changes)}.
  */
 export function lineChart(options) {
   const state = { bands: [], format: String, formatX: String, ...options };
@@ -24,9 +25,9 @@ export function lineChart(options) {
     node.querySelector("figcaption").textContent = state.title;
     svg.setAttribute("aria-label", state.title);
     scales = drawChart(svg, state);
-    const keys = state.series.filter((line) => line.name).map((line) => element("li", {}, chartKey(line, state.apart), line.name));
+    const keys = state.series.filter((line) => line.name).map((line) => element("li", {}, chartKey(line, state.dodged), line.name));
     const bands = [...state.bands.map((band) => band.name), ...(state.bandName ? [state.bandName] : [])];
-    legend.replaceChildren(...keys, ...bands.map((name) => element("li", {}, chartKey({ band: true }, state.apart), name)));
+    legend.replaceChildren(...keys, ...bands.map((name) => element("li", {}, chartKey({ band: true }, state.dodged), name)));
     read(chosen);
   };
   const read = (x) => {
@@ -63,7 +64,7 @@ export function lineChart(options) {
 }
 
 /** An element of SVG. */
-export function svgElement(tag, attributes = {}, ...children) {
+function svgElement(tag, attributes = {}, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
@@ -73,23 +74,25 @@ export function svgElement(tag, attributes = {}, ...children) {
 function drawChart(svg, state) {
   const { series, bands, logX, logY } = state;
   const xs = series.flatMap((line) => [...line.xs]).filter((x) => !logX || x > 0);
-  const ys = series.flatMap((line) => [...line.ys, ...(line.low ?? []), ...(line.high ?? [])]).filter((y) => Number.isFinite(y) && (!logY || y > 0));
+  const shown = (values = [], at) => values.filter((y, i) => Number.isFinite(y) && (!logX || at[i] > 0) && (!logY || y > 0));
+  const ys = series.flatMap((line) => [line.ys, line.low, line.high].flatMap((values) => shown(values, line.xs)));
   svg.replaceChildren();
   if (!xs.length || !ys.length) {
-    svg.append(svgElement("text", { class: "none", x: CHART.width / 2, y: CHART.height / 2 }, "nothing to draw on this scale"));
+    svg.append(svgElement("text", { class: "none", x: CHART.width / 2, y: CHART.height / 2 }, "no values on this scale"));
     return { x: () => 0, shown: () => false };
   }
   const edges = [...ys, ...bands.flatMap((band) => [band.low, band.high])].filter((y) => !logY || y > 0);
-  const inset = state.apart ? APART * series.length / 2 : 0;
-  const x = chartScale(xs, logX, CHART.left + inset, CHART.width - CHART.right - inset, state.rangeX);
-  if (state.apart) Object.assign(x, { ticks: [...new Set(xs)], decimals: undefined });
-  const y = chartScale(edges, logY, CHART.height - CHART.bottom, CHART.top, state.rangeY);
+  const inset = state.dodged ? APART * series.length / 2 : 0;
+  const leastStep = xs.every(Number.isInteger) ? 1 : 0;
+  const x = chartScale(xs, logX, CHART.left + inset, CHART.width - CHART.right - inset, { leastStep });
+  if (state.dodged) Object.assign(x, { ticks: [...new Set(xs)], decimals: undefined });
+  const y = chartScale(edges, logY, CHART.height - CHART.bottom, CHART.top, { range: state.rangeY, most: state.maxY });
   for (const band of bands) {
     const [top, bottom] = [y(band.high), y(Math.max(band.low, y.low))];
     svg.append(svgElement("rect", { class: "band", x: CHART.left, y: top, width: CHART.width - CHART.left - CHART.right, height: Math.max(1, bottom - top) }));
   }
   drawAxes(svg, x, y, state);
-  if (state.apart) series.forEach((line, i) => drawApart(svg, line, (i - (series.length - 1) / 2) * APART, x, y));
+  if (state.dodged) series.forEach((line, i) => drawApart(svg, line, (i - (series.length - 1) / 2) * APART, x, y));
   else {
     for (const line of series) if (line.low?.length) drawBand(svg, line, x, y, logX, logY);
     for (const line of series) drawLine(svg, line, x, y, logX, logY);
@@ -97,18 +100,18 @@ function drawChart(svg, state) {
   return { x, shown: (value) => !logX || value > 0 };
 }
 
-/** A piece of a line as it is in the chart, for the legend. */
-function chartKey({ kind, dots, band }, apart) {
+/** A piece of a line as the chart draws it, for the legend. */
+function chartKey({ kind, dots, band }, dodged) {
   const svg = svgElement("svg", { class: "key", viewBox: "0 0 36 12", "aria-hidden": "true" });
-  if (band && apart) svg.append(svgElement("line", { class: "whisker", x1: 18, x2: 18, y1: 0, y2: 12 }));
+  if (band && dodged) svg.append(svgElement("line", { class: "whisker", x1: 18, x2: 18, y1: 0, y2: 12 }));
   else if (band) svg.append(svgElement("rect", { class: "band", x: 0, y: 0, width: 36, height: 12 }));
-  else if (apart) svg.append(svgElement("circle", { class: `dot ${kind}`, cx: 18, cy: 6, r: 4 }));
+  else if (dodged) svg.append(svgElement("circle", { class: `dot ${kind}`, cx: 18, cy: 6, r: 4 }));
   else if (dots) svg.append(svgElement("circle", { class: `dot ${kind} ring`, cx: 18, cy: 6, r: 5 }));
   else svg.append(svgElement("polyline", { class: `line ${kind}`, points: "0,6 36,6" }));
   return svg;
 }
 
-/** A value, and between which it lies where that is known. */
+/** A value, with its interval where there is one. */
 function readValue({ ys, low, high }, at, format) {
   const range = low?.length && low[at] !== null ? ` (${format(low[at])} to ${format(high[at])})` : "";
   return ys[at] === null ? "–" : `${format(ys[at])}${range}`;
@@ -131,7 +134,7 @@ function drawLine(svg, line, x, y, logX, logY) {
   }
 }
 
-/** The values of a series, moved aside so that none hides another's, with whiskers. */
+/** The values of a series with whiskers, shifted so that no series hides another. */
 function drawApart(svg, { kind, xs, ys, low, high }, aside, x, y) {
   xs.forEach((at, i) => {
     if (!Number.isFinite(ys[i])) return;
@@ -152,14 +155,15 @@ function drawAxes(svg, x, y, state) {
   svg.append(svgElement("line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }));
 }
 
-function chartScale(values, log, from, to, range) {
+function chartScale(values, log, from, to, { range, most = Infinity, leastStep = 0 }) {
   let [low, high] = range && !log ? range : [Math.min(...values), Math.max(...values)];
   if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 0.5 * (Math.abs(low) || 1), high + 0.5 * (Math.abs(high) || 1)];
   else if (!range || log) [low, high] = log ? [low / 1.15, high * 1.15] : [low - 0.04 * (high - low), high + 0.04 * (high - low)];
+  high = Math.min(high, most);
   const change = log ? Math.log10 : (value) => value;
   const scale = (value) => from + (change(value) - change(low)) / (change(high) - change(low)) * (to - from);
   scale.low = low;
-  const step = log ? undefined : tickStep(low, high);
+  const step = log ? undefined : Math.max(leastStep, tickStep(low, high));
   scale.ticks = (log ? logTicks(low, high) : evenTicks(low, high, step)).filter((tick) => tick >= low && tick <= high);
   scale.decimals = log ? undefined : Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   return scale;

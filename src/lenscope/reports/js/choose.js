@@ -1,10 +1,10 @@
-// Choosing what to look at: an image of the test part, or a drawing.
+// Choosing the input of the network: an image of the run's data, or a drawing.
 
 import { makePad, makeSteps } from "./draw.js";
 import { element } from "./elements.js";
 import { isPlacedAsMnist, placeDigit } from "./form.js";
 import { INK_OUT } from "./ink.js";
-import { lookThrough } from "./pass.js";
+import { lookRun } from "./pass.js";
 import { prepareDigit, resizeSquare } from "./prepare.js";
 import { drawImage, makeTile } from "./tiles.js";
 
@@ -21,7 +21,7 @@ export function lookChooser(state) {
     if (value === way) (way === "draw" ? drawing.look : strip.look)();
   });
   if (drawing) {
-    node.append(element("fieldset", { class: "choice look-ways" }, element("legend", {}, "Look at"),
+    node.append(element("fieldset", { class: "choice look-ways" }, element("legend", {}, "Input"),
       ways.map(([, name], i) => element("label", {}, inputs[i], element("span", {}, name)))));
   }
   node.append(...ways.map(([, , part]) => part));
@@ -53,7 +53,7 @@ function lookStrip({ data, pixelsOf }, chosen) {
     const selected = index === state.selected;
     return element("button", {
       type: "button", role: "radio", "aria-checked": String(selected), tabindex: selected ? "0" : "-1", class: called === label ? "" : "wrong",
-      "aria-label": called === label ? label : `${label}, called ${called}`, title: called === label ? label : `${label}, called ${called}`,
+      "aria-label": called === label ? label : `${label}, predicted as ${called}`, title: called === label ? label : `${label}, predicted as ${called}`,
       onclick: () => take(index),
     }, tile, element("span", {}, called === label ? label : `${label}→${called}`));
   };
@@ -75,10 +75,10 @@ function lookAtImage(state, index) {
   state.chosen = index;
   state.blank = false;
   state.pixels = state.pixelsOf(index);
-  lookThrough(state);
+  lookRun(state);
 }
 
-/** The pad and its steps; the drawing goes through the network as it grows. */
+/** The pad and its steps; the network runs on the drawing as it grows. */
 function lookDrawing(state) {
   const steps = makeSteps();
   const note = element("p", { class: "note" });
@@ -92,7 +92,7 @@ function lookDrawing(state) {
     state.blank = pixels === null;
     state.pixels = pixels ?? new Uint8Array(size ** 2);
     state.answer.line.setAttribute("aria-busy", String(drawing));
-    lookThrough(state);
+    lookRun(state);
   };
   const pad = makePad(look);
   const node = element("div", { class: "look-draw", hidden: true }, pad.node, element("div", { class: "look-prepared" }, steps.node, note));
@@ -101,18 +101,18 @@ function lookDrawing(state) {
 
 function lookPrepared({ grey, side, canvas, isBlank }, size, form) {
   const drawn = { name: "drawn", note: `${side}×${side}`, drawn: canvas, width: side, height: side };
-  if (isBlank()) return { shown: [drawn], pixels: null, problem: "Draw a digit; it is prepared while you draw, as the training images are drawn." };
+  if (isBlank()) return { shown: [drawn], pixels: null, problem: "Draw a digit; the drawing is prepared like the training images." };
   try {
     const { found, cropped, boxed, centred } = prepareDigit(grey, side, side);
-    const rest = found.pixels.includes(INK_OUT) ? ", the rest left out" : "";
+    const rest = found.pixels.includes(INK_OUT) ? "; other ink ignored" : "";
     const placed = placeDigit(centred, form);
     const pixels = resizeSquare(placed.pixels, placed.width, size);
     const shown = [
       drawn,
-      { name: "cropped", note: `${cropped.width}×${cropped.height}, to the digit${rest}`, ...cropped },
-      { name: "boxed", note: `${boxed.width}×${boxed.height}, its aspect kept`, ...boxed },
+      { name: "cropped", note: `${cropped.width}×${cropped.height}, cropped to the digit${rest}`, ...cropped },
+      { name: "boxed", note: `${boxed.width}×${boxed.height}, aspect ratio kept`, ...boxed },
       { name: "centred", note: `${centred.width}×${centred.height}, by centre of mass`, ...centred, middle: true },
-      ...(isPlacedAsMnist(form) ? [] : [{ name: "placed", note: `${placed.width}×${placed.height}, as the training images`, ...placed }]),
+      ...(isPlacedAsMnist(form) ? [] : [{ name: "placed", note: `${placed.width}×${placed.height}, like the training images`, ...placed }]),
       { name: "resized", note: `${size}×${size}, for the network`, pixels, width: size, height: size },
     ];
     return { shown, pixels };

@@ -1,4 +1,4 @@
-// The connected components of a mask of ink, numbered and measured as `data/components.py` does it.
+// The connected components of a mask of ink, numbered and measured as `data/digits/components.py` does it.
 
 /** Numbers from 1 for the components that hang together, also over corners, in reading order; 0 elsewhere. */
 export function labelComponents({ pixels, width, height }) {

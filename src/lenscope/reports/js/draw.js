@@ -1,6 +1,6 @@
 // The drawing pad: white ink on black under mouse, finger, pen or keyboard, and the steps that prepare a drawing.
 //
-// The ink is computed here, not by the canvas, so that what is shown, prepared and saved are the same bytes everywhere.
+// The ink is computed here, not by the canvas, so that the same bytes are shown, prepared and saved.
 
 import { element } from "./elements.js";
 import { drawImage, makeTile } from "./tiles.js";
@@ -15,7 +15,7 @@ const PAD_HINT = "Arrow keys move the pen; the space bar puts it down and lifts 
 /**
  * A pad to draw on: {node, grey (280×280 bytes), side, isBlank(), focus()}.
  *
- * `changed(drawing)` is called after each change, at most once a frame; `drawing` says whether a stroke is under way.
+ * `changed(drawing)` is called after each change, at most once per frame; `drawing` says whether a stroke is under way.
  */
 export function makePad(changed) {
   const canvas = makeTile(PAD_SIDE, PAD_SIDE, "Your drawing");
@@ -46,7 +46,7 @@ export function makeSteps() {
   return { node, show };
 }
 
-/** Brings bytes and canvas up to date once a frame, however many events there were. */
+/** Update bytes and canvas at most once per frame. */
 function padRefresher(pad, changed) {
   let waiting = false;
   return () => {
@@ -114,7 +114,7 @@ function padKeyboard(pad) {
   pad.field.addEventListener("blur", () => padLift(pad));
 }
 
-/** The pen goes to a place, with or without ink. */
+/** Move the pen to a position, with or without ink. */
 function padMove(pad, place, inked) {
   pad.at = place.map((at) => Math.min(PAD_SIDE, Math.max(0, at)));
   if (inked) {
@@ -131,7 +131,7 @@ function padLift(pad) {
   pad.refresh();
 }
 
-/** The bytes as grey, a word a pixel: `drawImage` of tiles.js takes too long for so many pixels a frame. */
+/** The bytes as grey, one 32-bit word per pixel: `drawImage` of tiles.js is too slow for this many pixels per frame. */
 function padShow({ canvas, grey }) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(PAD_SIDE, PAD_SIDE);
@@ -153,7 +153,7 @@ function padRepaint(pad) {
   pad.refresh();
 }
 
-/** Ink along a line: the nearer to it, the whiter; what is there already is never made darker. */
+/** Ink along a line, whiter closer to it; existing ink is never made darker. */
 function padInk(grey, [fromX, fromY], [toX, toY]) {
   const [dx, dy] = [toX - fromX, toY - fromY];
   const length = Math.max(dx * dx + dy * dy, 1e-9);

@@ -12,18 +12,9 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** A table with a header, of rows of texts or elements; the first cell of a row names it. */
-export function table(caption, header, rows, attributes = {}) {
-  const head = element("tr", {}, header.map((name) => element("th", { scope: "col" }, name)));
-  const body = rows.map(([name, ...cells]) =>
-    element("tr", {}, element("th", { scope: "row" }, name), cells.map((cell) => element("td", {}, cell))));
-  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    element("table", attributes, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, body)));
-}
-
 /** A fraction as a percentage. */
 export function percent(share, digits = 2) {
-  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`;
+  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`;
 }
 
 /** A number with some digits, with a true minus, but none before a zero. */
@@ -36,4 +27,16 @@ export function number(value, digits = 2) {
 /** A whole number with its thousands set off. */
 export function count(value) {
   return value.toLocaleString("en-GB");
+}
+
+/** A number as short as it can be: three digits, or whole from 100 on; or with the given number of decimals. */
+export function shortNumber(value, decimals) {
+  if (decimals) return number(value, decimals);
+  if (Math.abs(value) >= 100) return count(Math.round(value)).replace("-", "−");
+  return String(Number(value.toPrecision(3))).replace("-", "−");
+}
+
+/** A fraction as a percentage with two decimals or fewer, or with those of a tick of fractions. */
+export function shortPercent(value, decimals) {
+  return `${decimals === undefined ? Number((100 * value).toFixed(2)) : number(100 * value, Math.max(0, decimals - 2))}\u00a0%`;
 }

@@ -1,4 +1,4 @@
-// A prepared digit in the form of the training images, byte by byte as `data/form.py` places it, and when an answer is unsure.
+// A prepared digit in the form of the training images, byte by byte as `data/digits/form.py` places it, and when an answer is unsure.
 
 /** A centred digit {pixels, width} in a form {ground, centred, field}: {pixels, width, height}. */
 export function placeDigit({ pixels, width }, { ground, centred, field }) {

@@ -1,4 +1,4 @@
-// Which ink of a picture is its digit, as `data/ink.py` finds it.
+// Which ink of a picture is its digit, as `data/digits/ink.py` finds it.
 
 import { componentEncloses, componentGap, labelComponents, measureComponents } from "./components.js";
 import { noiseOf } from "./paper.js";

@@ -1,9 +1,8 @@
-// The kernels of a layer: as they began, as they are at any moment of the film, and what lies between.
+// The kernels of a layer: initial, at any frame of the film, and their difference.
 
 import { decodeFloats, decodeHalves, magnitude } from "./arrays.js";
 import { lineChart } from "./chart.js";
-import { count, element, number, percent } from "./elements.js";
-import { shortNumber } from "./learning.js";
+import { count, element, number, percent, shortNumber } from "./elements.js";
 import { IN_COLOUR, chosenKernel, colourBar, kernelOptions, makeCell, partsOf, perPart, slicesOf } from "./parts.js";
 import { divergingColour, drawTile, greyColour, makeTile } from "./tiles.js";
 
@@ -14,8 +13,9 @@ const FAMILIES = [
 ];
 const FRAME_MS = 140;
 
-/** Fill the section with every layer, one film for all; `layers` is as report/data.py makes it. */
-export function mountKernels(section, layers) {
+/** Fill the section with every layer, one film for all; `layers` is described in `reports/data.py`. */
+export function mountKernels(section, { layers }) {
+  if (!layers?.length) return;
   const { steps, epochs } = layers[0];
   const film = makeFilm(steps.length, (frame) => `step ${count(steps[frame])}, epoch ${shortNumber(epochs[frame])}`);
   const grey = element("input", { type: "checkbox", id: "kernels-grey" });
@@ -24,13 +24,13 @@ export function mountKernels(section, layers) {
   grey.addEventListener("change", redraw);
   film.onChange(redraw);
   section.append(
-    element("div", { class: "film" }, film.controls, element("label", { class: "switch" }, grey, " as the lecture draws them: grey, each row on its own scale, initial minus trained")),
+    element("div", { class: "film" }, film.controls, element("label", { class: "switch" }, grey, " as in the lecture: grey, each row on its own scale, initial minus trained")),
     ...views.map((view) => view.node),
   );
   redraw();
 }
 
-/** One scrub bar over so many frames, with its play button; `place(frame)` says in words where that is. */
+/** A scrub bar over a number of frames, with its play button; `place(frame)` describes a frame in words. */
 export function makeFilm(frames, place, name = "film") {
   const last = frames - 1;
   const film = { frame: last, listeners: [], timer: null, onChange: (act) => film.listeners.push(act) };
@@ -38,7 +38,7 @@ export function makeFilm(frames, place, name = "film") {
   const play = element("button", { type: "button", id: `${name}-play`, disabled: last === 0 }, "Play");
   const shown = element("output", { for: `${name}-bar`, id: `${name}-place` });
   const say = () => {
-    shown.textContent = `${place(film.frame)}${last === 0 ? ": the only picture there is" : film.frame === 0 ? ": the start" : film.frame === last ? ": the end" : ""}`;
+    shown.textContent = `${place(film.frame)}${last === 0 ? ": the only snapshot" : film.frame === 0 ? ": the start" : film.frame === last ? ": the end" : ""}`;
     bar.setAttribute("aria-valuetext", shown.textContent);
   };
   const show = (frame) => {
@@ -61,12 +61,12 @@ export function makeFilm(frames, place, name = "film") {
     return undefined;
   });
   bar.addEventListener("input", () => { stop(); show(Number(bar.value)); });
-  film.controls = element("div", { class: "scrub", role: "group", "aria-label": "Film of the kernels" }, play, element("label", { for: `${name}-bar` }, "from the start to the end"), bar, shown);
+  film.controls = element("div", { class: "scrub", role: "group", "aria-label": "Film of the kernels" }, play, element("label", { for: `${name}-bar` }, "from initial to trained"), bar, shown);
   say();
   return film;
 }
 
-/** A layer: a choice of kernel where its kernels have several slices, the tiles, the numbers and their course. */
+/** A layer: a choice of kernel where its kernels have several channels, the tiles, the numbers and the chart of the scores. */
 function makeLayer(layer, film) {
   const state = { layer, kernel: layer.coloured ? IN_COLOUR : 0, source: "trained", family: "first", frame: film.frame, grey: false, ...decodeLayer(layer) };
   const grid = element("div", { class: "grid", role: "table", "aria-label": `Kernels of ${layer.name}` });
@@ -78,8 +78,7 @@ function makeLayer(layer, film) {
     drawTiles(state);
     course.update();
   };
-  if (layer.inputs > 1) node.append(kernelChoice(state, rebuild));
-  node.append(legend, grid, sourceChoice(state, rebuild), course.node);
+  node.append(...kernelChoice(state, layer, rebuild), legend, grid, sourceChoice(state, rebuild), course.node);
   rebuild();
   return { node, draw: (frame, grey) => { state.frame = frame; state.grey = grey; legend.classList.toggle("off", grey); drawTiles(state); } };
 }
@@ -89,12 +88,12 @@ function layerTitle(layer) {
   return `${layer.name}: ${layer.outputs} kernels${slices}, ${layer.height}×${layer.width}`;
 }
 
-/** The colour scale of the weights in words; of kernels in colour that of the colours, too. */
+/** The colour scale of the weights; for kernels in colour also that of the colours. */
 export function scaleLegend({ coloured }, scale, whole) {
   const row = (bar, words) => element("div", { class: "scale" }, bar, element("span", {}, words));
   return element("div", { class: "scales" },
     row(scaleBar(), `weights from −${shortNumber(scale)} to ${shortNumber(scale)}: one scale for ${whole}`),
-    coloured ? row(colourBar(), "the same in colour: grey is 0; a weight raises or lowers its red, green or blue. Below each kernel its three parts.") : []);
+    coloured ? row(colourBar(), "in colour, grey is 0; a weight raises or lowers its red, green or blue. Below each kernel: its three channels.") : []);
 }
 
 /** The weights and scores of a layer: `at(frame, kernel, channel)` are the weights of a slice, or of a kernel in colour. */
@@ -116,9 +115,11 @@ export function decodeLayer(layer) {
   return { at, courses };
 }
 
-function kernelChoice(state, rebuild) {
-  const options = kernelOptions(state.layer);
-  return fieldset("kernel", state.layer.name, options, options[0][0], (value) => { state.kernel = chosenKernel(value); rebuild(); });
+/** The choice of `state.kernel` in a list, empty where the kernels have one channel. */
+export function kernelChoice(state, layer, rebuild) {
+  if (layer.inputs === 1) return [];
+  const options = kernelOptions(layer);
+  return [fieldset("kernel", layer.name, options, options[0][0], (value) => { state.kernel = chosenKernel(value); rebuild(); })];
 }
 
 function sourceChoice(state, rebuild) {
@@ -128,14 +129,14 @@ function sourceChoice(state, rebuild) {
     fieldset("of", state.layer.name, [["trained", "the kernel"], ["difference", "its difference"]], state.source, choose("source")));
 }
 
-/** A choice of one of several as a row of words; `options` are [value, title]. */
-export function fieldset(name, layer, options, chosen, choose) {
+/** Radio buttons in a row; `options` are [value, title]. */
+function fieldset(name, layer, options, chosen, choose) {
   return element("fieldset", { class: "choice" }, element("legend", {}, name), options.map(([value, title]) => element("label", {},
     element("input", { type: "radio", name: `${name}-${layer}`, value, checked: value === chosen, onchange: () => choose(value) }),
     element("span", {}, title))));
 }
 
-/** Rows of the table: tiles, numbers, scores. Returns the tiles that move. */
+/** Rows of the table: tiles, numbers, scores. Returns the tiles that the film changes. */
 function fillGrid(grid, state) {
   const { layer } = state;
   const slices = slicesOf(layer, state.kernel);
@@ -148,18 +149,18 @@ function fillGrid(grid, state) {
     return gridRow(title, tiles[kind].map((cell) => cell.node));
   };
   const numbers = (name, pick, hint) => gridRow(element("span", { title: hint }, name), slices.map(([kernel, channel]) => pick(kernel, channel)));
-  const moved = (measure, kernel, channel) => (channel === IN_COLOUR ? layer.whole[measure]?.[kernel] : layer[measure]?.[kernel][channel]);
+  const measured = (measure, kernel, channel) => (channel === IN_COLOUR ? layer.whole[measure]?.[kernel] : layer[measure]?.[kernel][channel]);
   const perKernel = (name, values, format, hint) => (byChannel
     ? [] : values ? [numbers(name, (kernel) => format(values[kernel]), hint)] : []);
-  grid.className = `grid columns-${Math.min(slices.length, 16)}`;
+  grid.style.setProperty("--columns", Math.min(slices.length, 16));
   grid.replaceChildren(
     gridRow("", slices.map(([, , label]) => label), "columnheader"),
     tileRow("initial", "initial"), tileRow("now", "trained"), tileRow("difference", "difference"),
-    numbers("change", (kernel, channel) => number(moved("change", kernel, channel)), "‖w − w₀‖ / ‖w₀‖: how far it went, beside its length at the start"),
-    numbers("cosine", (kernel, channel) => number(moved("cosine", kernel, channel)), "between the kernel and its start: 1 is the same direction, 0 a right angle"),
-    numbers("moves", (kernel, channel) => number(moved("per_epoch", kernel, channel), 4), "an epoch at the end, in lengths of its start"),
-    ...perKernel("dead", layer.dead, (share) => percent(share, 1), "share of the images on which its map is zero everywhere"),
-    ...perKernel("switched off", layer.ablation, (entry) => points(entry.change), "what becomes of the accuracy without it, in percentage points"),
+    numbers("change", (kernel, channel) => number(measured("change", kernel, channel)), "‖w − w₀‖ / ‖w₀‖: the distance from its initial value, relative to its initial norm"),
+    numbers("cosine", (kernel, channel) => number(measured("cosine", kernel, channel)), "of the angle between the kernel and its initial value: 1 is the same direction, 0 a right angle"),
+    numbers("drift per epoch", (kernel, channel) => number(measured("per_epoch", kernel, channel), 4), "at the end of training, relative to its initial norm"),
+    ...perKernel("dead", layer.dead, (share) => percent(share, 1), "fraction of the images on which its map is zero everywhere"),
+    ...perKernel("ablated", layer.ablation, (entry) => points(entry.change), "change of the accuracy without it, in percentage points"),
     ...scoreRows(state, slices),
   );
   grid.parentElement?.querySelector(".whole")?.remove();
@@ -167,12 +168,12 @@ function fillGrid(grid, state) {
   return tiles;
 }
 
-/** What concerns the kernel as a whole where its channels are the columns. */
+/** The numbers of the whole kernel where its channels are the columns. */
 function wholeKernel({ layer, kernel }) {
-  const { change, cosine, per_epoch: pace } = layer.whole;
-  const parts = [`change ${number(change[kernel])}, cosine with its start ${number(cosine[kernel])}, moves ${number(pace?.[kernel], 4)} an epoch at the end`];
+  const { change, cosine, per_epoch: drift } = layer.whole;
+  const parts = [`change ${number(change[kernel])}, cosine with its initial value ${number(cosine[kernel])}, drift per epoch ${number(drift?.[kernel], 4)}`];
   if (layer.dead) parts.push(`its map is dead on ${percent(layer.dead[kernel], 1)} of the images`);
-  if (layer.ablation) parts.push(`switched off: ${points(layer.ablation[kernel].change)} of accuracy`);
+  if (layer.ablation) parts.push(`ablated: accuracy ${points(layer.ablation[kernel].change)}`);
   return element("p", { class: "whole" }, `Kernel ${kernel} as a whole: ${parts.join("; ")}.`);
 }
 
@@ -195,12 +196,12 @@ function scoreRows({ layer, family, source }, slices) {
   };
   const scored = source === "trained" ? "the trained kernel" : "the difference";
   const whose = () => (slices[0][1] === IN_COLOUR ? [element("div", { class: "whose" }, "red, green, blue")] : []);
-  const row = (name, hint, tell) => gridRow([element("span", { title: hint }, name), ...whose()], slices.map((slice) => perPart(slice, tell)));
+  const row = (name, hint, text) => gridRow([element("span", { title: hint }, name), ...whose()], slices.map((slice) => perPart(slice, text)));
   const matches = gridRow("best match", slices.map((slice) => perPart(slice, match)));
   matches.classList.add("matches");
   return [
     row(`${title} score`, `the largest absolute correlation with a bank of templates, means removed, of ${scored}`, (kernel, channel) => number(scores.score[kernel][channel])),
-    row("p, by chance", "share of random kernels that score as high", (kernel, channel) => pValue(scores.p[kernel][channel])),
+    row("p, by chance", "fraction of random kernels that score as high", (kernel, channel) => pValue(scores.p[kernel][channel])),
     matches,
   ];
 }
@@ -218,7 +219,7 @@ export function gridRow(name, cells, role = "cell") {
     element("div", { class: "cells", role: "presentation" }, cells.map((cell) => element("div", { class: "value", role }, cell))));
 }
 
-/** Draw every tile at the film's frame, in our colours or in the lecture's grey. */
+/** Draw every tile at the film's frame, in colour or in the lecture's grey. */
 function drawTiles(state) {
   const { layer, tiles, frame, grey } = state;
   const last = frame === layer.steps.length - 1;
@@ -247,17 +248,17 @@ function drawGrey(tiles, rows) {
 }
 
 /** The colour scale of the weights. */
-export function scaleBar() {
+function scaleBar() {
   const canvas = makeTile(1, 101, "colour scale of the weights, from blue through white to red");
   canvas.className = "bar";
   drawTile(canvas, Array.from({ length: 101 }, (_, i) => (i - 50) / 50), divergingColour);
   return canvas;
 }
 
-/** The scores against epoch, a line a slice, and what random kernels score. */
+/** The scores against epoch, one line per slice, and the scores of random kernels. */
 function makeCourse(state) {
   const { layer } = state;
-  const chart = lineChart({ title: "", xLabel: "epoch", series: [], logX: true, rangeY: [0, 1], format: (value) => number(value, 2), formatX: shortNumber });
+  const chart = lineChart({ title: "", xLabel: "Epoch", series: [], logX: true, rangeY: [0, 1], format: (value) => number(value, 2), formatX: shortNumber });
   const verdict = element("p", { class: "verdict", "aria-live": "polite" });
   const update = () => {
     const values = state.courses[state.source][state.family];
@@ -266,29 +267,29 @@ function makeCourse(state) {
     const kept = layer.epochs.map((epoch, frame) => [epoch, frame]).filter(([epoch]) => epoch > 0);
     const course = (pick) => kept.map(([, frame]) => pick(frame * stride));
     const each = slices.map(([kernel, channel]) => ({ kind: "slice", xs: kept.map(([epoch]) => epoch), ys: course((from) => values[from + kernel * layer.inputs + channel]) }));
-    const mean = { name: layer.inputs === 1 ? "mean of the kernels" : state.kernel === IN_COLOUR ? "mean of all parts" : "mean of the channels", kind: "mean", xs: kept.map(([epoch]) => epoch), ys: course((from) => average(slices.map(([kernel, channel]) => values[from + kernel * layer.inputs + channel]))) };
+    const mean = { name: layer.inputs === 1 ? "mean of the kernels" : state.kernel === IN_COLOUR ? "mean of all channels" : "mean of the channels", kind: "mean", xs: kept.map(([epoch]) => epoch), ys: course((from) => average(slices.map(([kernel, channel]) => values[from + kernel * layer.inputs + channel]))) };
     const chance = layer.chance[state.family];
     const [, title] = FAMILIES.find(([name]) => name === state.family);
     verdict.textContent = scoreVerdict(state, title);
-    chart.update({ title: `${title} score of ${sourceName(state.source)} against epoch`, series: [...each, mean], bands: [{ name: "9 of 10 random kernels", low: chance.low, high: chance.high }] });
+    chart.update({ title: `${title} score of ${sourceName(state.source)} against epoch`, series: [...each, mean], bands: [{ name: "90\u00a0% of random kernels", low: chance.low, high: chance.high }] });
   };
   return { node: element("div", { class: "course" }, chart.node, verdict), update };
 }
 
 function sourceName(source) {
-  return source === "trained" ? "the kernels" : "their differences from the start";
+  return source === "trained" ? "the kernels" : "their differences from the initial values";
 }
 
-/** What the scores of the whole layer say, in words, beside what chance alone would give. */
+/** The scores of the whole layer in words, and what chance alone would give. */
 function scoreVerdict({ layer, source, family }, title) {
   const all = layer.scores[source][family].p.flat().filter((p) => p !== null);
-  if (!all.length) return "Nothing has changed yet, so there is nothing to score.";
-  const what = layer.inputs === 1 ? "kernels" : "slices (a kernel's part for one channel)";
+  if (!all.length) return "The kernels have not changed yet, so there are no scores.";
+  const what = layer.inputs === 1 ? "kernels" : "slices (one input channel of a kernel)";
   const found = all.filter((p) => p < 0.01).length;
   const whose = source === "trained" ? `the ${all.length} ${what} of ${layer.name}` : `the differences of the ${all.length} ${what} of ${layer.name}`;
-  const among = source === "trained" ? "by chance alone one would expect" : "of as many random kernels it would be about";
-  const smooth = source === "trained" ? "" : " This compares and proves nothing: differences are smooth where images are.";
-  return `Of ${whose}, ${found} ${found === 1 ? "looks" : "look"} more like a ${title} than 99 of 100 random kernels do; ${among} ${shortNumber(all.length / 100)}.${smooth}`;
+  const among = source === "trained" ? "by chance alone one would expect" : "among as many random kernels one would expect";
+  const smooth = source === "trained" ? "" : " This is a comparison and not a test: differences are smooth where images are.";
+  return `Of ${whose}, ${found} ${found === 1 ? "resembles" : "resemble"} a ${title} more than 99\u00a0% of random kernels do; ${among} ${shortNumber(all.length / 100)}.${smooth}`;
 }
 
 function average(values) {

@@ -1,4 +1,4 @@
-// Marks above the maps: the value that was asked about, and what it was made of.
+// Marks over the maps: the traced value and its inputs.
 
 import { element } from "./elements.js";
 import { strongestInputs } from "./trace.js";

@@ -1,6 +1,6 @@
-// The trained network in the page: one pass forward, and an account of how any of its values was made.
+// The trained network in the page: the forward pass, and the inputs of any of its values.
 //
-// Sums are made in double precision and kept as float32, so that they are at least as exact as those of PyTorch.
+// Sums are computed in double precision and stored as float32, so that they are at least as exact as those of PyTorch.
 
 import { argmax, decodeFloats } from "./arrays.js";
 
@@ -20,8 +20,8 @@ export function makeNetwork(spec) {
 /**
  * One image through the network.
  *
- * `pixels` are channel after channel, bytes or numbers from 0 to 1. `off` names the kernels that are switched off by
- * layer, {conv1: Set of numbers}: their weights and their bias count as 0.
+ * `pixels` are channel after channel, bytes or numbers from 0 to 1. `off` names the ablated kernels by layer,
+ * {conv1: Set of numbers}: their weights and their bias count as 0.
  */
 export function forward(network, pixels, off = {}) {
   const { scale, shift } = network.range;
@@ -38,10 +38,10 @@ export function forward(network, pixels, off = {}) {
 }
 
 /**
- * Everything that made one value of a pass: `stage` is the number of its stage, `position` its place among the values.
+ * The inputs of one value of a pass: `stage` is the number of its stage, `position` its index among the values.
  *
- * Always there: op, activation, name, place ({map, row, column} or {unit}), total (before the activation), value. For
- * maps, `window` ({row, column, size}) is what they see of each of `sources`, the maps before.
+ * Always given: op, activation, name, place ({map, row, column} or {unit}), total (before the activation), value. For
+ * maps, `window` ({row, column, size}) is their window on each of `sources`, the maps of the previous stage.
  */
 export function explain(network, passed, stage, position) {
   const layer = network.layers[stage];
@@ -54,7 +54,7 @@ export function explain(network, passed, stage, position) {
   return { op, activation, name, off, place: netPlace(layer.shape, position), ...made, value: passed.stages[stage].values[position] };
 }
 
-/** What a value may see of the input: {row, column, height, width} of its receptive field; null behind a dense layer. */
+/** The receptive field of a value in the input, {row, column, height, width}; null after a dense layer. */
 export function receptiveField(network, stage, position) {
   const { map, row, column } = netPlace(network.layers[stage].shape, position);
   if (map === undefined) return null;
@@ -66,7 +66,7 @@ export function receptiveField(network, stage, position) {
   return { row: top, column: left, height: bottom - top + 1, width: right - left + 1 };
 }
 
-/** Where a value stands: {map, row, column} in maps, {unit} in a dense layer. */
+/** The position of a value: {map, row, column} in maps, {unit} in a dense layer. */
 export function netPlace(shape, position) {
   if (shape.length === 1) return { unit: position };
   const [, height, width] = shape;
@@ -115,7 +115,7 @@ function netConv({ inputShape: [channels, rows, columns], shape: [maps, height, 
   return made;
 }
 
-/** The four values below place `position` of a pool, row after row. */
+/** The four inputs of position `position` of a pool, row after row. */
 function netFour({ inputShape: [, rows, columns], shape }, before, position) {
   const { map, row, column } = netPlace(shape, position);
   const corner = (map * rows + 2 * row) * columns + 2 * column;

@@ -1,4 +1,4 @@
-// The paper under a picture's ink, bit by bit as `data/paper.py` finds it. An image is {pixels, width, height}.
+// The paper under a picture's ink, bit by bit as `data/digits/paper.py` finds it. An image is {pixels, width, height}.
 
 const PAPER_CELLS = 64; // of the grid on which uneven paper is found, along the picture's longer side
 const PAPER_EVEN = 1; // grey levels

@@ -1,10 +1,10 @@
-// What stands for a kernel in a row: a tile of one channel, or the kernel in colour and its three parts below.
+// The picture of a kernel in a row: a tile of one channel, or the kernel in colour and its three channels below.
 
 import { element } from "./elements.js";
 import { drawColours, drawTile, makeTile } from "./tiles.js";
 
-export const COLOURS = ["red", "green", "blue"];
-/** In place of a channel's number: all of the kernel, in colour. */
+const COLOURS = ["red", "green", "blue"];
+/** In place of a channel's number: the whole kernel, in colour. */
 export const IN_COLOUR = null;
 
 /** The columns of a table, [kernel, channel, label]: every kernel, or the channels of one; `kernel` may be IN_COLOUR, for all. */
@@ -15,23 +15,23 @@ export function slicesOf({ inputs, outputs, coloured }, kernel) {
   return Array.from({ length: inputs }, (_, channel) => [kernel, channel, coloured ? COLOURS[channel] : `channel ${channel}`]);
 }
 
-/** The same with each kernel in colour as its three parts. */
+/** These slices, with each kernel in colour as its three channels. */
 export function partsOf(slices) {
   return slices.flatMap(([kernel, channel]) => (channel === IN_COLOUR ? COLOURS.map((_, part) => [kernel, part]) : [[kernel, channel]]));
 }
 
-/** The kernels that can be chosen, as [value, title]; those in colour can be shown all at once. */
+/** The kernels that can be chosen, as [value, title]; kernels in colour can all be shown at once. */
 export function kernelOptions({ outputs, coloured }) {
   const numbers = Array.from({ length: outputs }, (_, kernel) => [String(kernel), String(kernel)]);
   return coloured ? [["", "all"], ...numbers] : numbers;
 }
 
-/** What a chosen value stands for, and what is shown at first. */
+/** The kernel of a chosen value. */
 export function chosenKernel(value) {
   return value === "" ? IN_COLOUR : Number(value);
 }
 
-/** A place for the weights of a slice: {node, draw(values, low, high, colour)}. */
+/** The picture of the weights of a slice: {node, draw(values, low, high, colour)}. */
 export function makeCell({ height, width }, channel, label) {
   if (channel !== IN_COLOUR) {
     const tile = makeTile(height, width, label);
@@ -46,15 +46,15 @@ export function makeCell({ height, width }, channel, label) {
   return { node: element("div", { class: "coloured" }, whole, element("div", { class: "parts" }, parts)), draw };
 }
 
-/** What is told of a slice; of a kernel in colour each part's, one above the other. */
-export function perPart([kernel, channel], tell) {
-  if (channel !== IN_COLOUR) return tell(kernel, channel);
-  return element("div", { class: "told" }, COLOURS.map((name, part) => element("span", { title: `its ${name} part` }, tell(kernel, part))));
+/** A text about a slice; for a kernel in colour that of each channel, one above the other. */
+export function perPart([kernel, channel], text) {
+  if (channel !== IN_COLOUR) return text(kernel, channel);
+  return element("div", { class: "per-channel" }, COLOURS.map((name, part) => element("span", { title: `its ${name} part` }, text(kernel, part))));
 }
 
-/** What a weight does to the colour of a kernel: a line each for red, green and blue. */
+/** The colour scale of kernels in colour: one line each for red, green and blue. */
 export function colourBar() {
-  const canvas = makeTile(3, 101, "red, green and blue, each from its least weight through grey to its greatest");
+  const canvas = makeTile(3, 101, "red, green and blue, each from its smallest weight through grey to its largest");
   canvas.className = "bar three";
   const shares = Array.from({ length: 101 }, (_, i) => (i - 50) / 50);
   const values = COLOURS.flatMap((_, channel) => COLOURS.flatMap((_, line) => shares.map((share) => (channel === line ? share : 0))));

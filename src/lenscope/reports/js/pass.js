@@ -1,10 +1,10 @@
-// One picture’s pass through the network, shown in every stage.
+// The forward pass of one image, shown in every stage.
 
 import { lookTrace } from "./ask.js";
 import { forward } from "./network.js";
 
-/** Let the picture through the network and show all that comes of it. */
-export function lookThrough(state) {
+/** Run the network on the image and show every stage. */
+export function lookRun(state) {
   const off = Object.values(state.off).some((kernels) => kernels.size > 0);
   state.passed = forward(state.network, state.pixels, state.off);
   state.intact = off ? forward(state.network, state.pixels) : null;

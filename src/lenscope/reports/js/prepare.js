@@ -1,4 +1,4 @@
-// A drawn digit brought into the form of MNIST's images, bit by bit as `data/digit.py` and `data/dataset.py` do it.
+// A drawn digit brought into the form of MNIST's images, bit by bit as `data/digits/digit.py` and `data/resize.py` do it.
 
 import { findDigit, INK_DIGIT, INK_OUT } from "./ink.js";
 import { blockMeans, findPaper, inkOn, unevenness } from "./paper.js";
@@ -6,7 +6,7 @@ import { blockMeans, findPaper, inkOn, unevenness } from "./paper.js";
 const DIGIT_BOX = 20;
 const DIGIT_FIELD = 28;
 const DIGIT_NEAR = 128; // faint ink counts up to this part of the longer side away from the digit
-const DIGIT_CLEAN_NEAR = 16; // the same where paper is even and without noise
+const DIGIT_CLEAN_NEAR = 16; // likewise, where paper is even and without noise
 const DIGIT_SHEET = 512; // larger pictures are reduced to at most this side before ink is looked for
 // Pillow keeps the weights of a resize as whole multiples of 2⁻²².
 const DIGIT_UNIT = 2 ** 22;

@@ -1,4 +1,4 @@
-// Lines that cross the whole sheet, taken off a mask of ink as `data/rules.py` does it. A mask is {pixels, width, height}.
+// Lines that cross the whole sheet, taken off a mask of ink as `data/digits/rules.py` does it. A mask is {pixels, width, height}.
 
 export const RULES_LEAST_SIDE = 64; // on smaller pictures a stroke is as thin as a line
 const RULES_STEEPEST = 12; // a line rises by at most 1 in 12

@@ -1,4 +1,4 @@
-// The stages that a picture goes through, each {node, tiles, draw(), locate(position), positionAt(tile, row, column)}.
+// The stages of the network, each {node, tiles, draw(), locate(position), positionAt(tile, row, column)}.
 
 import { argmax, magnitude } from "./arrays.js";
 import { lookInteract } from "./ask.js";
@@ -8,7 +8,7 @@ import { divergingColour, drawImage, drawTile, greyColour, makeTile } from "./ti
 
 export function lookInput(state) {
   const { size, channels } = state.data.network;
-  const tile = lookFrame(size, size, "The picture as the network sees it");
+  const tile = lookFrame(size, size, "The network's input");
   const stage = { number: -1, name: "input", tiles: [tile], shape: [channels, size, size] };
   const { scale, shift } = state.network.range;
   stage.colour = (value) => greyColour((value - shift) / scale);
@@ -56,7 +56,7 @@ function lookSigned({ layers }, index) {
   return activation !== "relu";
 }
 
-/** Rows and columns in which a strip of values is shown; those that face codes are shown as the codes were drawn. */
+/** Rows and columns in which the values of a dense layer are shown; those that are compared with codes, in the codes' shape. */
 function lookFolded(count, next) {
   if (next.op === "rbf" && count === 84) return [12, 7];
   const columns = Array.from({ length: 30 }, (_, i) => 30 - i).find((width) => count % width === 0);
@@ -67,19 +67,19 @@ function lookWhat({ op, activation, shape, weight }) {
   const after = { relu: ", ReLU", squash: ", squashed" }[activation] ?? "";
   const maps = `${shape[0]} maps of ${shape[1]}×${shape[2]}`;
   if (op === "conv") return `convolution ${weight.shape[2]}×${weight.shape[3]}${after}: ${maps}`;
-  if (op === "maxpool") return `the greatest of each 2×2: ${maps}`;
-  if (op === "subsample") return `the sum of each 2×2, scaled${after}: ${maps}`;
+  if (op === "maxpool") return `max pooling, 2×2: ${maps}`;
+  if (op === "subsample") return `sum pooling, 2×2, scaled${after}: ${maps}`;
   return `fully connected${after}: ${shape[0]} values`;
 }
 
-/** A canvas, and a layer above it for the marks of a trace. */
+/** A canvas, and an overlay for the marks of a trace. */
 function lookFrame(rows, columns, label) {
   const canvas = makeTile(rows, columns, label);
   const marks = element("span", { class: "look-marks", "aria-hidden": "true" });
   return { canvas, marks, rows, columns, node: element("div", { class: "look-frame" }, canvas, marks) };
 }
 
-/** What black and white, or blue and red, stand for in a layer. */
+/** The colour scale of a layer. */
 function lookScale({ signed }) {
   const bar = makeTile(1, 32, "");
   bar.setAttribute("aria-hidden", "true");
@@ -95,18 +95,18 @@ function lookScale({ signed }) {
 
 function lookKeyText({ layers }) {
   return layers.some((_, i) => i < layers.length - 1 && lookSigned({ layers }, i))
-    ? "Each square is a value. All of a layer share one scale, up to the layer’s largest magnitude: blue below zero, white at zero, red above."
-    : "Each square is a value. All of a layer share one scale: from 0, which is black, to the layer’s largest value, which is white.";
+    ? "Each square is a value. A layer has one scale, up to its largest magnitude: blue below zero, white at zero, red above."
+    : "Each square is a value. A layer has one scale, from 0 (black) to its largest value (white).";
 }
 
 function lookSection(state, stage, grid, what, scale, note = null) {
   lookInteract(state, stage, grid);
-  grid.setAttribute("aria-label", `${stage.name}, ${what}. Arrow keys read values${stage.tiles?.length > 1 ? ", Page Up and Page Down change the map" : ""}, Enter keeps one.`);
+  grid.setAttribute("aria-label", `${stage.name}, ${what}. Arrow keys read values${stage.tiles?.length > 1 ? ", Page Up and Page Down change the map" : ""}, Enter keeps a value.`);
   const head = element("div", { class: "look-title" }, element("h3", {}, stage.name), element("p", {}, what), scale);
   return element("div", { class: "look-stage", "data-layer": stage.name }, head, grid, note ?? []);
 }
 
-/** The classes with their probabilities as bars; those with all kernels on are marked beside them. */
+/** The classes with their probabilities as bars, and marks for the probabilities with all kernels. */
 export function lookOutput(state) {
   const index = state.network.layers.length - 1;
   const layer = state.network.layers[index];

@@ -1,9 +1,9 @@
-// Switching kernels off, and what each costs.
+// Ablating kernels, and the effect of each on the accuracy.
 
-import { element } from "./elements.js";
-import { lookThrough } from "./pass.js";
+import { count, element } from "./elements.js";
+import { lookRun } from "./pass.js";
 
-/** A checkbox for each map of a convolution, and a note on what it costs to be without the kernel. */
+/** A checkbox for each map of a convolution, and a note on the effect of ablating its kernel. */
 export function lookSwitches(state, stage) {
   const convolutions = state.network.layers.filter(({ op }) => op === "conv");
   const known = state.data.ablation?.[`conv${convolutions.indexOf(stage.layer) + 1}`] ?? state.data.ablation?.[stage.name] ?? null;
@@ -23,7 +23,7 @@ export function lookSwitches(state, stage) {
       figure.classList.toggle("off", !box.checked);
       const off = [...(state.off[stage.name] ?? [])];
       say(off.length ? off.at(-1) : null);
-      lookThrough(state);
+      lookRun(state);
     });
     return figure;
   };
@@ -47,20 +47,20 @@ function lookSwitch(state, { name }, kernel, on) {
 export function lookAllOn(state) {
   state.off = {};
   for (const stage of state.stages) stage.allOn?.();
-  lookThrough(state);
+  lookRun(state);
   state.stages[1].node.querySelector("input")?.focus({ preventScroll: true });
 }
 
-/** `known` is of the kernel, or of all of them while none is off. */
+/** `known` is the measured effect of the kernel, or of every kernel while none is ablated. */
 function lookCost({ data, off }, { name }, kernel, known) {
   const on = data.measuredOn ? ` on ${data.measuredOn}` : "";
   if (kernel === null) {
-    return known ? `Untick a kernel to switch it off. The number: what that alone does to the accuracy${on}, in points.` : "Untick a kernel to switch it off.";
+    return known ? `Untick a kernel to ablate it. The number is the change of the accuracy${on}, in percentage points, without this kernel alone.` : "Untick a kernel to ablate it.";
   }
   const others = [...off[name]].filter((each) => each !== kernel).sort((a, b) => a - b);
-  const also = others.length ? ` Off as well: ${others.join(", ")}.` : "";
-  if (!known) return `Kernel ${kernel} is off.${also}`;
-  return `Kernel ${kernel} is off; that alone: ${lookPoints(known.change)} points${on}; ${known.lost} lost, ${known.gained} gained.${also}`;
+  const also = others.length ? ` Also ablated: ${others.join(", ")}.` : "";
+  if (!known) return `Kernel ${kernel} is ablated.${also}`;
+  return `Kernel ${kernel} is ablated. Ablating it alone changes the accuracy by ${lookPoints(known.change)} points${on}: ${count(known.lost)} answers become wrong, ${count(known.gained)} become right.${also}`;
 }
 
 function lookPoints(change) {

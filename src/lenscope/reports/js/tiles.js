@@ -1,9 +1,9 @@
-// Little pictures of arrays, one canvas each; a value is a square.
+// Small pictures of arrays, one canvas each; a value is a square.
 //
 // Weights: matplotlib's RdBu reversed, the scale of the printed pictures: blue below zero, white at zero, red above,
-// equally dark on both sides and told apart by colour-blind eyes; a kernel of three colours in its own, grey at zero, with
-// its parts below. Activations and images: grey, black at nothing, as
-// MNIST itself is. Both are the same in the light and in the dark theme, so that print and page agree.
+// equally dark on both sides, which colour-blind readers can distinguish; a kernel of three colours in colour, grey at zero,
+// with its channels below. Activations and images: grey, black at zero, as MNIST is. Both are the same in the light and in
+// the dark theme, so that print and page agree.
 
 const DIVERGING = [
   [5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247],
@@ -23,7 +23,7 @@ export function greyColour(value) {
   return [level, level, level];
 }
 
-/** A new canvas of one pixel a value, drawn large by CSS. */
+/** A new canvas of one pixel per value, enlarged by CSS. */
 export function makeTile(height, width, label) {
   const canvas = document.createElement("canvas");
   canvas.className = "tile";
@@ -45,7 +45,7 @@ export function drawTile(canvas, values, colour) {
   context.putImageData(image, 0, 0);
 }
 
-/** Draw a kernel of red, green and blue weights, one after another: a weight at `low` is no colour, at `high` all of it. */
+/** Draw a kernel of red, green and blue weights, one after another: `low` is level 0 of its colour, `high` level 255. */
 export function drawColours(canvas, values, low, high) {
   const size = canvas.width * canvas.height;
   const level = (value) => (high > low ? 255 * Math.min(1, Math.max(0, (value - low) / (high - low))) : 127.5);

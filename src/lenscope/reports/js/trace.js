@@ -1,45 +1,45 @@
-// The panel that tells where one value of the network comes from: patch, kernel, products, sums, bias, activation.
+// The panel with the computation of one value: patch, kernel, products, sums, bias, activation.
 
 import { magnitude } from "./arrays.js";
 import { element, number, percent } from "./elements.js";
 import { divergingColour, drawTile, makeTile } from "./tiles.js";
 
-export const TRACE_STRONGEST = 10;
-const TRACE_HINT = "Point at any value on the way, or tap it, to see where it comes from. A click keeps it here; Escape lets it go.";
+const TRACE_STRONGEST = 10;
+const TRACE_HINT = "Point at any value, or tap it, to see how it was computed. A click keeps it here; Escape closes it.";
 
 /**
- * The panel: {node, show(told), clear()}.
+ * The panel: {node, show(traced), clear()}.
  *
- * `told` is {made: what `explain` gave (or {op: "input"}), title, source: {name, colour(value), nameOf(position)},
+ * `traced` is {made: what `explain` gave (or {op: "input"}), title, source: {name, colour(value), nameOf(position)},
  * weightScale, field, logProbability and className for a class, pinned, spoken: whether to read it out}.
  */
-export function makeTrace(letGo) {
+export function makeTrace(close) {
   const body = element("div", { class: "look-made" });
   const voice = element("p", { class: "unseen", "aria-live": "polite" });
   const hint = element("p", { class: "look-hint" }, TRACE_HINT);
-  const button = element("button", { type: "button", class: "look-letgo", onclick: letGo }, "Let go");
-  const title = element("h3", {}, "Where a value comes from");
+  const button = element("button", { type: "button", class: "look-close", onclick: close }, "Close");
+  const title = element("h3", {}, "How a value was computed");
   const head = element("div", { class: "look-head" }, title, button);
-  const node = element("div", { class: "look-trace", role: "region", "aria-label": "Where a value comes from", tabindex: "0" }, head, hint, body, voice);
+  const node = element("div", { class: "look-trace", role: "region", "aria-label": "How a value was computed", tabindex: "0" }, head, hint, body, voice);
   const panel = { node, channel: null };
-  panel.show = (told) => {
+  panel.show = (traced) => {
     node.classList.add("open");
-    node.classList.toggle("pinned", told.pinned);
-    title.textContent = told.title;
-    panel.told = told;
+    node.classList.toggle("pinned", traced.pinned);
+    title.textContent = traced.title;
+    panel.traced = traced;
     traceFill(panel, body);
-    if (told.spoken) voice.textContent = told.title;
+    if (traced.spoken) voice.textContent = traced.title;
   };
   panel.clear = () => {
     node.classList.remove("open", "pinned");
-    title.textContent = "Where a value comes from";
+    title.textContent = "How a value was computed";
     body.replaceChildren();
-    panel.told = null;
+    panel.traced = null;
   };
   return panel;
 }
 
-/** The places of the inputs that count most, the strongest first. */
+/** The indices of the inputs with the largest products, the largest first. */
 export function strongestInputs({ products }) {
   return [...products.keys()].sort((a, b) => Math.abs(products[b]) - Math.abs(products[a])).slice(0, TRACE_STRONGEST);
 }
@@ -50,18 +50,18 @@ export function traceNumber(value) {
 }
 
 function traceFill(panel, body) {
-  const { told } = panel;
-  const fill = { input: traceInput, conv: traceConv, maxpool: tracePool, subsample: tracePool, dense: traceDense, rbf: traceRbf }[told.made.op];
-  const field = told.field && element("p", { class: "look-field" }, `It sees ${told.field.height}×${told.field.width} pixels of the image, framed there by a broken line.`);
-  body.replaceChildren(...fill(told, panel, body), ...(field ? [field] : []));
+  const { traced } = panel;
+  const fill = { input: traceInput, conv: traceConv, maxpool: tracePool, subsample: tracePool, dense: traceDense, rbf: traceRbf }[traced.made.op];
+  const field = traced.field && element("p", { class: "look-field" }, `The dashed frame is its receptive field, ${traced.field.height}×${traced.field.width} pixels of the image.`);
+  body.replaceChildren(...fill(traced, panel, body), ...(field ? [field] : []));
 }
 
 function traceInput({ made }) {
-  return [traceLedger([["value that the network is given", made.value, "total"]])];
+  return [traceLedger([["input value", made.value, "total"]])];
 }
 
-function traceConv(told, panel, body) {
-  const { made, source, weightScale } = told;
+function traceConv(traced, panel, body) {
+  const { made, source, weightScale } = traced;
   const chosen = traceChannel(made, panel);
   const { patch, kernel, products, sum } = made.sources[chosen];
   const scale = magnitude(made.sources.flatMap((each) => each.products));
@@ -69,20 +69,20 @@ function traceConv(told, panel, body) {
   const several = made.sources.length > 1;
   const place = several ? `${source.channelName(chosen)} ` : "";
   const sums = several
-    ? [[`sum of ${source.channelName(chosen)}`, sum], [`the other ${made.sources.length - 1} together`, made.total - made.bias - sum]]
+    ? [[`sum of ${source.channelName(chosen)}`, sum], [`sum of the other ${made.sources.length - 1}`, made.total - made.bias - sum]]
     : [[`sum of the ${products.length} products`, sum]];
   return [
     element("div", { class: "look-product" },
       traceGrid(`${place}patch`, patch, colours.patch, made.window.size), element("span", { class: "look-sign" }, "×"),
-      traceGrid("kernel", kernel, colours.kernel, made.window.size), element("span", { class: "look-sign" }, "="),
-      traceGrid("products", products, colours.products, made.window.size),
+      traceGrid("kernel", kernel, colours.kernel, made.window.size),
+      element("div", { class: "look-result" }, element("span", { class: "look-sign" }, "="), traceGrid("products", products, colours.products, made.window.size)),
       traceLedger([...sums, ["bias", made.bias], ["total", made.total, "total"], ...traceActivated(made)]),
-      ...(several ? [traceChannels(told, panel, body, chosen, colours)] : [])),
-    ...(made.off ? [element("p", { class: "look-field" }, "This kernel is off: its weights and its bias count as 0.")] : []),
+      ...(several ? [traceChannels(traced, panel, body, chosen, colours)] : [])),
+    ...(made.off ? [element("p", { class: "look-field" }, "This kernel is ablated: its weights and its bias count as 0.")] : []),
   ];
 }
 
-/** The channel whose numbers are shown: the one that was asked for, else the one that weighs most. */
+/** The channel whose numbers are shown: the chosen one, else that with the largest sum. */
 function traceChannel({ sources }, panel) {
   if (panel.channel !== null && panel.channel < sources.length) return panel.channel;
   return sources.reduce((best, source, i) => (Math.abs(source.sum) > Math.abs(sources[best].sum) ? i : best), 0);
@@ -107,8 +107,8 @@ function traceChannels({ made, source }, panel, body, chosen, colours) {
 
 function tracePool({ made, source }) {
   const [{ channel, patch }] = made.sources;
-  const sentence = made.op === "maxpool" ? "The greatest of the four goes on; it is framed." : "The four are added up.";
-  const rows = made.op === "maxpool" ? [["the greatest", made.total, "total"]]
+  const sentence = made.op === "maxpool" ? "The maximum of the four values is framed." : "The four values are added.";
+  const rows = made.op === "maxpool" ? [["maximum", made.total, "total"]]
     : [["sum of the four", made.sum], ["times the map’s coefficient", made.coefficient], ["bias", made.bias], ["total", made.total, "total"], ...traceActivated(made)];
   return [
     element("p", {}, sentence),
@@ -116,36 +116,36 @@ function tracePool({ made, source }) {
   ];
 }
 
-function traceDense(told) {
-  const { made } = told;
-  const { rows, rest } = traceTerms(told, ["input", "value", "weight", "product"]);
+function traceDense(traced) {
+  const { made } = traced;
+  const { rows, rest } = traceTerms(traced, ["input", "value", "weight", "product"]);
   return [
     rows,
     traceLedger([
-      [`the other ${made.products.length - TRACE_STRONGEST} together`, rest], ["bias", made.bias], ["total", made.total, "total"],
-      ...traceActivated(made), ...traceSoftmax(told, made.total),
+      [`sum of the other ${made.products.length - TRACE_STRONGEST}`, rest], ["bias", made.bias], ["total", made.total, "total"],
+      ...traceActivated(made), ...traceSoftmax(traced, made.total),
     ]),
   ];
 }
 
-function traceRbf(told) {
-  const { made, className } = told;
-  const { rows, rest } = traceTerms(told, ["input", "value", "code", "difference²"]);
-  const pictures = made.inputs.length === 84 && [["given", made.inputs], [`code of ${className}`, made.weights]].map(([name, values]) => {
+function traceRbf(traced) {
+  const { made, className } = traced;
+  const { rows, rest } = traceTerms(traced, ["input", "value", "code", "difference²"]);
+  const pictures = made.inputs.length === 84 && [["inputs", made.inputs], [`code of ${className}`, made.weights]].map(([name, values]) => {
     const tile = traceTile(values, traceDiverging(1.7159), 7);
     return element("figure", {}, tile, element("figcaption", {}, name));
   });
   return [
-    element("p", {}, "The farther the given values are from the fixed code of the class, the greater its penalty."),
+    element("p", {}, "The penalty of a class is the squared distance of the inputs from its fixed code."),
     element("div", { class: "look-codes" }, rows, ...(pictures ? [element("div", {}, pictures)] : [])),
     traceLedger([
-      [`the other ${made.products.length - TRACE_STRONGEST} together`, rest], ["penalty", made.sum], ["score, its negative", made.total, "total"],
-      ...traceSoftmax(told, made.total),
+      [`sum of the other ${made.products.length - TRACE_STRONGEST}`, rest], ["penalty", made.sum], ["score, minus the penalty", made.total, "total"],
+      ...traceSoftmax(traced, made.total),
     ]),
   ];
 }
 
-/** The strongest inputs as a table, and what the others come to. */
+/** The inputs with the largest products as a table, and the sum of the others. */
 function traceTerms({ made, source }, names) {
   const strongest = strongestInputs(made);
   const scale = magnitude(strongest.map((place) => made.products[place]));
@@ -155,7 +155,7 @@ function traceTerms({ made, source }, names) {
     element("td", { class: "look-term" }, traceBar(made.products[place] / scale), element("span", {}, traceNumber(made.products[place])))));
   const rest = made.sum - strongest.reduce((sum, place) => sum + made.products[place], 0);
   const rows = element("table", { class: "look-terms" },
-    element("caption", {}, `The ${strongest.length} of ${made.products.length} inputs that count most`),
+    element("caption", {}, `The ${strongest.length} of ${made.products.length} inputs with the largest products`),
     element("thead", {}, element("tr", {}, names.map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, shown));
   return { rows, rest };
 }
@@ -169,26 +169,26 @@ function traceBar(share) {
 
 function traceActivated({ activation, value }) {
   if (activation === "relu") return [["after ReLU, max(0, total)", value, "total"]];
-  if (activation === "squash") return [["squashed, 1.7159 tanh(⅔ total)", value, "total"]];
+  if (activation === "squash") return [["after tanh, 1.7159 tanh(⅔ total)", value, "total"]];
   return [];
 }
 
 function traceSoftmax({ logProbability }, score) {
   if (logProbability === undefined) return [];
   return [
-    ["less log Σ exp of all scores", score - logProbability],
+    ["minus log Σ exp of all scores", score - logProbability],
     ["log-probability", logProbability, "total"],
     ["probability, its exp", percent(Math.exp(logProbability), 2)],
   ];
 }
 
-/** Names and numbers under one another, as on a bill. */
+/** Names and numbers in two columns. */
 function traceLedger(rows) {
   return element("dl", { class: "look-ledger" }, rows.map(([name, value, kind]) =>
     element("div", { class: kind ?? "" }, element("dt", {}, name), element("dd", {}, typeof value === "string" ? value : traceNumber(value)))));
 }
 
-/** A square of numbers on their colours. */
+/** A square of numbers on a ground of their colours. */
 function traceGrid(name, values, colour, size, winner) {
   const cells = Array.from(values, (value, i) => {
     const cell = element("span", { class: i === winner ? "won" : "" }, number(value, Math.abs(value) >= 10 ? 1 : 2));

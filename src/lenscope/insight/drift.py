@@ -1,4 +1,4 @@
-"""How kernels move while a network learns: how far, in which direction, whether they still do, and when to look."""
+"""How far kernels drift from their initial weights during training, and which snapshots show it best."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lenscope.runs.film import Film
+    from lenscope.runs.files.film import Film
 
 
 @dataclass(frozen=True, eq=False)
-class Movement:
-    """How far parts of a layer have come; the arrays are float64, a value a part, NaN for a part that began at zero.
+class Drift:
+    """The drift of parts of a layer: float64 arrays, one value per part, NaN for a part whose initial weights are zero.
 
     Attributes:
         change: ‖w − w₀‖ / ‖w₀‖ from the first snapshot to the last.
         cosine: of the angle between the first and the last, −1 to 1; NaN where either is zero.
-        per_epoch: ‖w − w′‖ / ‖w₀‖ an epoch, w′ the snapshot before the last; None where there is none before it.
+        per_epoch: ‖w − w′‖ / ‖w₀‖ per epoch, w′ the snapshot before the last; None for a single snapshot.
     """
 
     change: NDArray[np.float64]
@@ -30,8 +30,8 @@ class Movement:
 
 
 @dataclass(frozen=True)
-class LayerMovement:
-    """The movement of a layer.
+class LayerDrift:
+    """The drift of a layer.
 
     Attributes:
         kernels: of each kernel with all its input channels; arrays of shape (out,).
@@ -39,12 +39,12 @@ class LayerMovement:
             (C3 of LeNet1998) are NaN.
     """
 
-    kernels: Movement
-    slices: Movement
+    kernels: Drift
+    slices: Drift
 
 
-def measure_movement(film: Film, steps_per_epoch: int) -> dict[str, LayerMovement]:
-    """How far the kernels of each layer of a film have come.
+def measure_drift(film: Film, steps_per_epoch: int) -> dict[str, LayerDrift]:
+    """The drift of the kernels of each layer, from the first snapshot of a film to the last.
 
     Args:
         film: of at least one snapshot.
@@ -53,25 +53,25 @@ def measure_movement(film: Film, steps_per_epoch: int) -> dict[str, LayerMovemen
     before = int(np.searchsorted(film.steps, film.steps[-1])) - 1
     epochs = (film.steps[-1] - film.steps[before]) / steps_per_epoch if before >= 0 else None
     return {
-        name: LayerMovement(
-            kernels=_movement(frames.reshape(*frames.shape[:2], -1), before, epochs),
-            slices=_movement(frames.reshape(*frames.shape[:3], -1), before, epochs),
+        name: LayerDrift(
+            kernels=_drift(frames.reshape(*frames.shape[:2], -1), before, epochs),
+            slices=_drift(frames.reshape(*frames.shape[:3], -1), before, epochs),
         )
         for name, frames in film.kernels.items()
     }
 
 
 def choose_frames(film: Film, most: int = 60) -> NDArray[np.int64]:
-    """The snapshots that show best how the kernels changed: all of them, or some spread evenly over what changed.
+    """The snapshots that show best how the kernels changed: all, or some spread evenly over the change.
 
-    What changed is the length of the path, Σ ‖wₛ₊₁ − wₛ‖ / ‖w₀‖, summed over the layers.
+    The change is the length of the path, Σ ‖wₛ₊₁ − wₛ‖ / ‖w₀‖, summed over the layers.
 
     Args:
         film: the kernels over time.
-        most: how many to choose at most, 2 or more.
+        most: the most snapshots to choose, 2 or more.
 
     Returns:
-        Indices into the film, ascending, the first and the last among them; int64. Fewer than `most` where one change
+        Indices into the film, ascending, including the first and the last; int64. Fewer than `most` where one change
         is larger than the spacing.
     """
     if len(film) <= most:
@@ -83,17 +83,17 @@ def choose_frames(film: Film, most: int = 60) -> NDArray[np.int64]:
     return np.unique([0, *nearest, len(film) - 1])
 
 
-def _movement(frames: NDArray[np.float32], before: int, epochs: float | None) -> Movement:
-    """The movement of parts whose values are the last axis of frames (S, …, values)."""
+def _drift(frames: NDArray[np.float32], before: int, epochs: float | None) -> Drift:
+    """The drift of parts whose values are the last axis of frames (S, …, values)."""
     first, last = frames[0].astype(np.float64), frames[-1].astype(np.float64)
     start, end = _norm(first), _norm(last)
-    pace = None if epochs is None else _ratio(_norm(last - frames[before]), start) / epochs
+    per_epoch = None if epochs is None else _ratio(_norm(last - frames[before]), start) / epochs
     cosine = _ratio((first * last).sum(-1), start * end)
-    return Movement(_ratio(_norm(last - first), start), cosine.clip(-1, 1), pace)
+    return Drift(_ratio(_norm(last - first), start), cosine.clip(-1, 1), per_epoch)
 
 
 def _steps_of_path(frames: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How far a layer goes between each two snapshots, relative to where it began; float64, shape (S − 1,)."""
+    """The change of a layer between successive snapshots, relative to its initial norm; float64, shape (S − 1,)."""
     rows = frames.reshape(len(frames), -1)
     steps = np.array([_norm(after - before) for before, after in pairwise(rows)])
     return steps / (float(_norm(rows[0])) or 1.0)
