@@ -1,4 +1,4 @@
-"""What autoencoders give back of a few test images, as rows of a table."""
+"""A few test images and their reconstructions by autoencoders, as rows of a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.config import Autoencoding
-from lenscope.insight.findings import Pictures
+from lenscope.insight.section import Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenscope.data.dataset import Dataset, Splits
-    from lenscope.lab.rows import Rows
-    from lenscope.lab.trials import Trial
+    from lenscope.lab.execution.trials import Trial
+    from lenscope.lab.tables.rows import Rows
     from lenscope.runs.run import Run
 
 ORIGINAL = "the images"
 
 
 def reconstruction_rows(runs: Sequence[tuple[Trial, Run]], splits: Splits, count: int) -> Iterator[dict[str, object]]:
-    """A row for each of the first test images, as it is and as each autoencoder gives it back, in hexadecimal."""
+    """A row for each of the first test images, and for its reconstruction by each run; pixels in hexadecimal."""
     if not runs or splits.test is None:
         return
     images = splits.test.take(np.arange(min(count, len(splits.test)))).resized(runs[0][1].architecture.image_size)
@@ -33,7 +33,7 @@ def reconstruction_rows(runs: Sequence[tuple[Trial, Run]], splits: Splits, count
 
 
 def reconstruct(run: Run, images: Dataset) -> NDArray[np.uint8]:
-    """What an autoencoder makes of images without noise; uint8, shape (N, C, H, W)."""
+    """An autoencoder's reconstructions of images without noise; uint8, shape (N, C, H, W)."""
     from lenscope.pytorch import reconstruction
 
     *_, back = reconstruction.reconstruct(run.network(), images.images, Autoencoding(), 0, 1)
@@ -41,7 +41,7 @@ def reconstruct(run: Run, images: Dataset) -> NDArray[np.uint8]:
 
 
 def pictures_of(rows: Rows) -> tuple[Pictures, ...]:
-    """The images in a table, as `reconstruction_rows` writes it."""
+    """The images in a table written by `reconstruction_rows`."""
     return tuple(Pictures(name, _decoded(rows.where(name=name))) for name in rows.names("name"))
 
 

@@ -1,4 +1,4 @@
-"""One run of an experiment: an ordinary run directory, trained where it is not there, gone on with where it stopped."""
+"""One run of an experiment: an ordinary run directory, trained where it is missing and resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from lenscope import api
 from lenscope.errors import NonFiniteError, RunError, UsageError
-from lenscope.runs import lock, manifest, storage
+from lenscope.runs import lock
+from lenscope.runs.files import manifest
 from lenscope.runs.recorder import FINAL, LEFTOVER
 from lenscope.runs.resume import settings_to_resume
 from lenscope.runs.run import open_run
+from lenscope.storage import remove_directory
 from lenscope.training.fit import check_batch_size
 
 if TYPE_CHECKING:
@@ -26,13 +28,13 @@ CONFIG = "config.toml"
 
 @dataclass(frozen=True)
 class Trial:
-    """A run that an experiment asks for.
+    """A run that an experiment needs.
 
     Attributes:
         name: of its directory.
         config: its settings.
-        tags: what tells it from the others, by the columns of the results.
-        alone: trained with all threads and nothing beside it, since its seconds count.
+        tags: what distinguishes it from the others, by the columns of the tables.
+        alone: trained with all threads and no other run at the same time, since its seconds are compared.
     """
 
     name: str
@@ -40,38 +42,42 @@ class Trial:
     tags: Mapping[str, object] = field(default_factory=dict)
     alone: bool = False
 
+    @property
+    def row(self) -> dict[str, object]:
+        """The first cells of each of its rows: its name and its tags."""
+        return {"trial": self.name, **self.tags}
+
 
 def is_done(trial: Trial, path: Path) -> bool:
-    """Whether its directory holds all of it; a run whose loss was no number any more is done: it would fail again.
+    """Whether its directory has a run that is complete, or whose loss became NaN or infinite: it would fail again.
 
-    Such a run has its last good weights as its final ones; one that failed for another reason, as a full disk, goes on.
+    Such a run has its last good weights as its final ones; one that failed for another reason, such as a full disk, is
+    to be resumed.
 
     Raises:
         UsageError: a run with other settings.
-        RunError: a broken one.
+        RunError: a broken run.
     """
-    if not (path / manifest.FILE).exists():  # not begun, or killed before its first commit
+    if not (path / manifest.FILE).exists():  # not started, or killed before its first commit
         return False
     run = open_run(path)
     there, asked = _placeless(run.config), _placeless(check_batch_size(trial.config, run.data.train_images))
     if there != asked:
-        differing = ", ".join(f"{name} is {value}" for name, value in there if value != getattr(asked, name))
-        raise UsageError(
-            f"{path}: was trained with other settings than are asked for now ({differing} there); choose another --out"
-        )
+        differing = ", ".join(f"{name} = {value}" for name, value in there if value != getattr(asked, name))
+        raise UsageError(f"{path}: trained with other settings ({differing}); choose another --out")
     ended = run.status.state in {"finished", "failed"} and FINAL in run.committed.static
     return ended and len(run.metrics) > 0
 
 
 def _placeless(config: TrainConfig) -> TrainConfig:
-    """The settings without where things lie: an experiment's directory may have been moved."""
+    """The settings without the folders of data and experiment, which may have been moved."""
     return config.with_settings(data="any", init_from=config.init_from and Path(config.init_from).name)
 
 
-def carry_out(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None = None) -> None:
-    """Train it, or go on with it, unless it is done, as where its process died before it could tell.
+def train_trial(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None = None) -> None:
+    """Train it, or resume it, unless it is done.
 
-    Raises as `api.train` does, but for a loss that is no number, which the run tells.
+    Raises as `api.train` does, except for a loss that is not finite, which the run records.
     """
     from lenscope.runs.record import resume_run
 
@@ -82,19 +88,19 @@ def carry_out(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None 
             config = settings_to_resume(path).with_settings(init_from=trial.config.init_from)
             resume_run(path, splits, config, watcher)
         else:
-            _free(path)
+            _remove_leftovers(path)
             api.train(splits, out=path, config=trial.config, progress=watcher or False)
     except NonFiniteError:
         pass
 
 
-def _free(path: Path) -> None:
-    """Take away a directory whose process was killed before the settings, a run's first file, were whole."""
+def _remove_leftovers(path: Path) -> None:
+    """Remove a directory whose process was killed before the settings, a run's first file, were complete."""
     if not path.exists():
         return
     entries = [*path.iterdir()]
     if any(entry.name != lock.FILE and not LEFTOVER.fullmatch(entry.name) for entry in entries):
-        raise RunError(f"{path}: is no run; delete it, or choose another --out")
+        raise RunError(f"{path}: not a run; delete it, or choose another --out")
     for entry in entries:
         entry.unlink(missing_ok=True)
-    storage.remove_directory(path)
+    remove_directory(path)

@@ -1,4 +1,4 @@
-"""Settings of many runs: what is written as `lr=1e-4,1e-3` or as a table, and every combination of it."""
+"""Grids of settings: values given as `lr=1e-4,1e-3` or as a table, and their combinations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lenscope.config import Table, TrainConfig, renamed, resolve
+from lenscope.config import NumberGroup, TrainConfig, renamed, resolve
 from lenscope.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 Setting = dict[str, Any]
 NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER})", re.ASCII | re.IGNORECASE)
-TABLES = ("augment", "autoencode")  # whose values hold commas of their own, so that | stands between them
-ELSEWHERE = {"data": "--data", "seed": "--seeds"}  # what has an option of its own
+TABLES = ("augment", "autoencode")  # their values contain commas, so | separates them
+ELSEWHERE = {"data": "--data", "seed": "--seeds"}  # settings with an option of their own
 MOST_VALUES = 10_000
 
 
 class Range(NamedTuple):
-    """Numbers to search between."""
+    """The bounds of a search."""
 
     low: float
     high: float
 
     @property
     def whole(self) -> bool:
-        """Whether it is one of whole numbers."""
+        """Whether both are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def logarithmic(self) -> bool:
-        """Whether it spans so much that equal ratios count as equally far."""
+        """Whether to search the logarithm, since the upper bound is at least ten times the lower."""
         return self.low > 0 and self.high >= 10 * self.low
 
 
 def read_grid(value: object) -> dict[str, list[Any]]:
-    """The values of each setting, from texts such as `lr=1e-4,1e-3` or from a table of values or lists of them.
+    """The values of each setting, from texts such as `lr=1e-4,1e-3` or from a table of values and lists.
 
     >>> read_grid(["lr=1e-4,1e-3", "augment=none|rotation=10,shift=2"])
     {'learning_rate': [0.0001, 0.001], 'augment': ['none', 'rotation=10,shift=2']}
 
     Raises:
-        ValueError: what is no such text, a setting that nobody knows, or one that comes twice.
+        ValueError: another text or value, an unknown setting, or one that is given twice.
     """
     if isinstance(value, dict):
         pairs = [(str(name), list(values) if isinstance(values, list) else [values]) for name, values in value.items()]
@@ -55,7 +55,7 @@ def read_grid(value: object) -> dict[str, list[Any]]:
     grid: dict[str, list[Any]] = {}
     for name, values in ((known(name), values) for name, values in pairs):
         if name in grid:
-            raise ValueError(f"{name}: got it twice; give all of its values at once")
+            raise ValueError(f"{name}: given twice; give all its values at once")
         if not 0 < len(values) <= MOST_VALUES or len({str(one) for one in values}) < len(values):
             raise ValueError(f"{name}: got {len(values)} values, expected 1 to {MOST_VALUES:,}, each once")
         grid[name] = values
@@ -63,17 +63,17 @@ def read_grid(value: object) -> dict[str, list[Any]]:
 
 
 def known(name: str) -> str:
-    """The full name of a setting; raises ValueError for what is none, or is given otherwise."""
+    """The full name of a setting; raises ValueError for an unknown one, or one with an option of its own."""
     full = next(iter(renamed({name: None})))
     if full in ELSEWHERE:
-        raise ValueError(f"{full}: is the same for a grid; give it with {ELSEWHERE[full]}")
+        raise ValueError(f"{full}: cannot vary in a grid; give it with {ELSEWHERE[full]}")
     if full not in TrainConfig.model_fields:
         raise ValueError(str(unknown_name("setting", name, TrainConfig.model_fields)))
     return full
 
 
 def range_of(values: Sequence[Any]) -> Range | None:
-    """The range that stands instead of values, such as `1e-4..1e-2`; None where it is values; raises ValueError.
+    """The range given instead of values, such as `1e-4..1e-2`; None for values; raises ValueError.
 
     >>> range_of(["16..256"])
     Range(low=16, high=256)
@@ -83,36 +83,36 @@ def range_of(values: Sequence[Any]) -> Range | None:
         return None
     between = Range(_scalar(found[1]), _scalar(found[2]))
     if not between.low < between.high:
-        raise ValueError(f"got {values[0]}, expected the smaller number first, as 1e-4..1e-2")
+        raise ValueError(f"got {values[0]}, expected the smaller number first, such as 1e-4..1e-2")
     return between
 
 
 def combine(grid: Mapping[str, Sequence[Any]], each: Sequence[Setting] = ()) -> list[Setting]:
-    """Every combination of the grid's values, with each of the given settings; those of the last name change first."""
+    """Every combination of the grid's values with each of the given settings; the last name varies fastest."""
     columns = [[(name, value) for value in values] for name, values in grid.items()]
     return [{**own, **dict(chosen)} for own in (each or ({},)) for chosen in product(*columns)]
 
 
 def configure(setting: Setting, **others: Any) -> TrainConfig:
-    """What a run is trained with: recipe < others < setting; raises ConfigError."""
+    """The settings of a run; precedence: recipe < others < setting; raises ConfigError."""
     settings = {**others, **setting}
     return resolve(settings.pop("recipe", None), **settings)
 
 
 def varied(settings: Iterable[Setting], configs: Iterable[TrainConfig]) -> list[str]:
-    """The names of the settings that are not the same in all, in the order in which they come."""
+    """The names of the settings that differ between the runs, in the order of their first appearance."""
     names = list(dict.fromkeys(name for setting in settings for name in setting))
-    dumped = list(configs)
-    return [name for name in names if len({str(getattr(config, name)) for config in dumped}) > 1]
+    configs = list(configs)
+    return [name for name in names if len({str(getattr(config, name)) for config in configs}) > 1]
 
 
 def plain(value: object) -> object:
-    """A setting's value as a cell of a table takes it."""
-    return str(value) if isinstance(value, Table) else value
+    """A setting's value as a cell of a table."""
+    return str(value) if isinstance(value, NumberGroup) else value
 
 
 def label(config: TrainConfig, names: Iterable[str]) -> str:
-    """What a setting is called among others.
+    """The name of a combination of settings, such as in tables and charts.
 
     >>> label(TrainConfig(learning_rate=1e-3), ["optimizer", "learning_rate"])
     'optimizer=adam, learning_rate=0.001'
@@ -127,13 +127,10 @@ def _short(value: object) -> str:
 def _read_text(text: object) -> tuple[str, list[Any]]:
     name, equals, values = str(text).partition("=")
     if not equals or not values:
-        raise ValueError(f"got {text!r:.60}, expected a setting and its values, as lr=1e-4,1e-3")
+        raise ValueError(f"got {text!r:.60}, expected a setting and its values, such as lr=1e-4,1e-3")
     name = name.strip()
-    return name, [_scalar(value.strip()) for value in values.split(_separator(name, values))]
-
-
-def _separator(name: str, values: str) -> str:
-    return "|" if "|" in values or name in TABLES else ","
+    separator = "|" if "|" in values or name in TABLES else ","
+    return name, [_scalar(value.strip()) for value in values.split(separator)]
 
 
 def _scalar(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""What the kernels of an experiment's runs became: their scores against epoch, and their films, as rows of a table."""
+"""The kernels of runs as rows of a table: their scores by epoch, and their films."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenscope.insight.findings import LayerFilm
-from lenscope.insight.movement import choose_frames
+from lenscope.insight.drift import choose_frames
 from lenscope.insight.operators import FAMILIES, best_match
+from lenscope.insight.section import LayerFilm
 from lenscope.training.fit import steps_per_epoch
 
 if TYPE_CHECKING:
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lenscope.lab.rows import Rows
-    from lenscope.lab.trials import Trial
+    from lenscope.lab.execution.trials import Trial
+    from lenscope.lab.tables.rows import Rows
     from lenscope.runs.run import Run
 
-RARE = 0.01  # a kernel whose p is below looks more like an operator than 99 of 100 random ones
-DIGITS = 4  # of a weight in a table
+RARE = 0.01  # a kernel whose p-value is below looks more like an operator than 99 of 100 random ones
+DIGITS = 4  # of a number in a table
 FILM = 24  # frames of a film in a table
 
 
 def score_rows(trial: Trial, run: Run, epochs: Collection[int]) -> Iterator[dict[str, object]]:
-    """A row for each layer and each of these epochs: how the kernels score, and how far they have moved.
+    """A row for each layer and epoch: the scores of the kernels, and their drift.
 
-    Scores are means over a layer's kernels, a kernel's part for one input channel counted as one; `_rare` is the
-    share of them that scores higher than 99 of 100 random kernels; `per_epoch` is ‖w − w′‖/‖w₀‖ an epoch since the row
-    before.
+    Scores are means over a layer's kernels, one per output and input channel; `_rare` is the share of kernels that
+    score higher than 99 of 100 random ones; `change` is ‖w − w₀‖/‖w₀‖ of the layer; `per_epoch` is ‖w − w′‖/‖w₀‖
+    divided by the epochs since the previous row, whose weights are w′.
     """
     film, each = run.film, steps_per_epoch(run.config, run.data.train_images)
     frames = [frame for frame, step in enumerate(film.steps) if step % each == 0 and step // each in epochs]
@@ -40,12 +40,11 @@ def score_rows(trial: Trial, run: Run, epochs: Collection[int]) -> Iterator[dict
             passed = int(film.steps[frame] - film.steps[before]) / each
             moved = _norm(kernels[frame] - kernels[before]) / _norm(start)
             yield {
-                "trial": trial.name,
-                **trial.tags,
+                **trial.row,
                 "epoch": int(film.steps[frame]) // each,
                 "layer": layer,
-                "change": _short(_norm(kernels[frame] - start) / _norm(start)),
-                "per_epoch": _short(moved / passed) if passed else None,
+                "change": _rounded(_norm(kernels[frame] - start) / _norm(start)),
+                "per_epoch": _rounded(moved / passed) if passed else None,
                 **_scores(kernels[frame], "trained"),
                 **_scores(kernels[frame] - start, "difference"),
             }
@@ -53,28 +52,27 @@ def score_rows(trial: Trial, run: Run, epochs: Collection[int]) -> Iterator[dict
 
 
 def film_rows(trial: Trial, run: Run, layer: str = "conv1") -> Iterator[dict[str, object]]:
-    """A row for each kernel and input channel of a layer in each of a few frames, with its weights."""
+    """A row with the weights of each kernel and input channel of a layer, in each of a few frames."""
     film, each = run.film, steps_per_epoch(run.config, run.data.train_images)
     for frame in choose_frames(film, FILM):
-        kernels = film.kernels[layer][frame]
-        for kernel, channel in np.ndindex(*kernels.shape[:2]):
-            weights = kernels[kernel, channel].ravel()
-            place = {"film": trial.name, "layer": layer, "epoch": int(film.steps[frame]) / each}
-            yield place | {"kernel": kernel, "channel": channel} | {f"w{i}": _short(w) for i, w in enumerate(weights)}
+        yield from _weight_rows(trial.name, layer, int(film.steps[frame]) / each, film.kernels[layer][frame])
 
 
 def unit_rows(trial: Trial, run: Run, layer: str, most: int) -> Iterator[dict[str, object]]:
-    """The same for the first units of a fully connected layer that sees square images, at both ends."""
-    for epoch, weights in ((0, run.weights("initial")), (trial.config.epochs, run.weights())):
+    """As `film_rows`, for the first units of a fully connected layer over square images, before and after training."""
+    for epoch, weights in ((0.0, run.weights("initial")), (float(trial.config.epochs), run.weights())):
         units = weights[f"{layer}.weight"][:most]
-        by_channel = units.reshape(len(units), run.data.channels, -1)
-        for unit, channel in np.ndindex(*by_channel.shape[:2]):
-            place = {"film": trial.name, "layer": layer, "epoch": float(epoch), "kernel": unit, "channel": channel}
-            yield place | {f"w{i}": _short(w) for i, w in enumerate(by_channel[unit, channel])}
+        yield from _weight_rows(trial.name, layer, epoch, units.reshape(len(units), run.data.channels, -1))
+
+
+def _weight_rows(name: str, layer: str, epoch: float, kernels: NDArray[np.float32]) -> Iterator[dict[str, object]]:
+    for kernel, channel in np.ndindex(*kernels.shape[:2]):
+        cells = {"film": name, "layer": layer, "epoch": epoch, "kernel": kernel, "channel": channel}
+        yield cells | {f"w{i}": _rounded(w) for i, w in enumerate(kernels[kernel, channel].ravel())}
 
 
 def films_of(rows: Rows) -> tuple[LayerFilm, ...]:
-    """The films in a table of square kernels, as `film_rows` and `unit_rows` write it."""
+    """The films in a table written by `film_rows` or `unit_rows`."""
     return tuple(_film(name, rows.where(film=name)) for name in rows.names("film"))
 
 
@@ -92,8 +90,8 @@ def _scores(kernels: NDArray[np.float32], source: str) -> dict[str, object]:
     for family in FAMILIES:
         match = best_match(kernels, family)
         known = ~np.isnan(match.scores)
-        scores[f"{source}_{family}"] = _short(match.scores[known].mean()) if known.any() else None
-        scores[f"{source}_{family}_rare"] = _short((match.p_values[known] < RARE).mean()) if known.any() else None
+        scores[f"{source}_{family}"] = _rounded(match.scores[known].mean()) if known.any() else None
+        scores[f"{source}_{family}_rare"] = _rounded((match.p_values[known] < RARE).mean()) if known.any() else None
     return scores
 
 
@@ -101,5 +99,5 @@ def _norm(values: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(values.astype(np.float64)))
 
 
-def _short(value: float) -> float:
+def _rounded(value: float | np.floating) -> float:
     return float(f"{float(value):.{DIGITS}g}")

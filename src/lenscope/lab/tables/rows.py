@@ -1,4 +1,4 @@
-"""Results as rows of cells: written as CSV, read again, and asked for numbers."""
+"""Rows of text cells: written as CSV, read again, filtered, and converted to numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.errors import RunError
-from lenscope.runs.storage import write_file
+from lenscope.storage import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MOST = 512 << 20  # characters of a table; that of 10,000 runs of ten epochs has 10 million
+MOST = 512 << 20  # characters of a table; 10,000 runs of ten epochs have 10 million
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of cells, each by the name of its column; a cell that does not apply is empty."""
+    """Rows of cells by the names of their columns; a cell without a value is empty."""
 
     cells: tuple[dict[str, str], ...]
 
@@ -31,7 +31,7 @@ class Rows:
         return len(self.cells)
 
     def where(self, **wanted: object) -> Rows:
-        """The rows whose cells are these."""
+        """The rows that have these cells."""
         cells = {name: cell(value) for name, value in wanted.items()}
         return Rows(tuple(row for row in self.cells if all(row[name] == value for name, value in cells.items())))
 
@@ -40,19 +40,19 @@ class Rows:
         return np.array([float(row[column] or "nan") for row in self.cells])
 
     def names(self, column: str) -> list[str]:
-        """The different cells of a column, in the order of their first row."""
+        """The distinct cells of a column, in the order of their first rows."""
         return list(dict.fromkeys(row[column] for row in self.cells))
 
 
 def collect(rows: Iterable[Mapping[str, object]]) -> Rows:
-    """Rows of any values as cells; a column that a row lacks is empty in it."""
+    """Rows of values as cells; a column that a row lacks is empty."""
     cells = [{name: cell(value) for name, value in row.items()} for row in rows]
     empty = dict.fromkeys((name for row in cells for name in row), "")
     return Rows(tuple(empty | row for row in cells))
 
 
 def cell(value: object) -> str:
-    """A value as a cell: numbers with as many digits as bring them back, None and NaN as nothing.
+    """A value as a cell: numbers with all digits that reading needs, None and NaN empty.
 
     >>> cell(0.1), cell(3), cell(None)
     ('0.1', '3', '')
@@ -63,7 +63,7 @@ def cell(value: object) -> str:
 
 
 def write_rows(path: Path, rows: Rows) -> None:
-    """Write rows as CSV, whole or not at all; raises StorageError."""
+    """Write rows as CSV, completely or not at all; raises StorageError."""
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows.cells[0]) if rows.cells else [], lineterminator="\n")
     writer.writeheader()
@@ -72,7 +72,7 @@ def write_rows(path: Path, rows: Rows) -> None:
 
 
 def read_rows(path: Path) -> Rows:
-    """The rows of a CSV file; raises RunError for what is none."""
+    """The rows of a CSV file; raises RunError where it is not one."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             text = file.read(MOST + 1)

@@ -1,0 +1,1 @@
+"""What is kept of runs: rows of cells, read from CSV and written to it, and their statistics."""
