@@ -1,12 +1,11 @@
-"""What it takes to get Lenscope and to start it: installation, sizes, and whole commands, of two checkouts in turn.
+"""Seconds and sizes of installing Lenscope and of whole commands, for two checkouts in turns.
 
-    python benchmarks/bench_install.py BEFORE                 this checkout beside the one at BEFORE, printed
+    python benchmarks/bench_install.py BEFORE                 this checkout and the one at BEFORE, printed
     python benchmarks/bench_install.py BEFORE --save          and appended to benchmarks/results/install.csv
-    python benchmarks/bench_install.py BEFORE --folder PLACE  keeps the clones there, and uses those that are there
+    python benchmarks/bench_install.py BEFORE --folder PLACE  keeps the clones in PLACE, and reuses them
 
-Of each checkout a fresh clone is made, and what its branch has committed is installed by `make train`; pip's own cache
-should be warm. The commands then run in these environments, alternately. About ten minutes on two cores; needs make,
-git and a C++ compiler.
+Each checkout is cloned, and the commit of its branch is installed by `make train`; the cache of pip should be warm. The
+commands then run in these environments in turns. About ten minutes on two cores; needs make, git and a C++ compiler.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ DIGIT = (
 
 
 class Took(NamedTuple):
-    """What a command took: seconds of the wall, of all processors, and until its first output; peak memory in MiB.
+    """The cost of a command: wall seconds, CPU seconds, seconds until its first output, peak memory in MiB.
 
-    Processes that it starts and waits for count as well, compilers say: their seconds are added, their memory is not.
+    CPU seconds include those of the processes that it starts and waits for, such as compilers; memory does not.
     """
 
     seconds: float
@@ -59,30 +58,30 @@ class Took(NamedTuple):
 
 
 def run(command: list[str | Path], folder: Path) -> Took:
-    """Run a command to its end; one that fails ends this one, with what it printed."""
+    """Run a command; if it fails, exit with its output."""
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    begun = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout
     printed = process.stdout.read(1)
-    first = time.perf_counter() - begun
+    first = time.perf_counter() - start
     printed += process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{printed.decode(errors='replace')}")
-    took = time.perf_counter() - begun
+    took = time.perf_counter() - start
     return Took(took, usage.ru_utime + usage.ru_stime, first, usage.ru_maxrss / 1024)
 
 
 def megabytes(paths: list[Path], *, on_disk: bool = False) -> float:
-    """The size of these files and of all in these folders, in 10⁶ bytes; `on_disk` in whole blocks, as du has it."""
+    """The size of files and folders in 10⁶ bytes; with `on_disk` in whole blocks, like du."""
     files = {path: path.lstat() for start in paths for path in (start, *start.rglob("*"))}
     return sum(512 * status.st_blocks if on_disk else status.st_size for status in files.values()) / 1e6
 
 
 def install(source: Path, place: Path) -> Iterator[tuple[str, float | Took]]:
-    """Clone, `make train`, build a wheel, download what it needs: what was measured, and what it took."""
+    """Clone, `make train`, build a wheel, download its dependencies; yields a name and a measurement for each."""
     subprocess.run(["git", "clone", "--quiet", source, place], check=True)
     yield "make train, fresh clone", run(["make", "train"], place)
     yield "environment", megabytes([place / ".venv"], on_disk=True)
@@ -99,7 +98,7 @@ def install(source: Path, place: Path) -> Iterator[tuple[str, float | Took]]:
 
 
 def trained(place: Path) -> float:
-    """The seconds that a run spent in training and evaluation, by its own clock."""
+    """The seconds of training and evaluation that a run measured."""
     with (place / "metrics.csv").open(encoding="utf-8") as file:
         return sum(
             float(row[name] or 0) for row in csv.DictReader(file) for name in ("train_seconds", "evaluation_seconds")
@@ -107,12 +106,12 @@ def trained(place: Path) -> float:
 
 
 def command_of(what: str, place: Path, out: str) -> list[str | Path]:
-    """A verb of the checkout that was installed in a place."""
+    """A verb of the checkout that is installed in a place."""
     return [place / ".venv/bin/lenscope", *COMMANDS[what].replace("OUT", out).split()]
 
 
 def turns(places: dict[str, Path], rounds: int) -> dict[tuple[str, str], list[Took]]:
-    """Every command, by its checkout in turn, after one round that is not counted and writes what Python may keep."""
+    """The cost of every command of both checkouts, in turns; a first round is not counted and writes bytecode."""
     for place in places.values():
         subprocess.run(["rm", "-rf", place / "out"], check=True)
         if not (place / "run").exists():
@@ -136,7 +135,7 @@ def turns(places: dict[str, Path], rounds: int) -> dict[tuple[str, str], list[To
 
 
 def row_of(measured: float | Took | list[Took]) -> dict[str, Any]:
-    """The columns of a measurement: megabytes, or medians of times with the least and the greatest."""
+    """The columns of a measurement: megabytes, or medians with minimum and maximum."""
     if isinstance(measured, float):
         return dict.fromkeys(("rounds", "median_seconds", "least_seconds", "most_seconds", "cpu_seconds",
                               "first_output_seconds", "peak_mib"), "") | {"megabytes": f"{measured:.1f}"}  # fmt: skip
@@ -155,12 +154,12 @@ def row_of(measured: float | Took | list[Took]) -> dict[str, Any]:
 
 
 def line(what: str, side: str, row: dict[str, Any]) -> str:
-    """A row as it is printed."""
+    """A row as text."""
     if row["megabytes"]:
         return f"{side:<7}{what:<45}{row['megabytes']:>9} MB"
     return (
         f"{side:<7}{what:<45}{row['median_seconds']:>9} s ({row['least_seconds']} to {row['most_seconds']}), "
-        f"{row['cpu_seconds']} s of processors, "
+        f"{row['cpu_seconds']} s CPU, "
         f"first output after {row['first_output_seconds']} s, {row['peak_mib']} MiB"
     )
 
@@ -168,10 +167,10 @@ def line(what: str, side: str, row: dict[str, Any]) -> str:
 def main() -> None:
     """Measure, print, and save where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("before", type=Path, help="another checkout, with what it is to be compared to")
+    parser.add_argument("before", type=Path, help="the checkout to compare with")
     parser.add_argument("--after", type=Path, default=ROOT, help="by default this checkout")
-    parser.add_argument("--rounds", type=int, default=5, help="of the commands; installations are made once")
-    parser.add_argument("--folder", type=Path, help="where the clones stay; by default in one that goes again")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the commands; installations run once")
+    parser.add_argument("--folder", type=Path, help="directory for the clones; by default a temporary one")
     parser.add_argument("--save", action="store_true", help=f"append the rows to {RESULTS.name}")
     options = parser.parse_args()
     machine = describe_environment()

@@ -1,10 +1,10 @@
-"""Where an image's time goes in the fused engine: nanoseconds on one thread and share of the peak, by kernel.
+"""Time per image of each kernel of the fused engine: nanoseconds on one thread, and share of the peak.
 
     python benchmarks/bench_parts.py            for the best instruction set of this processor
     python benchmarks/bench_parts.py avx2
 
-Builds parts.cpp with the C++ compiler that is on the path. The share is that of the multiply-adds that the part cannot
-do without (a pool's gradient has one winner of four) in what the processor could do in the same time from registers.
+Builds parts.cpp with the C++ compiler on the path. The share is the number of multiply-adds that the kernel needs (the
+gradient of max pooling reaches one value in four), relative to those of a loop in registers in the same time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from lenscope import native
 
 HERE = Path(__file__).parent
-SOURCES = HERE.parent / "src" / "lenscope" / "native"
+SOURCES = HERE.parent / "src" / "lenscope" / "native" / "kernels"
 FLAGS = {
     "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mavx2 -mfma -mf16c -mprefer-vector-width=512",
     "avx2": "-mavx2 -mfma",
@@ -38,8 +38,8 @@ def main() -> None:
     rows = [
         (part, float(nanoseconds), float(needed)) for part, nanoseconds, needed in (x.rsplit(",", 2) for x in lines)
     ]
-    peak = rows[0][1] / 1e3  # thousand million multiply-adds a second, which is as many a nanosecond
-    print(f"{isa}, one thread, {peak:.1f} thousand million multiply-adds a second at most\n")
+    peak = rows[0][1] / 1e3  # GMAC/s, which is multiply-adds per nanosecond
+    print(f"{isa}, one thread, peak {peak:.1f} GMAC/s\n")
     for part, nanoseconds, needed in rows[1:]:
         share = f"{needed / peak / nanoseconds:6.0%}" if needed else ""
         print(f"{part:<26}{nanoseconds:7.0f} ns {share}")

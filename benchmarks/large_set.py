@@ -1,14 +1,13 @@
-"""A set that is larger than memory should be: made, trained on by both engines, and measured beside MNIST.
+"""Make a data set of millions of images, train on it with both engines, and compare memory and speed with MNIST.
 
     python benchmarks/large_set.py make FOLDER                two million images of 28×28, as IDX: 1.6 GB
-    python benchmarks/large_set.py pictures FOLDER            20,000 PNG files, in the layout of train and test
-    python benchmarks/large_set.py memory FOLDER --save       an epoch of it and of MNIST by each engine: peak memory
-    python benchmarks/large_set.py speed FOLDER --save        images a second, in turns of 60,000 with MNIST
-    python benchmarks/large_set.py packing FOLDER --save      pictures a second by one process, by threads, by processes
+    python benchmarks/large_set.py pictures FOLDER            20,000 PNG files, for `lenscope data pack FOLDER`
+    python benchmarks/large_set.py memory FOLDER --save       peak memory of one epoch of it and of MNIST, per engine
+    python benchmarks/large_set.py speed FOLDER --save        images per second, in turns of 60,000 with MNIST
 
-The images are MNIST's, each shifted and with noise of its own: a function of its number. `memory` samples RssAnon of a
-`lenscope train` of its own every 50 ms, from its start to its end, pictures and report included; pages of mapped files
-are not in it. --save appends the rows to results/large.csv.
+The images are those of MNIST, each shifted and with noise that depends on its number. `memory` samples the RssAnon of a
+`lenscope train` process every 50 ms from start to end, including pictures and report, without pages of mapped files.
+--save appends the rows to results/large.csv.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +28,6 @@ import numpy as np
 
 import lenscope
 from lenscope.config import EngineName, TrainConfig
-from lenscope.data.decoding import decode, decode_all
-from lenscope.data.listing import Picture, find_classes, walk
 from lenscope.environment import describe_environment, usable_processors
 from lenscope.randomness import Purpose, random_order, random_words
 
@@ -49,7 +45,7 @@ Rows = list[dict[str, Any]]
 
 
 def synthetic(digits: NDArray[np.uint8], start: int, count: int) -> NDArray[np.uint8]:
-    """Images number `start`, which is whole blocks, and those after it: (count, 28, 28)."""
+    """`count` images from number `start` on, a multiple of BLOCK: uint8 (count, 28, 28)."""
     words = random_words(0, Purpose.COLOURS, start // BLOCK, count * 98).view(np.uint8).reshape(count, 28, 28)
     numbers = np.arange(start, start + count)
     padded = np.pad(digits[numbers % len(digits)], ((0, 0), (2, 2), (2, 2)))
@@ -62,7 +58,7 @@ def synthetic(digits: NDArray[np.uint8], start: int, count: int) -> NDArray[np.u
 
 
 def make(folder: Path, images: int) -> None:
-    """An IDX folder of so many training images and 10,000 test images, block by block."""
+    """Write an IDX folder of this many training images and 10,000 test images, block by block."""
     mnist = lenscope.load("mnist")
     assert mnist.test is not None
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +72,7 @@ def make(folder: Path, images: int) -> None:
 
 
 def write_pictures(folder: Path, images: int) -> None:
-    """So many PNG files, a sixth of them for test."""
+    """Write this many PNG files, one sixth of them test images."""
     from PIL import Image
 
     digits = lenscope.load("mnist").train
@@ -90,23 +86,23 @@ def write_pictures(folder: Path, images: int) -> None:
 
 
 def memory(folder: Path, engines: list[EngineName], threads: int) -> Rows:
-    """Peak anonymous memory of a whole `lenscope train`, an epoch by each engine; and the same on MNIST."""
+    """Peak anonymous memory of a whole `lenscope train` of one epoch, per engine, on the large set and on MNIST."""
     return [train_and_watch(data, name, threads) for name in engines for data in ("mnist", str(folder))]
 
 
 def train_and_watch(data: str, engine: str, threads: int) -> dict[str, Any]:
-    """A row of `memory`: an epoch in a process of its own."""
+    """A row of `memory`: one epoch in a process of its own."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "lenscope", "train", "--data", data, "--engine", engine, "--epochs", "1"]
         command += ["--threads", str(threads)]
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         process = subprocess.Popen([*command, "--quiet", "--out", f"{out}/run"], stdout=subprocess.DEVNULL)
         peak = 0
         while process.poll() is None:
             peak = max(peak, anonymous_bytes(process.pid))
             time.sleep(SAMPLED_SECONDS)
         assert process.returncode == 0
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start_time
         run = lenscope.open_run(f"{out}/run")
         row: dict[str, Any] = {"what": f"lenscope train, {engine} engine", "threads": threads}
         row["images"] = run.data.train_images
@@ -116,7 +112,7 @@ def train_and_watch(data: str, engine: str, threads: int) -> dict[str, Any]:
 
 
 def anonymous_bytes(process: int) -> int:
-    """RssAnon of a process, 0 where it has ended."""
+    """RssAnon of a process; 0 if it has ended."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:
@@ -126,7 +122,7 @@ def anonymous_bytes(process: int) -> int:
 
 
 def speed(folder: Path, engines: list[EngineName], rounds: int, threads: int) -> Rows:
-    """Images a second of both engines, on the large set and on MNIST in turns of as many images."""
+    """Images per second of both engines, on the large set and on MNIST in turns of 60,000 images."""
     rows = []
     sets = {"MNIST": lenscope.load("mnist").resized(32).train, "large": lenscope.load(folder).resized(32).train}
     for engine in engines:
@@ -134,9 +130,9 @@ def speed(folder: Path, engines: list[EngineName], rounds: int, threads: int) ->
         rates: dict[str, list[float]] = {name: [] for name in sets}
         for turn in range(rounds + 1):
             for name in (sets, reversed(sets))[turn % 2]:
-                begun = time.perf_counter()
+                start_time = time.perf_counter()
                 runs[name](turn)
-                rates[name].append(TURN / (time.perf_counter() - begun))
+                rates[name].append(TURN / (time.perf_counter() - start_time))
             print(engine, turn, {name: f"{found[-1]:,.0f}" for name, found in rates.items()}, flush=True)
         shares = [large / small for small, large in zip(rates["MNIST"][1:], rates["large"][1:], strict=True)]
         for name, data in sets.items():
@@ -157,7 +153,7 @@ def speed(folder: Path, engines: list[EngineName], rounds: int, threads: int) ->
 
 
 def _turns(data: lenscope.Dataset, name: EngineName, threads: int) -> Callable[[int], None]:
-    """What trains on the next 60,000 images of an epoch's order."""
+    """A function that trains on the next 60,000 images in the order of an epoch."""
     from lenscope.engines import choose_engine
 
     config, network = TrainConfig(engine=name, threads=threads), lenscope.Network("lenet")
@@ -172,43 +168,8 @@ def _turns(data: lenscope.Dataset, name: EngineName, threads: int) -> Callable[[
     return train
 
 
-def packing(folder: Path, rounds: int) -> Rows:
-    """Pictures a second: here, by threads, by processes; in turns."""
-    found = [each for each in walk(folder, find_classes(folder)) if isinstance(each, Picture)]
-    files = [(str(folder / picture.path), picture.size) for picture in found]
-    count = usable_processors()
-
-    def by_threads() -> None:
-        with ThreadPoolExecutor(count) as pool:
-            list(pool.map(decode, [Path(path) for path, _ in files], chunksize=64))
-
-    ways: dict[str, Callable[[], object]] = {
-        "one process": lambda: [decode(Path(path)) for path, _ in files],
-        f"{count} threads": by_threads,
-        f"{count} processes": lambda: list(decode_all(files, count)),
-    }
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            begun = time.perf_counter()
-            way()
-            rates[name].append(len(files) / (time.perf_counter() - begun))
-            print(name, f"{rates[name][-1]:,.0f}", flush=True)
-    return [
-        {
-            "what": f"decoding PNG files by {name}",
-            "images": len(files),
-            "images_per_second": f"{statistics.median(found):.0f}",
-            "least": f"{min(found):.0f}",
-            "most": f"{max(found):.0f}",
-            "rounds": rounds,
-        }
-        for name, found in rates.items()
-    ]
-
-
 def save(rows: Rows) -> None:
-    """Append rows with the machine that they were measured on."""
+    """Append rows, with the machine they were measured on."""
     measured = ("images_per_second", "least", "most", "rounds", "share_of_mnist")
     columns = ("what", "threads", "images", "peak_rss_anon_mib", *measured)
     machine: dict[str, Any] = describe_environment()
@@ -228,7 +189,7 @@ def save(rows: Rows) -> None:
 def main() -> None:
     """Make or measure, and save where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["make", "pictures", "memory", "speed", "packing"])
+    parser.add_argument("what", choices=["make", "pictures", "memory", "speed"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
@@ -245,10 +206,8 @@ def main() -> None:
             return
         case "memory":
             rows = memory(options.folder, options.engines, options.threads)
-        case "speed":
-            rows = speed(options.folder, options.engines, options.rounds, options.threads)
         case _:
-            rows = packing(options.folder, options.rounds)
+            rows = speed(options.folder, options.engines, options.rounds, options.threads)
     if options.save:
         save(rows)
 

@@ -38,23 +38,36 @@ void row(const char* part, double seconds, double multiply_adds) {
   printf("%s,%.0f,%.0f\n", part, seconds * 1e9, multiply_adds);
 }
 
+// Multiply-adds in registers only: twelve chains hide a latency of six cycles on units that start two per cycle.
+double peak(long repeats) {
+  Vector sums[12], factor = splat(0.999f), term = splat(1e-3f);
+  unroll<12>([&](auto i) __attribute__((always_inline)) { sums[i] = splat((float)i); });
+  for (long at = 0; at < repeats; ++at)
+    unroll<12>([&](auto i) __attribute__((always_inline)) { sums[i] = sums[i] * factor + term; });
+  Vector all = {};
+  unroll<12>([&](auto i) __attribute__((always_inline)) { all += sums[i]; });
+  volatile float kept = sum(all);
+  (void)kept;
+  return 12.0 * lanes * (double)repeats;
+}
+
 int measure() {
   const int images = 16, batch = 100, turns = 400;
   uint8_t* pixels = static_cast<uint8_t*>(malloc(images * 1024));
   for (int at = 0; at < images * 1024; ++at) pixels[at] = uint8_t(rand() % 3 ? 0 : rand() % 256);
-  float *rows = numbers(64 * 32), *triples = numbers(2 * triples_size), *pool1 = numbers(images * pool1_floats);
-  int32_t *winners1 = reinterpret_cast<int32_t*>(numbers(images * pool1_floats));
-  int32_t *winners2 = reinterpret_cast<int32_t*>(numbers(images * features));
-  float *patches = numbers(14 * 320), *d_pool1 = numbers(14 * 96);
+  float *rows = numbers(64 * 32), *patches1 = numbers(2 * patches1_size), *pool1 = numbers(images * pool1_floats);
+  int32_t *argmax1 = reinterpret_cast<int32_t*>(numbers(images * pool1_floats));
+  int32_t *argmax2 = reinterpret_cast<int32_t*>(numbers(images * features));
+  float *patches2 = numbers(14 * 320), *d_pool1 = numbers(14 * 96);
   int32_t* offsets = reinterpret_cast<int32_t*>(numbers(2 * features));
   float *weights1 = numbers(25 * 8), *weights2 = numbers(2400), *bias = numbers(128), *back = numbers(16 * back_channel);
   float *in = numbers(images * features), *d = numbers(images * features);
   float *sums1 = numbers(6 * 32), *sums2 = numbers(16 * 160);
-  const Copies copies = {weights1, weights2, back};
+  const PackedWeights packed = {weights1, weights2, back};
   int32_t* weight_offsets = offsets + features;
   const auto pool1_of = [&](int i) { return pool1 + i % images * pool1_floats; };
-  const auto winners1_of = [&](int i) { return winners1 + i % images * pool1_floats; };
-  const auto winners2_of = [&](int i) { return winners2 + i % images * features; };
+  const auto winners1_of = [&](int i) { return argmax1 + i % images * pool1_floats; };
+  const auto winners2_of = [&](int i) { return argmax2 + i % images * features; };
   const auto conv1 = [&](int i) { conv1_forward({rows, 1, weights1, bias, pool1_of(i), winners1_of(i)}); };
   const auto conv2 = [&](int i) {
     conv2_forward({pool1_of(i), weights2, bias, in + i % images * features, winners2_of(i)});
@@ -62,22 +75,22 @@ int measure() {
 
   const double at_peak = least([](int) { peak(100'000); }, 1);
   printf("peak,%.0f,0\n", 12.0 * lanes * 100'000 / at_peak / 1e6);
-  row("bytes to rows", least([&](int i) { split_columns(pixels + i % images * 1024, 1, rows); }, turns), 0);
+  row("bytes to rows", least([&](int i) { split_even_odd(pixels + i % images * 1024, 1, rows); }, turns), 0);
   row("conv1 forward", least(conv1, turns), 117'600);
-  for (int i = 0; i < images; ++i) split_columns(pixels + i * 1024, 1, rows), conv1(i);
+  for (int i = 0; i < images; ++i) split_even_odd(pixels + i * 1024, 1, rows), conv1(i);
   row("conv2 forward", least(conv2, turns), 240'000);
   for (int i = 0; i < images; ++i) conv2(i);
-  row("conv2 winners", least([&](int i) { find_offsets(winners2_of(i), offsets, weight_offsets); }, turns), 0);
-  row("conv2 patches", least([&](int i) { spread_patches(pool1_of(i), patches); }, turns), 0);
+  row("conv2 argmax", least([&](int i) { argmax_offsets(winners2_of(i), offsets, weight_offsets); }, turns), 0);
+  row("conv2 patches2", least([&](int i) { conv2_im2row(pool1_of(i), patches2); }, turns), 0);
   row("conv2 weight gradient",
-      least([&](int i) { conv2_weight_gradient(patches, offsets, d + i % images * features, sums2); }, turns), 60'000);
+      least([&](int i) { conv2_weight_gradient(patches2, offsets, d + i % images * features, sums2); }, turns), 60'000);
   const auto input_gradient = [&](int i) {
     for (int first = 0; first < 16; first += channels_at_once)
-      conv2_input_gradient(copies, weight_offsets, d + i % images * features, first, d_pool1);
+      conv2_input_gradient(packed, weight_offsets, d + i % images * features, first, d_pool1);
   };
   row("conv2 input gradient", least(input_gradient, turns), 60'000);
-  row("bytes three deep", least([&](int i) { deepen_rows(pixels + i % images * 1024, 1, triples); }, turns), 0);
-  row("conv1 weight gradient", least([&](int i) { conv1_backward(triples, 1, winners1_of(i), d_pool1, sums1); }, turns),
+  row("bytes three deep", least([&](int i) { conv1_im2row(pixels + i % images * 1024, 1, patches1); }, turns), 0);
+  row("conv1 weight gradient", least([&](int i) { conv1_backward(patches1, 1, winners1_of(i), d_pool1, sums1); }, turns),
       29'400);
 
   float *a = numbers(batch * features), *c = numbers(batch * fc1_row), *to = numbers(batch * features);

@@ -1,172 +1,255 @@
-"""`lenscope bench`."""
+"""`lenscope bench`: our engines and plain PyTorch, timed in turns; benchmarks/bench_epoch.py adds other libraries."""
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
-from pathlib import Path
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from itertools import product
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, JsonFlag
-from lenscope.cli.output import print_json, print_line, print_note, print_table
-from lenscope.errors import ConfigError
+import lenscope
+from lenscope.cli.command import Command, comma_list
+from lenscope.cli.output import print_note, table
+from lenscope.environment import describe_environment, usable_processors
+from lenscope.errors import LenscopeError, UsageError, unknown_name
 from lenscope.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from lenscope.bench.measure import Tell
-    from lenscope.bench.results import Benchmark, Row
+    import torch
 
-Names = Annotated[str | None, tyro.conf.arg(metavar="NAME,…")]
-Numbers = Annotated[str | None, tyro.conf.arg(metavar="INT,…")]
-COLUMNS = ("threads", "batch", "seconds", "least", "most", "images/s", "of peak", "eager takes")
+    from lenscope.config import DeviceName, EngineName
+    from lenscope.data.dataset import Dataset, Splits
+
+    Work = dict[str, Callable[[], float]]  # "training" of one epoch, "evaluation": functions that return the mean loss
+    Makers = dict[str, Callable[["Task"], Work]]
+
+RATE = 1e-4  # the lecture's learning rate
+WHOLE = {"training": 60_000, "evaluation": 10_000}  # images per epoch and per evaluation, which the seconds stand for
+HEADER = ("engine", "work", "threads", "batch", "seconds", "min", "max", "images/s", "eager takes")
+AT_ONCE = 1_000  # images per batch of PyTorch's evaluation
+
+
+class Task(NamedTuple):
+    """What is timed: training the lecture's LeNet with Adam, and evaluating it, on 28×28 images resized beforehand."""
+
+    train: Dataset
+    test: Dataset
+    threads: int
+    batch_size: int
+
+
+def our_engine(task: Task, name: EngineName, device: DeviceName = "cpu") -> Work:
+    """One of our engines, driven by the training loop; raises UsageError where it cannot run."""
+    from lenscope.config import TrainConfig
+    from lenscope.data.dataset import Splits
+    from lenscope.engines import choose_engine
+    from lenscope.nets.initialisation import initial_weights
+    from lenscope.nets.layers import Network
+    from lenscope.training.events import EpochDone
+    from lenscope.training.fit import fit
+
+    config = TrainConfig(engine=name, device=device, threads=task.threads, learning_rate=RATE, epochs=1_000_000)
+    config = config.with_settings(batch_size=task.batch_size)
+    network, train, test = Network("lenet"), task.train.resized(32), task.test.resized(32)
+    engine = choose_engine(network, initial_weights(network, seed=0), train, config)
+    done = (event.metrics for event in fit(config, Splits(train), engine) if isinstance(event, EpochDone))
+    losses = (metrics.train_loss for metrics in done if metrics.train_loss is not None)  # None before any training
+    return {"training": lambda: next(losses), "evaluation": lambda: engine.evaluate(test).loss}
+
+
+def eager(task: Task) -> Work:
+    """Plain PyTorch with images in memory, a fused Adam and channels last; raises UsageError without PyTorch."""
+    import_module("lenscope.pytorch")  # says in one line that PyTorch is missing
+    return pytorch_work(task, pytorch_lenet())
+
+
+def pytorch_lenet() -> torch.nn.Module:
+    """The lecture's LeNet without the softmax; ReLU after pooling gives the same values and takes less time."""
+    import torch
+    from torch import nn
+
+    convolutions = (nn.Conv2d(1, 6, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU())
+    dense = (nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10))
+    network = nn.Sequential(*convolutions, nn.Flatten(), *dense)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def pytorch_work(task: Task, network: torch.nn.Module) -> Work:
+    """A plain loop over a PyTorch module."""
+    import numpy as np
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
+
+    def tensors(data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+        images = np.require(data.resized(32).images, requirements=["C", "W"])
+        return torch.from_numpy(images), torch.from_numpy(data.labels.astype(np.int64))
+
+    def scores(images: torch.Tensor) -> torch.Tensor:
+        inputs = images.float().mul_(1 / 255).contiguous(memory_format=torch.channels_last)
+        return network(inputs)  # type: ignore[no-any-return]
+
+    (images, labels), (test_images, test_labels) = tensors(task.train), tensors(task.test)
+
+    def train() -> float:
+        losses = []
+        for batch in torch.split(torch.randperm(len(labels)), task.batch_size):
+            optimizer.zero_grad()
+            loss = cross_entropy(scores(images[batch]), labels[batch])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
+        return sum(losses) / len(losses)
+
+    @torch.inference_mode()
+    def evaluate() -> float:
+        pairs = zip(torch.split(test_images, AT_ONCE), torch.split(test_labels, AT_ONCE), strict=True)
+        return sum(cross_entropy(scores(part), right, reduction="sum").item() for part, right in pairs) / len(task.test)
+
+    return {"training": train, "evaluation": evaluate}
+
+
+ENGINES: Makers = {
+    "fused": partial(our_engine, name="fused"),
+    "numpy": partial(our_engine, name="numpy"),
+    "torch": partial(our_engine, name="torch"),
+    "torch-cuda": partial(our_engine, name="torch", device="cuda"),
+    "eager": eager,
+}
+
+
+@dataclass
+class Timing:
+    """One kind of work of one engine, and the seconds it took in each round, for as many images as in WHOLE."""
+
+    engine: str
+    work: str
+    task: Task
+    run: Callable[[], float]
+    seconds: list[float] = field(default_factory=list)
+    loss: float = 0.0
+
+    def time(self) -> None:
+        """Do the work once."""
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(self.task.threads)
+        start = perf_counter()
+        self.loss = self.run()
+        images = len(self.task.train if self.work == "training" else self.task.test)
+        self.seconds.append((perf_counter() - start) * WHOLE[self.work] / images)
+
+
+def prepare(makers: Makers, tasks: Sequence[Task], missing: dict[str, str]) -> Iterator[Timing]:
+    """What can run here; `missing` receives the reasons why the rest cannot. Only our engines do every task."""
+    for engine, make in makers.items():
+        for task in tasks if engine in ENGINES and engine != "eager" else tasks[:1]:
+            try:
+                work = make(task)
+            except LenscopeError as error:
+                missing[engine] = str(error)
+                break
+            for name, run in work.items():
+                if name == "training" or task.batch_size == tasks[0].batch_size:
+                    yield Timing(engine, name, task, run)
+
+
+def take_turns(timings: Sequence[Timing], rounds: int) -> list[dict[str, Any]]:
+    """Time everything once per round, in turn, so that a slow minute of the machine affects all alike.
+
+    Returns:
+        Plain values, one row per timing, without the first round, which warms up. `eager_takes` is the time of plain
+        PyTorch for the same kind of work, relative to this row's; None where it was not timed.
+    """
+    for turn in range(rounds + 1):
+        print_note(f"round {turn} of {rounds} …" if turn else "warming up …")
+        for timing in timings:
+            timing.time()
+    medians = [median(timing.seconds[1:]) for timing in timings]
+    eager = {one.work: middle for one, middle in zip(timings, medians, strict=True) if one.engine == "eager"}
+    return [
+        {
+            "engine": one.engine,
+            "work": one.work,
+            "threads": one.task.threads,
+            "batch_size": one.task.batch_size,
+            "images": WHOLE[one.work],
+            "seconds": one.seconds[1:],
+            "median_seconds": middle,
+            "loss": one.loss,
+            "eager_takes": eager[one.work] / middle if eager else None,
+        }
+        for one, middle in zip(timings, medians, strict=True)
+    ]
 
 
 class Bench(Command):
-    """Time our engines and other ways to train the same network, side by side on this machine.
+    """Time our engines and plain PyTorch on this machine.
 
-    All train the lecture's LeNet on MNIST with Adam, in turn in each round, after a round that is not counted.
+    Each trains the lecture's LeNet on MNIST with Adam. They are timed in turns, after a warm-up round.
     """
 
-    engines: Names = Field(
-        None,
-        description="fused, numpy, torch, torch-cuda, torch-cuda-uncaptured, or none; by default the quick ones here",
+    engines: Annotated[tuple[str, ...], comma_list("NAME,…")] = Field(
+        tuple(ENGINES), description="what to time; eager is plain PyTorch with the images in memory"
     )
-    peers: Names = Field(
-        "eager,lecture,jax,keras",
-        description="eager (plain PyTorch, images in memory), compiled (the same), lecture (its script), jax, keras, "
-        "or none",
+    threads: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], comma_list("INT,…")] = Field(
+        tuple(dict.fromkeys((usable_processors(), 1))), description="CPU threads; eager uses the first number"
     )
-    threads: Numbers = Field(
-        None, description="numbers of threads for the engines; peers take the first; by default all processors and one"
+    batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=60_000)], ...], comma_list("INT,…")] = Field(
+        (100,), description="images per batch; eager uses the first number"
     )
-    batch_sizes: Numbers = Field("100,10,1000", description="images an update, for the engines; peers take the first")
-    rounds: int = Field(3, description="how often each is timed")
-    images: int = Field(10_000, description="images an epoch that are timed: 60000 for whole epochs, in minutes")
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
-        None, description="where to put bench.json and bench.png; by default nowhere"
-    )
-    json_output: JsonFlag = False
+    rounds: int = Field(3, ge=1, le=1_000, description="timed rounds per engine")
+    images: int = Field(10_000, ge=1, le=60_000, description="training images to time; 60000 for a whole epoch")
 
     def execute(self) -> None:
-        """Measure, print, and keep it where asked."""
-        from lenscope import api
-        from lenscope.bench.measure import Plan, measure
+        """Measure and print."""
+        rows, missing = self.measure(ENGINES)
+        facts = {"machine": describe_environment(), "rows": rows, "missing": missing}
+        self.show(facts, *as_lines(rows, missing))
 
-        plan = Plan(**self.choices())
-        with _progress() as tell:
-            benchmark = measure(plan, api.load("mnist"), tell)
-        if self.json_output:
-            print_json(benchmark.as_dict())
-        else:
-            print_benchmark(benchmark)
-        if self.out:
-            _keep(benchmark, self.out)
+    def measure(self, known: Makers) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """The rows, and why some engines did not run; raises UsageError where none can."""
+        if unknown := [name for name in self.engines if name not in known]:
+            raise unknown_name("engine", unknown[0], known)
+        missing: dict[str, str] = {}
+        timings = list(
+            prepare({name: known[name] for name in self.engines}, self.tasks(lenscope.load("mnist")), missing)
+        )
+        if not timings:
+            raise UsageError(f"nothing to time: {'; '.join(f'{name}: {why}' for name, why in missing.items())}")
+        return take_turns(timings, self.rounds), missing
 
-    def choices(self) -> dict[str, Any]:
-        """What was chosen, as `Plan` takes it."""
-        chosen = {
-            "engines": _names(self.engines),
-            "peers": _names(self.peers),
-            "threads": _numbers("threads", self.threads),
-            "batch_sizes": _numbers("batch_sizes", self.batch_sizes),
-            "rounds": self.rounds,
-            "images": self.images,
-        }
-        return {name: value for name, value in chosen.items() if value is not None}
+    def tasks(self, data: Splits) -> list[Task]:
+        """One task per number of threads and batch size."""
+        import numpy as np
+
+        train = data.train.take(np.arange(self.images))
+        return [Task(train, data.to_measure(), *choice) for choice in product(self.threads, self.batch_sizes)]
 
 
-def print_benchmark(benchmark: Benchmark) -> None:
-    """Print the machine, a table for each kind of work, what threads gain, and what did not run."""
-    print_line(*_heading(benchmark))
-    for work, title in (("training", "an epoch of 60,000"), ("evaluation", "evaluation of 10,000")):
-        rows = benchmark.of(work)  # type: ignore[arg-type]
-        if rows:
-            print_line("")
-            print_table([(title, *COLUMNS), *(_cells(benchmark, row) for row in rows)])
-    print_line("", *_notes(benchmark))
+def as_lines(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> list[str]:
+    """The machine, a table of medians with their spread, and why some engines did not run."""
+    machine: dict[str, Any] = describe_environment()
+    packages = [f"{name} {machine['packages'][name] or 'not installed'}" for name in ("lenscope", "torch")]
+    return [
+        f"{counted(machine['processors'], 'processor')}, {machine['processor']}; {', '.join(packages)}",
+        f"seconds per 60,000 training or 10,000 test images: median of {len(rows[0]['seconds'])}, minimum and maximum",
+        *table(HEADER, *map(_cells, rows)),
+        *(f"{name} did not run: {why}" for name, why in missing.items()),
+    ]
 
 
-def _heading(benchmark: Benchmark) -> Iterator[str]:
-    machine = benchmark.machine
-    processors = counted(machine["processors"], "processor")
-    yield f"{processors}, {machine['processor']}; PyTorch {machine['packages']['torch']}"
-    for threads, peak in benchmark.peaks.items():
-        pace = f"{median(peak) / 1e9:.1f} thousand million multiply-adds a second"
-        yield f"peak of {counted(threads, 'thread')} with {benchmark.instruction_set}: {pace}"
-    yield (
-        f"The lecture's LeNet, Adam, MNIST; seconds are medians of {len(benchmark.rows[0].seconds)}, "
-        f"an epoch's timed on {benchmark.images:,} images"
-    )
-
-
-def _cells(benchmark: Benchmark, row: Row) -> tuple[str, ...]:
-    share, times = benchmark.share_of_peak(row), benchmark.times_baseline(row)
-    return (
-        row.name,
-        str(row.threads),
-        f"{row.batch_size:,}",
-        *(f"{seconds:.3f}" for seconds in (row.median, min(row.seconds), max(row.seconds))),
-        f"{row.images / row.median:,.0f}",
-        "" if share is None else f"{100 * share:.0f} %",
-        "" if times is None else f"{times:.2f} ×",
-    )
-
-
-def _notes(benchmark: Benchmark) -> Iterator[str]:
-    for what, gain in benchmark.gains().items():
-        yield f"{what}: all threads are {gain:.2f} × as fast as one"
-    for row in benchmark.rows:
-        if row.note and row.work == "training":
-            yield f"{row.name}: {row.note}"
-    if benchmark.peaks:
-        yield "of peak: the multiply-adds of every layer's whole output, over what the peak would do in that time"
-    for name, why in benchmark.missing.items():
-        yield f"{name} did not run: {why}"
-
-
-def _keep(benchmark: Benchmark, directory: Path) -> None:
-    from lenscope.plots.bench import BenchDisplay
-    from lenscope.runs.storage import make_directory, write_file
-
-    make_directory(directory, exist_ok=True)
-    text = json.dumps(benchmark.as_dict(), indent=1, ensure_ascii=False)
-    write_file(directory / "bench.json", text.encode())
-    BenchDisplay(benchmark).save(directory / "bench.png")
-    print_note(f"look at {directory}: bench.json, bench.png")
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A bar on stderr while it is a terminal, a line where it is none."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from lenscope.watch.screen import Screen
-
-    console = Screen()
-    columns = (BarColumn(bar_width=32), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
-    if not console.is_terminal:
-        print_note("timing; takes a minute or two …")
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("getting ready", total=None)
-        yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    return () if text.strip() == "none" else tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-
-
-def _numbers(name: str, text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(dict.fromkeys(int(number) for number in text.split(",")))
-    except ValueError:
-        raise ConfigError(f"{name}: got {text[:40]!r}, expected whole numbers such as 1,2") from None
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    seconds = (row["median_seconds"], min(row["seconds"]), max(row["seconds"]))
+    times = "" if row["eager_takes"] is None else f"{row['eager_takes']:.2f} ×"
+    names = (row["engine"], row["work"], str(row["threads"]), f"{row['batch_size']:,}")
+    return (*names, *(f"{value:.3f}" for value in seconds), f"{row['images'] / row['median_seconds']:,.0f}", times)

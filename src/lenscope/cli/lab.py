@@ -1,27 +1,22 @@
-"""The experiments: `lenscope reproduce` and its like, and `lenscope lab`, which makes their pages again."""
+"""The experiments, such as `lenscope reproduce`, and `lenscope lab`, which draws their pages again."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, parse
-from lenscope.cli.output import print_json, print_line, print_note
+from lenscope.cli.command import Command, DataDir, early
+from lenscope.cli.output import print_note
 from lenscope.config import read_settings
 from lenscope.environment import usable_processors
 from lenscope.errors import ConfigError, RunError, UsageError
 from lenscope.lab.catalogue import EXPERIMENTS
-from lenscope.lab.experiment import RUNS
-from lenscope.lab.grid import read_grid
-from lenscope.lab.initlab import Initlab as InitlabExperiment
-from lenscope.lab.longrun import Longrun as LongrunExperiment
-from lenscope.lab.race import Race as RaceExperiment
-from lenscope.lab.reproduce import Reproduce as ReproduceExperiment
-from lenscope.lab.sweep import Sweep as SweepExperiment
+from lenscope.lab.directory import PAGE, RUNS, default_directory, rebuild
+from lenscope.lab.questions.grid import read_grid
+from lenscope.lab.questions.sweep import Sweep as SweepExperiment
 
 if TYPE_CHECKING:
     from typing import Self
@@ -33,56 +28,43 @@ OWN = ("out", "processes", "backend", "ray_address", "data_dir", "quiet", "json_
 
 
 class Conduct(Command):
-    """What all experiments share on the command line."""
+    """The options that all experiments share."""
 
     name: ClassVar[str]
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
-        None, description="the experiment's directory, gone on with where it is there; by default experiments/NAME-DATA"
+        None, description="the experiment's directory, resumed if it exists; by default experiments/NAME-DATA"
     )
     processes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = Field(
-        None, ge=1, le=1024, description="runs at once, a thread each; by default one a core"
+        None, ge=1, le=1024, description="runs to train at a time, with one thread each; by default one per core"
     )
     backend: Literal["local", "ray"] = Field(
-        "local", description="who trains: processes of this machine, or a Ray cluster"
+        "local", description="train in processes on this machine, or on a Ray cluster"
     )
     ray_address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = Field(
-        None, description="of a running Ray cluster, auto for one on this machine; by default one is started"
+        None, description="address of a running Ray cluster; auto finds one on this machine; by default one is started"
     )
     data_dir: DataDir = None
-    quiet: bool = Field(default=False, description="print the conclusions only")
-    json_output: JsonFlag = False
+    quiet: bool = Field(default=False, description="print only the conclusions")
 
     def execute(self) -> None:
-        """Carry it out, or what is missing of it, and say what came of it."""
+        """Train the runs that are missing, and print the conclusions."""
         conduct(self, EXPERIMENTS[self.name](**self.asked()))
 
     def asked(self) -> dict[str, Any]:
-        """The experiment's settings, without the options that say how it is carried out."""
+        """The settings of the experiment, without the options for how to run it."""
         return self.model_dump(exclude=set(OWN))
 
 
-class Reproduce(ReproduceExperiment, Conduct):
-    """Train the lecture's recipe with many seeds and lay its table beside what comes out."""
-
-
-class Race(RaceExperiment, Conduct):
-    """Race the optimisers, each at its best learning rate, from the same weights and in the same order of images."""
-
-
-class Initlab(InitlabExperiment, Conduct):
-    """Start networks in many ways, also from what autoencoders learned without labels, and fine-tune them."""
-
-
-class Longrun(LongrunExperiment, Conduct):
-    """Train for hundreds of epochs and watch kernels, loss and accuracy."""
-
-
+Reproduce, Race, Initlab, Longrun = (
+    create_model(kind.__name__, __base__=(kind, Conduct), __doc__=kind.__doc__, __module__=__name__)
+    for kind in map(EXPERIMENTS.__getitem__, ("reproduce", "race", "initlab", "longrun"))
+)
 _SWEEP: dict[str, Any] = {**SweepExperiment.model_fields}
 
 
 class Sweep(SweepExperiment, Conduct):
-    """Train every combination of settings with every seed, or search for the best, and say which it is.
+    """Train every combination of settings with every seed, or search for the best combination.
 
     lenscope sweep --set optimizer=adam,momentum --set lr=1e-4,1e-3 --seeds 10
     """
@@ -93,29 +75,28 @@ class Sweep(SweepExperiment, Conduct):
     grid: tyro.conf.SuppressFixed[dict[str, list[Any]]] = _SWEEP["grid"]
     each: tyro.conf.SuppressFixed[list[dict[str, Any]]] = _SWEEP["each"]
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
-        None, description="TOML file: data, seeds, settings in a table [grid] or a list [[each]]; options go over it"
+        None, description="TOML file: data, seeds, settings in a table [grid] or a list [[each]]; options override it"
     )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        """A file alone, or options without --set, need not agree yet: the experiment that is made of all is asked."""
+        """Skip the check of the experiment: file and options are valid only together, and `asked` combines them."""
         return self
 
     @classmethod
-    def parse(cls, program: str, arguments: list[str]) -> Self:
-        """The command with its options over the file; raises UsageError."""
-        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        first.add_argument("--config", nargs="?", type=Path)
-        file = first.parse_known_args(arguments)[0].config
-        settings = read_settings(file) if file else {}
+    def before_options(cls, arguments: list[str]) -> Self | None:
+        """The command with the settings of the file."""
+        file = early(arguments, "config").get("config")
+        if file is None:
+            return None
+        settings = read_settings(Path(file))
         try:
-            default = cls(**settings)
+            return cls(**settings)
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
-        return parse(cls, program, arguments, default)
 
     def asked(self) -> dict[str, Any]:
-        """The sweep's settings, those of the file and of --set together."""
+        """The settings of the sweep, from the file and from --set."""
         settings = self.model_dump(exclude={*OWN, "chosen", "config"})
         try:
             return settings | {"grid": self.grid | read_grid(self.chosen)}
@@ -124,27 +105,24 @@ class Sweep(SweepExperiment, Conduct):
 
 
 class Lab(Command):
-    """Draw the pictures and the page of an experiment again, from its tables alone."""
+    """Draw the pictures and the page of an experiment again, from its tables."""
 
-    directory: tyro.conf.Positional[Path] = Field(description="an experiment's directory")
-    json_output: JsonFlag = False
+    directory: tyro.conf.Positional[Path] = Field(description="directory of an experiment")
 
     def execute(self) -> None:
-        """Draw, and say what came of it."""
-        from lenscope.lab.experiment import rebuild
-
-        tell(rebuild(self.directory), self.directory, json_output=self.json_output)
+        """Draw, and print the conclusions."""
+        show_findings(self, rebuild(self.directory), self.directory)
 
 
 def conduct(command: Conduct, experiment: Experiment) -> None:
-    """Carry out the experiment that a command's options describe."""
-    from lenscope.lab import experiment as lab
+    """Run the experiment that the options of a command describe."""
+    from lenscope import lab
     from lenscope.watch.runs import RunsBar
     from lenscope.watch.screen import Screen
 
-    directory = command.out or lab.default_directory(experiment)
+    directory = command.out or default_directory(experiment)
     if command.ray_address and command.backend != "ray":
-        raise UsageError("--ray-address: is of a Ray cluster; add --backend ray")
+        raise UsageError("--ray-address requires --backend ray")
     bar = None if command.quiet else RunsBar(Screen())
     try:
         findings = lab.conduct(
@@ -152,22 +130,20 @@ def conduct(command: Conduct, experiment: Experiment) -> None:
             directory,
             processes=command.processes or usable_processors(),
             data_dir=command.data_dir,
-            teller=bar,
+            progress=bar,
             ray=(command.ray_address or "local") if command.backend == "ray" else None,
         )
     finally:
         if bar:
             bar.close()
     if not command.quiet:
-        print_note(f"open {directory / lab.PAGE} in a browser; every run is in {directory / lab.RUNS}")
-    tell(findings, directory, json_output=command.json_output)
+        print_note(f"open {directory / PAGE} in a browser; every run is in {directory / RUNS}")
+    show_findings(command, findings, directory)
 
 
-def tell(findings: Findings, directory: Path, *, json_output: bool) -> None:
-    """Print what came of an experiment; raises RunError where no run came to its end."""
-    if json_output:
-        print_json({"experiment": str(directory), "title": findings.title, "conclusions": list(findings.conclusions)})
-    else:
-        print_line(*findings.conclusions)
+def show_findings(command: Command, findings: Findings, directory: Path) -> None:
+    """Print the conclusions of an experiment; raises RunError if no run finished."""
+    facts = {"experiment": str(directory), "title": findings.title, "conclusions": list(findings.conclusions)}
+    command.show(facts, *findings.conclusions)
     if findings.is_empty:
-        raise RunError(f"{directory}: no run came to its end; 'lenscope runs {directory / RUNS}' lists them")
+        raise RunError(f"{directory}: no run finished; 'lenscope runs {directory / RUNS}' lists them")

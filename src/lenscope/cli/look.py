@@ -4,81 +4,67 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 from pydantic import Field, field_validator
 
-from lenscope.cli.command import Command, JsonFlag
-from lenscope.cli.output import percent, print_json, print_line, print_table
+import lenscope
+from lenscope.cli.command import Command
+from lenscope.cli.output import table
 from lenscope.config import NetworkName
 from lenscope.errors import LenscopeError, UsageError
-
-if TYPE_CHECKING:
-    from lenscope.runs.run import Run
+from lenscope.numbers_as_text import percent
 
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
 class Runs(Command):
-    """List the runs in a directory with state, accuracy and its course; of an autoencoder its reconstruction error."""
+    """List the runs in a directory: state, accuracy (or reconstruction error), and a small curve over the epochs."""
 
-    directory: tyro.conf.Positional[Path] = Field(Path("runs"), description="where the runs are")
-    json_output: JsonFlag = False
+    directory: tyro.conf.Positional[Path] = Field(Path("runs"), description="directory that contains the runs")
 
     def execute(self) -> None:
         """List them."""
-        from lenscope.runs.run import list_runs
-
         if not self.directory.is_dir():
-            raise UsageError(f"{self.directory}: no such directory; 'lenscope train' makes runs/")
-        found = list_runs(self.directory)
-        if self.json_output:
-            print_json([{"error": str(run)} if isinstance(run, LenscopeError) else _facts(run) for run in found])
-            return
+            raise UsageError(f"{self.directory}: no such directory; 'lenscope train' creates runs/")
+        found = lenscope.list_runs(self.directory)
+        facts = [{"error": str(run)} if isinstance(run, LenscopeError) else _facts(run) for run in found]
         rows = [_row(run) for run in found if not isinstance(run, LenscopeError)]
-        if rows:
-            print_table([("run", "state", "epochs", "accuracy", "seconds", "course"), *rows])
-        for broken in found:
-            if isinstance(broken, LenscopeError):
-                print_line(f"broken: {broken}")
-        if not found:
-            print_line(f"{self.directory}: no runs yet; make one with: lenscope train")
+        lines = table(("run", "state", "epochs", "accuracy", "seconds", "curve"), *rows) if rows else []
+        lines += [f"broken: {error}" for error in found if isinstance(error, LenscopeError)]
+        self.show(facts, *(lines or [f"{self.directory}: no runs yet; create one with: lenscope train"]))
 
 
 class Compare(Command):
     """Print the settings in which runs differ, and their results."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description="run directories, two or more")
-    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Compare and print."""
-        from lenscope import api
-
         if len(self.runs) < 2:
-            raise UsageError(f"got {len(self.runs)} runs, expected two or more; lenscope compare RUN RUN…")
-        table = api.compare(self.runs)
-        if self.json_output:
-            print_json({"runs": [str(run) for run in self.runs], **table})
-            return
-        print_table([("", *(run.name for run in self.runs)), *((name, *cells) for name, cells in table.items())])
+            raise UsageError(f"got {len(self.runs)} run, expected two or more; lenscope compare RUN RUN…")
+        found = lenscope.compare(self.runs)
+        names = ("", *(run.name for run in self.runs))
+        facts = {"runs": [str(run) for run in self.runs], **found}
+        self.show(facts, *table(names, *((name, *cells) for name, cells in found.items())))
 
 
 class ShowSummary(Command):
     """Print each layer's output size, kernel, parameters, multiply-adds and bytes."""
 
     network: NetworkName = Field(
-        "lenet", description="the lecture's LeNet, the 1998 paper's, one without convolutions, or an autoencoder"
+        "lenet",
+        description="lenet: the lecture's; lenet1998: the paper's; mlp: without convolutions; or an autoencoder",
     )
     input: Annotated[str | None, tyro.conf.arg(metavar="CxHxW")] = Field(
-        None, description="channels, height and width of an image; by default grey, at the size that the network takes"
+        None, description="channels, height and width of an image; by default one channel at the network's size"
     )
-    classes: int = Field(10, ge=2, le=1000, description="how many classes the network tells apart")
+    classes: int = Field(10, ge=2, le=1000, description="number of classes")
     batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT")] = Field(
-        None, ge=1, description="images a batch, shown as the first index of each output"
+        None, ge=1, description="images per batch, shown as the first dimension of each output"
     )
-    json_output: JsonFlag = False
 
     @field_validator("input")
     @classmethod
@@ -89,38 +75,28 @@ class ShowSummary(Command):
 
     def execute(self) -> None:
         """Summarise and print."""
-        from lenscope import api
-        from lenscope.nets.layers import Network
-
-        side = Network(self.network).image_size
+        side = lenscope.Network(self.network).image_size
         shape = [int(part) for part in re.split("[x×]", self.input)] if self.input else [1, side, side]
-        recap = api.summary(self.network, input_shape=shape, classes=self.classes, batch_size=self.batch_size)
-        if self.json_output:
-            print_json(recap.as_dict())
-        else:
-            print_line(*recap.text().split("\n"))
+        found = lenscope.summary(self.network, input_shape=shape, classes=self.classes, batch_size=self.batch_size)
+        self.show(found.as_dict(), *found.text().split("\n"))
 
 
 class Doctor(Command):
-    """Print versions, processor, engines, devices and the data sets found here."""
-
-    json_output: JsonFlag = False
+    """Print versions, processor, engines, devices and the data sets on this machine."""
 
     def execute(self) -> None:
-        """Look around and print."""
+        """Collect and print."""
         facts = _examine()
-        if self.json_output:
-            print_json(facts)
-            return
+        lines = []
         for name, value in facts.items():
-            print_line(f"{name}:" if isinstance(value, dict) else f"{name}: {value}")
-            if isinstance(value, dict):
-                for key, part in value.items():
-                    print_line(f"  {key}: {part if part is not None else 'not installed'}")
+            parts = value.items() if isinstance(value, dict) else ()
+            lines += [f"{name}:" if isinstance(value, dict) else f"{name}: {value}"]
+            lines += [f"  {key}: {part if part is not None else 'not installed'}" for key, part in parts]
+        self.show(facts, *lines)
 
 
 def sparkline(values: list[float]) -> str:
-    """Values as a row of at most 20 little bars, from the least to the greatest.
+    """Values as a row of at most 20 small bars, scaled from their minimum to their maximum.
 
     >>> sparkline([0.0, 0.5, 1.0])
     '▁▅█'
@@ -128,12 +104,12 @@ def sparkline(values: list[float]) -> str:
     if not values:
         return ""
     step = max(1, -(-len(values) // 20))
-    shown = values[::-1][::step][::-1]  # the last value is always there
+    shown = values[::-1][::step][::-1]  # the last value is always shown
     low, span = min(shown), (max(shown) - min(shown)) or 1.0
     return "".join(SPARKS[round((value - low) / span * (len(SPARKS) - 1))] for value in shown)
 
 
-def _facts(run: Run) -> dict[str, Any]:
+def _facts(run: lenscope.Run) -> dict[str, Any]:
     rows = run.metrics.rows()
     errors = [
         error for _, error in (row.reconstruction for row in rows) if error is not None and run.config.reconstructs
@@ -152,7 +128,7 @@ def _facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _row(run: lenscope.Run) -> tuple[str, ...]:
     facts = _facts(run)
     errors = facts["reconstruction_errors"]
     accuracy = "" if facts["accuracy"] is None else percent(facts["accuracy"])
@@ -162,20 +138,20 @@ def _row(run: Run) -> tuple[str, ...]:
 
 
 def _examine() -> dict[str, Any]:
-    from lenscope.data.catalogue import CATALOGUE
-    from lenscope.data.fetch import locate
+    from lenscope.data.published.catalogue import CATALOGUE
+    from lenscope.data.published.locate import locate
     from lenscope.environment import describe_environment
 
     facts = describe_environment()
     found = {name: locate(name) for name in CATALOGUE}
     folders = {name: str(next(iter(paths.values())).parent) for name, paths in found.items() if paths}
     torch, devices = _torch_engine()
-    engines = {"fused": _fused_engine(), "numpy": "a LeNet without native code, slowly", "torch": torch}
+    engines = {"fused": _fused_engine(), "numpy": "trains a LeNet without native code, slowly", "torch": torch}
     return facts | {"engines": engines, "devices": devices, "data": folders}
 
 
 def _torch_engine() -> tuple[str, list[str]]:
-    """PyTorch's version and threads, or why it is not here; and the devices that can be used."""
+    """PyTorch's version and threads, or why it is missing; and the available devices."""
     try:
         from lenscope.pytorch.devices import available_devices, describe_torch
     except UsageError as error:
@@ -184,7 +160,7 @@ def _torch_engine() -> tuple[str, list[str]]:
 
 
 def _fused_engine() -> str:
-    """Instruction set and threads of the fused engine, or why it is not here."""
+    """Instruction set and threads of the fused engine, or why it cannot run."""
     from lenscope import native
     from lenscope.environment import usable_processors
 
@@ -192,4 +168,4 @@ def _fused_engine() -> str:
         isa = native.instruction_set()
     except UsageError as error:
         return str(error)
-    return f"{isa} (runs here: {', '.join(native.load().instruction_sets())}), {usable_processors()} threads"
+    return f"{isa} (supported: {', '.join(native.load().instruction_sets())}), {usable_processors()} threads"

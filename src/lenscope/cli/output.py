@@ -1,4 +1,4 @@
-"""The only place that prints: one line a call or several, in which every character is printable."""
+"""The only place that prints: lines in which every character is printable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_line(*lines: str) -> None:
-    """Print a result to stdout, a line each: a line feed in a name begins no other."""
+    """Print a result to stdout; a line feed inside a line, as in a name, is escaped."""
     for line in lines:
         print(printable(line))  # noqa: T201
 
@@ -27,33 +27,17 @@ def print_json(value: object) -> None:
     print_line(*to_json(value, getattr(sys.stdout, "encoding", None) or "utf-8").split("\n"))
 
 
-def percent(share: float) -> str:
-    """A fraction as a percentage with two decimals.
-
-    >>> percent(0.97494)
-    '97.49 %'
-    """
-    return f"{100 * share:.2f} %"
-
-
-def percent_range(interval: tuple[float, float]) -> str:
-    """An interval of fractions as percentages.
-
-    >>> percent_range((0.9716, 0.97779))
-    '97.16 to 97.78 %'
-    """
-    return f"{100 * interval[0]:.2f} to {percent(interval[1])}"
-
-
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print a header and rows of cells to stdout, aligned: columns of numbers to the right, of words to the left."""
+def table(*rows: Sequence[str]) -> list[str]:
+    """A header and rows of cells as aligned lines: columns of numbers to the right, of words to the left."""
     from rich.cells import cell_len
 
-    rows = [[printable(cell) for cell in row] for row in rows]
-    columns = list(zip(*rows, strict=True))
+    cells = [[printable(cell) for cell in row] for row in rows]
+    columns = list(zip(*cells, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
     numeric = [all(not cell or cell[0] in "0123456789" for cell in column[1:]) for column in columns]
-    for row in rows:
-        spaced = [(cell, " " * (width - cell_len(cell))) for cell, width in zip(row, widths, strict=True)]
-        cells = zip(spaced, numeric, strict=True)
-        print_line("  ".join(space + cell if right else cell + space for (cell, space), right in cells).rstrip())
+
+    def aligned(cell: str, width: int, right: bool) -> str:  # noqa: FBT001
+        space = " " * (width - cell_len(cell))
+        return space + cell if right else cell + space
+
+    return ["  ".join(map(aligned, row, widths, numeric)).rstrip() for row in cells]

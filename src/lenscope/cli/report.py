@@ -1,4 +1,4 @@
-"""`lenscope report`, `lenscope insight` and `lenscope film`."""
+"""`lenscope report`, `lenscope insight`, `lenscope film` and `lenscope plot`."""
 
 from __future__ import annotations
 
@@ -8,105 +8,98 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData
-from lenscope.cli.output import percent, print_json, print_line, print_table
+import lenscope
+from lenscope.cli.command import Command, DataDir, MeasuredData, OfMeasuredRun, OfRun
+from lenscope.cli.output import table
 from lenscope.errors import UsageError
+from lenscope.numbers_as_text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HEADER = ("kernel", "channel", "change", "cosine", "score", "p", "score of change", "p", "dead", "ablated")
+LEGEND = (
+    "change: distance from the initial kernel, relative to its norm; cosine: of the angle between the two; "
+    "score: best match among first-derivative operators, with p for random kernels; "
+    "score of change: that of trained minus initial; dead: fraction of images on which the map is 0 everywhere; "
+    "ablated: change in accuracy without the kernel, in points; --json prints more"
+)
+
 
 class Report(Command):
-    """Write the report of a run: one HTML file that needs nothing else, with the trained network running in it.
+    """Write the report of a run: one HTML file that works offline, with the trained network running in it.
 
-    Of several runs it is a page that lays them beside one another.
+    With several runs, write a page that compares them.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description="run directory, or several to compare")
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
-        None, description="the file; by default report.html in the run's directory, or comparison.html beside it"
+        None, description="output file; by default report.html in the run's directory, or comparison.html next to it"
     )
     data: MeasuredData = None
     data_dir: DataDir = None
-    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Write it, and print its path."""
-        from lenscope import api
-
         if not self.runs:
-            raise UsageError("got no run, expected one or more; lenscope report RUN…")
-        path = api.report(*self.runs, out=self.out, data=self.data, data_dir=self.data_dir)
-        if self.json_output:
-            print_json({"runs": [str(run) for run in self.runs], "report": str(path), "bytes": path.stat().st_size})
-        else:
-            print_line(str(path))
+            raise UsageError("got no run, expected at least one; lenscope report RUN…")
+        path = lenscope.report(*self.runs, out=self.out, data=self.data, data_dir=self.data_dir)
+        runs = [str(run) for run in self.runs]
+        self.show({"runs": runs, "report": str(path), "bytes": path.stat().st_size}, str(path))
 
 
-class ShowInsight(Command):
-    """Print how far each kernel came, what it resembles, and what the network loses without it."""
-
-    run: tyro.conf.Positional[Path] = Field(description="run directory")
-    data: MeasuredData = None
-    data_dir: DataDir = None
-    json_output: JsonFlag = False
+class ShowInsight(OfMeasuredRun):
+    """Print how much each kernel changed, which operators it resembles, and what the network loses without it."""
 
     def execute(self) -> None:
-        """Examine and print."""
-        from lenscope import api
+        """Analyse and print."""
         from lenscope.insight.facts import insight_facts
 
-        facts = insight_facts(api.examine(self.run, data=self.data, data_dir=self.data_dir))
-        if self.json_output:
-            print_json(facts)
-            return
-        print_line(facts["sentence"])
-        for layer in facts["layers"]:
-            print_line("", layer["layer"])
-            print_table([HEADER, *_rows(layer)])
-        if not facts["layers"]:
-            print_line("", "this network has no convolutions, so there are no kernels to tell of")
-            return
-        print_line("", "change, cosine: from the start; score: the best match among first derivatives, p by chance;")
-        print_line("dead: of the images; without: points of accuracy; --json has the rest")
+        facts = insight_facts(lenscope.examine(self.run, data=self.data, data_dir=self.data_dir))
+        layers = [("", layer["layer"], *table(HEADER, *_rows(layer))) for layer in facts["layers"]]
+        lines = [line for layer in layers for line in layer]
+        ending = LEGEND if layers else "this network has no convolutions, so there are no kernels to describe"
+        self.show(facts, facts["sentence"], *lines, "", ending)
 
 
-class Film(Command):
-    """Write the film of a layer's kernels as an animated picture, for slides."""
+class Film(OfRun):
+    """Write the film of a layer's kernels during training as an animated picture."""
 
-    run: tyro.conf.Positional[Path] = Field(description="run directory")
-    layer: str = Field("conv1", description="conv1: every kernel; conv2: the input channels of one")
-    kernel: int = Field(0, ge=0, description="which kernel is shown where one is, from 0")
+    layer: str = Field("conv1", description="conv1: all kernels; conv2: the input channels of one kernel")
+    kernel: int = Field(0, ge=0, description="number of that kernel, from 0")
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
-        None, description="the file, .gif or .webp; by default plots/film-LAYER.gif in the run's directory"
+        None, description="output file, .gif or .webp; by default plots/film-LAYER.gif in the run's directory"
     )
-    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Draw it, and print its path."""
-        from lenscope import api
-
-        path = str(api.film(self.run, self.layer, kernel=self.kernel, out=self.out))
-        if self.json_output:
-            print_json({"run": str(self.run), "film": path})
-        else:
-            print_line(path)
+        path = str(lenscope.film(self.run, self.layer, kernel=self.kernel, out=self.out))
+        self.show({"run": str(self.run), "film": path}, path)
 
 
-HEADER = ("kernel", "channel", "change", "cosine", "score", "p", "of its difference", "p", "dead", "without")
+class Plot(OfMeasuredRun):
+    """Draw the pictures of a run in its plots/ again."""
+
+    kernel: int = Field(0, ge=0, description="number of the conv2 kernel to show, from 0")
+
+    def execute(self) -> None:
+        """Draw, and print the paths."""
+        found = lenscope.plot(self.run, kernel=self.kernel, data=self.data, data_dir=self.data_dir)
+        paths = [str(path) for path in found]
+        self.show(paths, *paths)
 
 
 def _rows(layer: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for kernel in layer["kernels"]:
-        for part in kernel["channels"]:
-            dead = "" if kernel["dead"] is None or part["channel"] else percent(kernel["dead"])
-            ablation = None if part["channel"] else kernel["ablation"]
+        for channel in kernel["channels"]:
+            dead = "" if kernel["dead"] is None or channel["channel"] else percent(kernel["dead"])
+            ablation = None if channel["channel"] else kernel["ablation"]
             yield (
                 str(kernel["kernel"]),
-                str(part["channel"]),
-                *(_short(part[name]) for name in ("change", "cosine")),
-                *_score(part["trained"]["first"]),
-                *_score(part["difference"]["first"]),
+                str(channel["channel"]),
+                *(_short(channel[name]) for name in ("change", "cosine")),
+                *_score(channel["trained"]["first"]),
+                *_score(channel["difference"]["first"]),
                 dead,
                 "" if ablation is None else f"{100 * ablation['change']:+z.2f}",
             )

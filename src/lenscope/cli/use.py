@@ -9,125 +9,111 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, MeasuredData
-from lenscope.cli.output import percent, percent_range, print_json, print_line, print_note, print_table
+import lenscope
+from lenscope.cli.command import OfMeasuredRun, OfRun
+from lenscope.cli.output import print_json, print_line, print_note, table
 from lenscope.config import Preparation
+from lenscope.numbers_as_text import percent, percent_range
 
 if TYPE_CHECKING:
     from lenscope.insight.answers import Prediction
-    from lenscope.runs.run import Run
 
 
-class Evaluate(Command):
-    """Measure a run's trained network on a labelled set: accuracy, interval, each class; an autoencoder's error."""
+class Evaluate(OfMeasuredRun):
+    """Measure a run's trained network on labelled images: accuracy with its interval, per class too.
 
-    run: tyro.conf.Positional[Path] = Field(description="run directory")
-    data: MeasuredData = None
-    data_dir: DataDir = None
-    json_output: JsonFlag = False
+    For an autoencoder, print the reconstruction error.
+    """
 
     def execute(self) -> None:
         """Measure and print."""
-        from lenscope import api
-        from lenscope.runs.run import open_run
-
-        run = open_run(self.run)
+        run = lenscope.open_run(self.run)
         if run.config.reconstructs:
             self._reconstruct(run)
             return
-        evaluation = api.evaluate(run, self.data, data_dir=self.data_dir)
-        interval = evaluation.accuracy_interval
-        if self.json_output:
-            classes = [asdict(score) for score in evaluation.by_class]
-            facts = {
-                "run": str(run.path),
-                "data": evaluation.dataset,
-                "part": evaluation.part,
-                "images": len(evaluation.labels),
-            }
-            measured = {"accuracy": evaluation.accuracy, "accuracy_interval": interval, "loss": evaluation.loss}
-            print_json({**facts, **measured, "classes": classes})
-            return
-        header = ("class", "images", "found", "95 % interval", "of those called it, right")
+        found = lenscope.evaluate(run, self.data, data_dir=self.data_dir)
+        header = ("class", "images", "recall", "95 % interval", "precision")
         rows = [
             (
                 score.name,
                 f"{score.images:,}",
                 percent(score.recall),
                 percent_range(score.recall_interval),
-                "never called" if score.precision is None else percent(score.precision),
+                "never predicted" if score.precision is None else percent(score.precision),
             )
-            for score in evaluation.by_class
+            for score in found.by_class
         ]
-        print_table([header, *rows])
-        print_line(
-            f"{evaluation.dataset}: {percent(evaluation.accuracy)} of {len(evaluation.labels):,} {evaluation.part} "
-            "images right, "
-            f"95 % Wilson interval {percent_range(interval)}; loss {evaluation.loss:z.4f} nats an image"
+        result = (
+            f"{found.dataset}: accuracy {percent(found.accuracy)} on {len(found.labels):,} {found.split} images, "
+            f"95 % Wilson interval {percent_range(found.accuracy_interval)}; loss {found.loss:z.4f} nats per image"
         )
+        facts = {
+            "run": str(run.path),
+            "data": found.dataset,
+            "part": found.split,
+            "images": len(found.labels),
+            "accuracy": found.accuracy,
+            "accuracy_interval": found.accuracy_interval,
+            "loss": found.loss,
+            "classes": [asdict(score) for score in found.by_class],
+        }
+        self.show(facts, *table(header, *rows), result)
 
-    def _reconstruct(self, run: Run) -> None:
-        from lenscope import api
+    def _reconstruct(self, run: lenscope.Run) -> None:
         from lenscope.insight.story import name_error
 
-        found = api.reconstruct(run, self.data, data_dir=self.data_dir)
-        if self.json_output:
-            print_json({"run": str(run.path), **found.as_dict()})
-        else:
-            error = f"{name_error(found.error)} (mean squared error a pixel)"
-            print_line(f"{found.dataset}: {error} on {len(found.errors):,} {found.part} images")
+        found = lenscope.reconstruct(run, self.data, data_dir=self.data_dir)
+        error = f"{name_error(found.error)} (mean squared error per pixel)"
+        line = f"{found.dataset}: {error} on {len(found.errors):,} {found.split} images"
+        self.show({"run": str(run.path), **found.as_dict()}, line)
 
 
-class Predict(Command):
-    """Ask a run's network what pictures show; each is prepared as the run's training images are drawn.
+class Predict(OfRun):
+    """Classify pictures with a run's network. Each picture is prepared like the run's training images.
 
-    An answer is unsure where its lead, its log-probability minus the mean of all classes', is lower than that of 99 in
-    100 images that the run held out (or, where it held out none, trained on).
+    A prediction is marked unsure if its margin (its log-probability minus the mean over all classes) is lower than that
+    of 99 % of the images that the run held out, or trained on where it held out none.
     """
 
-    run: tyro.conf.Positional[Path] = Field(description="run directory")
     files: tyro.conf.Positional[tuple[Path, ...]] = Field(description="pictures: PNG, JPEG and others, of any size")
     prepare: Preparation = Field(
         "auto",
-        description="auto: as the training images are drawn; digit: find the digit and centre it; resize: only resize",
+        description="auto: like the training images; digit: find the digit and centre it; resize: only resize",
     )
-    show: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
-        None, description="write each step of the preparation as a picture into this directory"
+    show_steps: Annotated[Path | None, tyro.conf.arg(name="show", metavar="DIR")] = Field(
+        None, description="save each step of the preparation as a picture in this directory"
     )
-    json_output: JsonFlag = False
 
     def execute(self) -> None:
         """Predict and print."""
-        from lenscope import api
         from lenscope.errors import DataError, UsageError
         from lenscope.insight.answers import describe_preparation
-        from lenscope.runs.run import open_run
 
         if not self.files:
             raise UsageError("got no picture, expected at least one; lenscope predict RUN FILE…")
-        run = open_run(self.run)
-        answers = api.predict_each(run, self.files, prepare=self.prepare)
+        run = lenscope.open_run(self.run)
+        answers = lenscope.predict_each(run, self.files, prepare=self.prepare)
         print_note(describe_preparation(run.data, self.prepare))
         rows: list[dict[str, object]] = []
         for file, name, found in zip(self.files, self._names(), answers, strict=True):
             try:
                 if isinstance(found, DataError):
                     raise found
-                shown = api.show_preparation(found, self.show, name) if self.show else None
+                steps = lenscope.show_preparation(found, self.show_steps, name) if self.show_steps else None
             except DataError as error:
                 print_note(f"lenscope predict: {error}")
                 rows.append({"file": str(file), "error": str(error)})
                 continue
             rows.append(_as_row(found))
             if not self.json_output:
-                print_line(_as_line(found), *([f"steps: {shown}"] if shown else []))
+                print_line(_as_line(found), *([f"steps: {steps}"] if steps else []))
         if self.json_output:
             print_json(rows)
         if any("error" in row for row in rows):
             raise SystemExit(1)
 
     def _names(self) -> list[str]:
-        """A name of its own for a file of each picture: the picture's, numbered where two pictures share one."""
+        """A file name for each picture's steps: the picture's own, numbered where two pictures have the same name."""
         stems = [file.stem for file in self.files]
         return [stem if stems.count(stem) == 1 else f"{place}-{stem}" for place, stem in enumerate(stems, start=1)]
 

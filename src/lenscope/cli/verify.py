@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
+from typing import Annotated
 
 import tyro
 from pydantic import Field
 
-from lenscope.cli.command import Command, DataDir, JsonFlag, OwnData
-from lenscope.cli.output import print_json, print_line, print_table
+import lenscope
+from lenscope.cli.command import DataDir, OfRun
+from lenscope.cli.output import table
 from lenscope.errors import RunError
 
 VERDICTS = {True: "ok", False: "BROKEN", None: "unknown"}
-UNKNOWN = "its files are sound; the replay cannot be compared to the bit here"
+UNKNOWN = "its files are sound; the replay cannot be compared bit for bit on this machine"
 
 
-class Verify(Command):
-    """Compare every file of a run with its manifest, and the files with one another; exit code 1 if one is broken."""
+class Verify(OfRun):
+    """Compare every file of a run with its manifest and check that the files are consistent; exit code 1 if not."""
 
-    run: tyro.conf.Positional[Path] = Field(description="run directory")
-    replay: bool = Field(default=False, description="train it again as well, and compare to the last bit")
+    replay: bool = Field(default=False, description="also train the run again and compare it bit for bit")
     from_checkpoint: bool = Field(
-        default=False, description="replay from the oldest checkpoint that is kept, instead of from the beginning"
+        default=False, description="replay from the oldest checkpoint in the run instead of from the start"
     )
-    data: OwnData = None
+    data: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")] = Field(
+        None, description="where the run's training data are now, if they were moved"
+    )
     data_dir: DataDir = None
-    quiet: bool = Field(default=False, description="show no progress of the replay")
-    json_output: JsonFlag = False
+    quiet: bool = Field(default=False, description="do not show the progress of the replay")
 
     def execute(self) -> None:
-        """Verify, and print a line for each file."""
-        from lenscope import api
-
-        found = api.verify(
+        """Verify, and print one line per file."""
+        found = lenscope.verify(
             self.run,
             data=self.data,
             replay=self.replay,
@@ -41,15 +40,14 @@ class Verify(Command):
             progress=not self.quiet,
             data_dir=self.data_dir,
         )
-        broken = [finding for finding in found if finding.sound is False]
+        broken = dict.fromkeys(finding.part for finding in found if finding.sound is False)
         verdict = False if broken else None if any(finding.sound is None for finding in found) else True
-        if self.json_output:
-            print_json({"run": str(self.run), "sound": verdict, "findings": [asdict(finding) for finding in found]})
-        else:
-            rows = [(finding.part, VERDICTS[finding.sound], finding.says) for finding in found]
-            print_table([("file", "is", "holds"), *rows])
+        rows = [(finding.part, VERDICTS[finding.sound], finding.says) for finding in found]
+        conclusion = [] if broken else [f"{self.run}: {'sound' if verdict else UNKNOWN}"]
+        self.show(
+            {"run": str(self.run), "sound": verdict, "findings": [asdict(finding) for finding in found]},
+            *table(("file", "state", "content"), *rows),
+            *conclusion,
+        )
         if broken:
-            parts = ", ".join(dict.fromkeys(finding.part for finding in broken))
-            raise RunError(f"{self.run}: not what it should be: {parts}; restore it from a copy, or train it again")
-        if not self.json_output:
-            print_line(f"{self.run}: {'sound' if verdict else UNKNOWN}")
+            raise RunError(f"{self.run}: broken: {', '.join(broken)}; restore it from a copy, or train it again")

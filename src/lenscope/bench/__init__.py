@@ -1,1 +1,0 @@
-"""Our engines and other ways to train the same network, timed side by side on this machine."""
