@@ -1,18 +1,19 @@
-# make train   install into .venv, without PyTorch, and train the lecture's LeNet
-# make test    install the development extra too, PyTorch among it, and run the tests
-# make torture      the slow tests with full counts
-# make test-native  the native engine under sanitizers and on emulated processors
-# make check   lint, types, architecture, spelling
+# make train        install into .venv, without PyTorch, and train the lecture's LeNet
+# make test         install the development extra, with PyTorch, and run the fast tests
+# make test-slow    run the slow tests
+# make torture      run the slow tests with all their cases
+# make test-native  test the native engine under sanitizers and on emulated processors
+# make check        lint, types, architecture, spelling
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Build environments obey the pins too.
+# Pins also apply to build environments.
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# What an installation is made of: a changed kernel is compiled.
-INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/lenscope/native/*.cpp src/lenscope/native/*.hpp)
+# A change in one of these installs again, so that changed kernels are compiled.
+INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/lenscope/native/*.?pp src/lenscope/native/*/*.?pp)
 
 .PHONY: train test test-slow torture test-native check clean
 
@@ -28,7 +29,7 @@ test-slow: $(VENV)/.installed-dev
 torture: $(VENV)/.installed-dev
 	@LENSCOPE_TORTURE=1 scripts/test slow
 
-# The native engine without Python: sanitizers, emulated processors, what the linker sees.
+# The native engine without Python: sanitizers, emulated processors, exported symbols.
 test-native:
 	@scripts/native
 
@@ -43,7 +44,7 @@ $(VENV)/bin/python:
 	@echo "making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
 
-# Bytecode, on all cores and once: where Python may not write its own, every start compiles all that it imports.
+# Compile bytecode once, on all cores: with PYTHONDONTWRITEBYTECODE every start would compile all imports again.
 NOT_COMPILED := /(tests?|fontTools|lexers|pip|setuptools|pkg_resources|_distutils_hack)/
 $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	@echo "installing lenscope into $(VENV)"
@@ -51,7 +52,7 @@ $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	@[ -e $@ ] || $(BIN)/python -m compileall -q -j 0 -x '$(NOT_COMPILED)' $(VENV)/lib src
 	@touch $@
 
-# Of PyTorch only what its import loads: to compile all of it takes longer.
+# For PyTorch, compile only the modules that its import loads: all of them take longer.
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.installed
 	@echo "installing what the tests need into $(VENV)"
 	@$(BIN)/python -m pip install -q --no-compile -e '.[dev]'

@@ -1,4 +1,4 @@
-"""What many tests share: few threads, and a tiny experiment on real images."""
+"""Fixtures that many packages use: threads and signals of the test process, a tiny experiment on real images."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read at numpy's import: two workers share the cores
+
 import numpy as np
 import pytest
 from hypothesis import settings
 
 import lenscope
-from lenscope.data.coloured import coloured
+from lenscope.data.formats.coloured import coloured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lenscope.data.dataset import Splits
 
-pytest_plugins = ["fixtures_browser", "fixtures_lab"]
-settings.register_profile("untimed", deadline=None)  # how long a case takes is no matter of tests
+pytest_plugins = ["fixtures_browser", "fixtures_cli", "fixtures_lab"]
+settings.register_profile("untimed", deadline=None)  # speed is measured in benchmarks/
 settings.load_profile("untimed")
 GOLDEN = Path(__file__).parent / "golden"
 TALLY = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew; read their diff then")
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite the golden files; read their diff afterwards"
+    )
 
 
 def pytest_configure(config):
@@ -37,18 +41,18 @@ def pytest_configure(config):
 
 def pytest_terminal_summary(terminalreporter, config):
     if config.stash[TALLY]:
-        terminalreporter.section("counted")
+        terminalreporter.section("counts")
         terminalreporter.write_line("\n".join(config.stash[TALLY]))
 
 
 @pytest.fixture
 def tally(request) -> Callable[[str], None]:
-    """Print a line on what a test counted below all tests; docs/reliability.md quotes those of `make torture`."""
+    """Add a line of counts to the end of the report; docs/reliability.md quotes those of `make torture`."""
     return request.config.stash[TALLY].append
 
 
 def in_full(reduced: int, full: int) -> int:
-    """How many cases a test of faults takes: few in CI, all with LENSCOPE_TORTURE=1, as `make torture` has it."""
+    """The number of cases of a test: `reduced`, or `full` with LENSCOPE_TORTURE=1, which `make torture` sets."""
     return full if os.environ.get("LENSCOPE_TORTURE") else reduced
 
 
@@ -66,31 +70,21 @@ def golden(request) -> Callable[[str, str], None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread():
-    """Two threads on a tiny network wait for each other longer than they work."""
+def _test_process():
+    """One thread and no GPU for PyTorch, and Python's own Ctrl-C, which a shell's background job ignores."""
     import torch
 
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _ctrl_c():
-    """Python's own Ctrl-C, also where the tests run in the background of a shell that ignores it for them."""
+    torch.set_num_threads(1)  # on a tiny network two threads wait for each other longer than they compute
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(autouse=True)
-def _no_gpu(monkeypatch):
-    """The tests are of the CPU, also on a machine that has more."""
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setattr(torch.backends.mps, "is_available", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")
 def mnist() -> Splits:
-    """The bundled MNIST, whole."""
+    """The whole bundled MNIST."""
     return lenscope.load("mnist")
 
 
@@ -102,16 +96,16 @@ def tiny(mnist) -> Splits:
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny, tmp_path_factory) -> lenscope.Run:
-    """A finished run of two epochs on `tiny`; not to be changed."""
+    """A finished run of two epochs on `tiny`; read-only."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     return lenscope.train(tiny, out=out, epochs=2, batch_size=20, progress=False)
 
 
 @pytest.fixture(scope="session")
 def tiny_colour(tiny) -> Splits:
-    """The same images tinted and on coloured noise."""
+    """The images of `tiny`, tinted, on coloured noise."""
     train, test = (
-        replace(part, images=coloured(part.images, place), name="colour", _resized={})
+        replace(part, images=coloured(part.images, place), name="colour")
         for place, part in enumerate((tiny.train, tiny.test))
     )
     return replace(tiny, train=train, test=test)
@@ -119,13 +113,13 @@ def tiny_colour(tiny) -> Splits:
 
 @pytest.fixture(scope="session")
 def colour_run(tiny_colour, tmp_path_factory) -> lenscope.Run:
-    """A finished run of two epochs on `tiny_colour`; not to be changed."""
+    """A finished run of two epochs on `tiny_colour`; read-only."""
     out = tmp_path_factory.mktemp("runs") / "colour"
     return lenscope.train(tiny_colour, out=out, epochs=2, batch_size=20, learning_rate=1e-3, progress=False)
 
 
 def plant_gradient(engine, name, change):
-    """Let an engine find another gradient of one parameter than its own from now on."""
+    """Make a torch engine compute `change` of its own gradient for one parameter."""
     parameter = dict(engine.network.named_parameters())[name]
     objective = getattr(engine, "_objective", engine)
     honest = objective.add_gradients

@@ -1,4 +1,4 @@
-"""Disks that fail, and disks whose power goes."""
+"""Disks whose operations fail, and disks whose process dies."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lenscope.runs import storage
-from lenscope.runs.storage import Disk
+from lenscope import storage
+from lenscope.storage import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ OPERATIONS = tuple(name for name in vars(Disk) if not name.startswith("_"))
 
 
 class Watched(Disk):
-    """A disk of which every operation goes through `act`."""
+    """A disk whose operations all go through `act`."""
 
     def act(self, name: str, real: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         raise NotImplementedError
@@ -36,7 +36,7 @@ for _name in OPERATIONS:
 
 
 class Failing(Watched):
-    """Fails its n-th operation (from 1) and, where `for_good`, all that follow; `error` None only writes too little."""
+    """Fails its n-th operation (from 1) and, with `for_good`, all later ones; with `error` None a write is short."""
 
     def __init__(self, number: int, error: int | None, *, for_good: bool) -> None:
         self.number, self.error, self.for_good, self.count = number, error, for_good, 0
@@ -47,17 +47,17 @@ class Failing(Watched):
             return real(*arguments)
         if self.error is None:
             return real(*_half(arguments) if name == "write" else arguments)
-        if name in {"close", "write"}:  # the system has done it, or a part, when it tells of a failure
+        if name in {"close", "write"}:  # the system did it, or a part of it, before it failed
             real(*_half(arguments) if name == "write" else arguments)
         raise OSError(self.error, os.strerror(self.error))
 
 
 class Killed(BaseException):
-    """A process that was killed, which nobody catches."""
+    """The process was killed; no handler of ours catches it."""
 
 
 class Dying(Watched):
-    """Its process is killed in the n-th operation (from 1), of a write when half is written, and does nothing more."""
+    """Its process is killed in the n-th operation (from 1), halfway through a write, and does nothing more."""
 
     def __init__(self, number: int) -> None:
         self.number, self.count = number, 0
@@ -77,7 +77,7 @@ def _half(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def count_operations(work: Callable[[], object]) -> int:
-    """How many operations it takes."""
+    """The number of disk operations of some work."""
     with in_place(Failing(0, None, for_good=False)) as disk:
         work()
     return disk.count
@@ -85,7 +85,7 @@ def count_operations(work: Callable[[], object]) -> int:
 
 @contextmanager
 def in_place(disk: D) -> Iterator[D]:
-    """This disk instead of the real one."""
+    """Put a disk in the place of the real one."""
     real, storage.disk = storage.disk, disk
     try:
         yield disk

@@ -1,4 +1,4 @@
-"""A real browser that opens files from the disk, and what it must never say or ask for."""
+"""A real browser that opens files from disk; console messages and requests fail the test."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def visit(browser: Browser) -> Callable[..., object]:
-    """Open a file, and fail at the end if the page said anything on the console or asked for anything but itself."""
+    """Open a file; fail afterwards if the page wrote to the console, opened a dialog or requested another file."""
 
     @contextmanager
     def opened(path: Path, width: int = 1440, **options: object) -> Iterator[Page]:
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        page, heard = context.new_page(), list[str]()
+        page, found = context.new_page(), list[str]()
         page.set_default_timeout(10_000)
-        page.on("console", lambda message: heard.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: heard.append(f"dialog: {dialog.message}") or dialog.dismiss())
+        page.on("console", lambda message: found.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: found.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: found.append(f"dialog: {dialog.message}") or dialog.dismiss())
         page.on(
             "request",
             lambda request: (
                 None
                 if request.url == path.as_uri() or request.url.startswith("blob:")
-                else heard.append(f"request: {request.url[:80]}")
+                else found.append(f"request: {request.url[:80]}")
             ),
         )
         page.goto(path.as_uri())
         yield page
         context.close()
-        assert heard == []
+        assert found == []
 
     return opened
 

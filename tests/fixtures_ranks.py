@@ -1,4 +1,4 @@
-"""Ranks that train together: as threads of this process, and as processes that torchrun starts."""
+"""ProcessGroup that train together: as threads of this process, and as processes that torchrun starts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from lenscope.data.idx import write_idx
-from lenscope.pytorch.ranks import Ranks
-from lenscope.training.ranks import Place
+from fixtures_data import write_idx
+from lenscope.pytorch.ranks import ProcessGroup
+from lenscope.training.ranks import RankInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,19 +64,19 @@ class Meeting:
             self.changed.notify_all()
 
 
-class ThreadRanks(Ranks):
-    """Ranks that are threads of this process."""
+class ThreadRanks(ProcessGroup):
+    """ProcessGroup that are threads of this process."""
 
-    def __init__(self, place: Place, meeting: Meeting) -> None:
+    def __init__(self, place: RankInfo, meeting: Meeting) -> None:
         super().__init__(place)
         self.meeting = meeting
 
     def _sum(self, values: torch.Tensor) -> None:
-        first, *others = self.meeting.exchange(self.place.rank, values.clone())
+        first, *others = self.meeting.exchange(self.info.rank, values.clone())
         values.copy_(sum(others, first))
 
     def _from_first(self, values: torch.Tensor) -> None:
-        values.copy_(self.meeting.exchange(self.place.rank, values.clone())[0])
+        values.copy_(self.meeting.exchange(self.info.rank, values.clone())[0])
 
 
 def in_ranks(count: int, work: Callable[[ThreadRanks], Any]) -> list[Any]:
@@ -85,7 +85,7 @@ def in_ranks(count: int, work: Callable[[ThreadRanks], Any]) -> list[Any]:
 
     def one(rank: int) -> Any:
         try:
-            return work(ThreadRanks(Place(rank, count, rank, count, "localhost", 1), meeting))
+            return work(ThreadRanks(RankInfo(rank, count, rank, count, "localhost", 1), meeting))
         except BaseException as error:  # noqa: BLE001 - told, as a process tells it by its end
             return error
         finally:

@@ -64,7 +64,7 @@ def loaded_in_the_child_alone(folder: Path) -> str:
 def main(folder: Path) -> dict[str, str]:
     first = loaded_in_the_child_alone(folder)
     whole = lenscope.load("mnist")
-    data = replace(whole, test=whole.test.take(np.arange(500)))
+    data = replace(whole, train=whole.train.take(np.arange(200)), test=whole.test.take(np.arange(500)))
 
     def trained(name: str, **settings: object) -> lenscope.Run:
         return lenscope.train(data, out=folder / name, **FEW | settings)

@@ -1,11 +1,9 @@
-"""Mutate sound files of a format and have them read: each is read, or refused with our own error in one line.
+"""Mutate sound files of some formats and read them: each is read, or refused with our own error in one line.
 
-    python tests/fuzz.py FORMAT CASES [SEED]
+    python tests/fuzz.py CASES SEED FORMAT…
 
-A file fails that takes more than two seconds or 512 MB, that raises anything else, or that makes its reader write, run
-or connect to anything, or open what lies outside its directory. A mutated file that reaches new lines is mutated
-further. Its lines are traced here: atheris runs here, too, but brings its own loop, limits and end of the process, a
-second way to choose and to judge files beside this one, whose files are the same wherever CI runs.
+A file fails if its reader takes more than two seconds or 512 MB, raises anything else, writes, starts or connects to
+anything, or opens a file outside its directory. A mutated file that reaches new lines is mutated further.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from fuzz_formats import FORMATS
 from fuzz_mutations import mutated
-from fuzz_seeds import plant, sound_run
+from fuzz_seeds import plant, sound_run, write_run
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -42,11 +40,11 @@ FORBIDDEN = re.compile(
 
 
 class Fault(BaseException):
-    """What no reader may do; no `except Exception` stops it."""
+    """Something that no reader may do; no `except Exception` catches it."""
 
 
 class Guard:
-    """Raises Fault where a reader takes too long or asks the system for what it may not."""
+    """Raises Fault where a reader takes too long or makes a forbidden system call."""
 
     def __init__(self, root: Path) -> None:
         self.readable, self.on = (f"{root}{os.sep}", *filter(None, sys.path)), False
@@ -67,7 +65,7 @@ class Guard:
             raise Fault(f"{event} {arguments}")
 
     def may_open(self, path: object, _mode: object, flags: int) -> bool:
-        """Files of the run and modules, to read."""
+        """Reading files of the run and modules."""
         where = os.path.realpath(os.fsdecode(path)) if isinstance(path, str | bytes) else ""
         return not flags & WRITING and where.startswith(self.readable)
 
@@ -76,13 +74,13 @@ class Guard:
 
 
 class Coverage:
-    """The lines of our readers that were reached, and the functions in Python that ours call."""
+    """The lines of our readers that were reached, and the Python functions that they call."""
 
     def __init__(self) -> None:
         self.reached: set[tuple[str, int, int]] = set()
 
     def grows(self, format_: Format, root: Path) -> bool:
-        """Whether the planted file reaches more of them."""
+        """Whether the planted file reaches new ones."""
         known = len(self.reached)
         sys.settrace(self.enter)
         try:
@@ -102,7 +100,7 @@ class Coverage:
 
 
 def is_read(format_: Format, root: Path) -> bool:
-    """Whether the planted file was read; False where it was refused as it should be, anything else goes through."""
+    """Whether the planted file was read; False if it was refused with our own error, any other error propagates."""
     try:
         format_.read(root)
     except format_.refusal as error:
@@ -112,9 +110,9 @@ def is_read(format_: Format, root: Path) -> bool:
 
 
 def examine(error: BaseException) -> None:
-    """Raise Fault where a refusal is no line to print, or hides that memory ran out."""
+    """Raise Fault for a refusal that is not one printable line, or that hides a MemoryError."""
     if not str(error).isprintable() or len(str(error)) > 1500:
-        raise Fault(f"no line to print: {error}")
+        raise Fault(f"not one line: {error}")
     cause: BaseException | None = error
     while cause := cause.__context__:
         if isinstance(cause, MemoryError):
@@ -122,7 +120,7 @@ def examine(error: BaseException) -> None:
 
 
 def memory(kind: str) -> int:
-    """Kilobytes of this process: VmSize now, VmHWM the most that was resident since it began."""
+    """Kilobytes of this process: VmSize is its size now, VmHWM its peak resident size."""
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     return int(re.findall(rf"{kind}:\s+(\d+) kB", status)[0])
 
@@ -132,9 +130,9 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def fuzz(name: str, cases: int, seed: int, root: Path) -> str:
-    """Read so many mutated files; what came of it. SystemExit tells of the first that fails."""
-    format_, guard, coverage = FORMATS[name], Guard(root), Coverage()
+def fuzz(name: str, cases: int, seed: int, guard: Guard, root: Path) -> str:
+    """Read `cases` mutated files; returns a line of counts. SystemExit describes the first file that fails."""
+    format_, coverage = FORMATS[name], Coverage()
     seeds, found = prepare(format_, root), []
     random.seed(seed)
     limit_memory()
@@ -150,27 +148,31 @@ def fuzz(name: str, cases: int, seed: int, root: Path) -> str:
             shown = base64.b64encode(content[:4096]).decode()
             raise SystemExit(f"{name}, case {case} of seed {seed}: {error!r}\n{shown}") from error
         longest = max(longest, time.perf_counter() - begun)
-        if coverage.grows(format_, root):  # read again, since it takes several times as long to trace it
+        if coverage.grows(format_, root):  # a second read: tracing takes several times as long
             found.append(content)
     took = f"longest {longest:.3f} s, {(memory('VmHWM') - before) // 1024} MB"
     return f"{name}: {cases} files, {read} read, {cases - read} refused, {took}"
 
 
 def prepare(format_: Format, root: Path) -> list[bytes]:
-    """Make a run, and read every sound file once, so that nothing is imported later."""
-    for path, content in sound_run().items():
-        (root / path).parent.mkdir(exist_ok=True)
-        plant(root, path, content)
-    seeds = format_.seeds()
+    """Make a run and read every sound file once, so that nothing is imported later."""
+    write_run(root)
+    seeds = format_.seeds() if format_.seeds else [sound_run()[format_.name]]
     for content in seeds:
         plant(root, format_.name, content)
         format_.read(root)
     return seeds
 
 
-if __name__ == "__main__":
+def main(cases: str, seed: str, *names: str) -> None:
     faulthandler.enable()
-    shared = "/dev/shm"  # noqa: S108 - of memory; the directory is a new one in it
+    shared = "/dev/shm"  # noqa: S108 - in memory; the directory is a new one in it
     with tempfile.TemporaryDirectory(dir=shared if Path(shared).is_dir() else None) as folder:
-        line = fuzz(sys.argv[1], int(sys.argv[2]), int([*sys.argv, "0"][3]), Path(folder).resolve())
-    sys.stdout.write(line + "\n")
+        root = Path(folder).resolve()
+        guard = Guard(root)
+        for name in names:
+            sys.stdout.write(fuzz(name, int(cases), int(seed), guard, root) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

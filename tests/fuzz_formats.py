@@ -1,4 +1,4 @@
-"""What `fuzz.py` knows of each format: who reads it, and how a mutated file gets past checksums and grammar."""
+"""The formats for `fuzz.py`: their readers, and how a mutated file gets past checksums and grammar."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 import fuzz_seeds as seeds
 from fuzz_seeds import FINAL, KEPT
 from lenscope.config import resolve
-from lenscope.data.idx import DTYPES, read_idx
-from lenscope.data.pictures import read_picture
+from lenscope.data.formats.idx import DTYPES, read_idx
+from lenscope.data.formats.pictures import read_picture
 from lenscope.errors import DataError, LenscopeError, RunError, UsageError
-from lenscope.runs import checkpoint
-from lenscope.runs.film import read_layout
-from lenscope.runs.manifest import FILE, read_static
+from lenscope.runs.files import checkpoint
+from lenscope.runs.files.film import read_layout
+from lenscope.runs.files.manifest import FILE, read_static
 from lenscope.runs.run import Run
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CHUNKS = b"IHDR IDAT IEND PLTE tRNS acTL fcTL fdAT iCCP tEXt zTXt iTXt eXIf gAMA cHRM pHYs sRGB".split()
 MARKERS = [*(bytes([255, code]) for code in range(0xC0, 0xFF)), b"Exif\0\0", b"MPF\0", b"Adobe", b"ICC_PROFILE\0"]
+RIFF = b"VP8  VP8L VP8X ANIM ANMF EXIF XMP  ICCP".split()
 PATHS = [b"../", b"/", b"..", b"checkpoint/../../file"]
 BLOCKS = [b"!\xfe", b"!\xf9\4", b"!\xff\x0bNETSCAPE2.0", b",", b";"]
 TAGS = [struct.pack("<H", tag) for tag in (*range(254, 350), 34665, 34675, 1, 3, 4, 7, 8, 32773, 32946)]
@@ -37,7 +38,7 @@ CELLS = [*TEXT, b",", b'"', b"nan", b"-inf", b"\r", b"\0", b" "]
 SIGNS = b'" { } [ ] : , {} [] null true NaN Infinity \\n \\ud800 "" "a\\nb\\ud800" "size" "name"'.split()
 JSON = [*TEXT, *SIGNS, b"[" * 3000, b'{"a":' * 3000]
 TENSORS = [*JSON, *b"F64 F16 BF16 F8_E4M3 F4 C64 I64 U8 BOOL dtype shape data_offsets __metadata__".split()]
-# The same as values, also deep, long and next to the bounds of whole numbers.
+# JSON values: deep, long, and next to the bounds of whole numbers.
 VALUES = [None, True, "", "a\nb\ud800", "9" * 5000, 0.5, -0.0, 1e308, float("inf"), float("nan"), [], {}, [[]], {"": 0}]
 VALUES += [sign * 2**power + one for power in (0, 31, 32, 53, 63, 64, 2000) for sign in (-1, 1) for one in (-1, 0)]
 TOML = [*TEXT, *b"= . # [ ] [[ ]] { } [] {} ' '''  \"\"\" \\U 0x 0o inf nan 1979-05-27T07:32:00Z".split(), b"a." * 300]
@@ -48,18 +49,18 @@ class Format:
     """One kind of file, in the directory of a run.
 
     Attributes:
-        seeds: makes sound ones.
-        read: reads the one in a directory.
-        name: its path there.
-        refusal: the error that a broken one is refused with.
-        words: what its grammar knows.
-        mend: puts checksums and lengths right, so that what lies behind them is reached.
-        vary: another value somewhere in a sound one, by the rules of its grammar.
+        read: reads the file in a directory.
+        name: its path in the directory.
+        seeds: makes sound files; by default there is one, of `sound_run`.
+        refusal: the error for a broken file.
+        words: tokens of its grammar.
+        mend: corrects checksums and lengths, so that later checks are reached.
+        vary: replaces one value in a sound file, within the grammar.
     """
 
-    seeds: Callable[[], list[bytes]]
     read: Callable[[Path], object]
     name: str = "file"
+    seeds: Callable[[], list[bytes]] | None = None
     refusal: type[LenscopeError] = RunError
     words: Sequence[bytes] = ()
     mend: Callable[[bytes], bytes] = bytes
@@ -67,7 +68,7 @@ class Format:
 
 
 def mend_gzip(content: bytes) -> bytes:
-    """With the checksum and the length of what is packed in it."""
+    """Correct the checksum and the length of the content."""
     stream = zlib.decompressobj(-15)
     try:
         plain = stream.decompress(content[10:], 2**20)
@@ -78,7 +79,7 @@ def mend_gzip(content: bytes) -> bytes:
 
 
 def mend_png(content: bytes) -> bytes:
-    """With lengths that end within the file and the checksum of each chunk."""
+    """Correct the length and checksum of each chunk."""
     parts, place = [content[:8]], 8
     while place + 12 <= len(content):
         length = min(int.from_bytes(content[place : place + 4], "big"), len(content) - place - 12)
@@ -89,17 +90,17 @@ def mend_png(content: bytes) -> bytes:
 
 
 def mend_safetensors(content: bytes) -> bytes:
-    """With the length of its header."""
+    """Correct the length of the header."""
     return struct.pack("<Q", max(0, header_end(content) - 8)) + content[8:]
 
 
 def header_end(content: bytes) -> int:
-    """Behind the last brace and the blanks that follow it."""
+    """The end of the last brace and the blanks after it."""
     return len(content) - len(content[content.rfind(b"}") + 1 :].lstrip(b" "))
 
 
 def mend_film(content: bytes) -> bytes:
-    """With the checksum of each record."""
+    """Correct the checksum of each record."""
     layout, _, film = content.partition(b"\0")
     with suppress(RunError):
         size = 12 + 4 * sum(int(np.prod(shape)) for shape in read_layout(layout, "").values())
@@ -109,7 +110,7 @@ def mend_film(content: bytes) -> bytes:
 
 
 def vary_value(value: Any) -> Any:
-    """Another value at some place in lists and tables, or the whole of it."""
+    """Replace the value, or one value in its lists and tables."""
     whole = [value]
     holder, key = random.choice([*places(whole)])
     holder[key] = random.choice((random.choice(VALUES), holder[key], [holder[key]] * 3))
@@ -132,7 +133,7 @@ def vary_film(content: bytes) -> bytes:
 
 
 def vary_tensors(content: bytes) -> bytes:
-    """Also in facts of ours, which are JSON in a string of the header."""
+    """Vary the header, or our own JSON, which is a string in it."""
     end = header_end(content)
     header = json.loads(content[8:end])
     facts = header["__metadata__"]
@@ -167,28 +168,22 @@ def read_manifest(root: Path) -> None:
 
 
 FORMATS = {
-    "idx": Format(seeds.idx, read_numbers, refusal=DataError),
-    "gzip": Format(seeds.gzips, read_numbers, refusal=DataError, mend=mend_gzip),
-    "png": Format(seeds.pngs, read_pixels, refusal=DataError, words=CHUNKS, mend=mend_png),
-    "jpeg": Format(seeds.jpegs, read_pixels, refusal=DataError, words=MARKERS),
-    "webp": Format(
-        seeds.webps, read_pixels, refusal=DataError, words=b"VP8  VP8L VP8X ANIM ANMF EXIF XMP  ICCP".split()
-    ),
-    "tiff": Format(seeds.tiffs, read_pixels, refusal=DataError, words=TAGS),
-    "gif": Format(seeds.gifs, read_pixels, refusal=DataError, words=BLOCKS),
-    "bmp": Format(seeds.bitmaps, read_pixels, refusal=DataError),
+    "idx": Format(read_numbers, seeds=seeds.idx, refusal=DataError),
+    "gzip": Format(read_numbers, seeds=seeds.gzips, refusal=DataError, mend=mend_gzip),
+    "png": Format(read_pixels, seeds=seeds.pngs, refusal=DataError, words=CHUNKS, mend=mend_png),
+    "jpeg": Format(read_pixels, seeds=seeds.jpegs, refusal=DataError, words=MARKERS),
+    "webp": Format(read_pixels, seeds=seeds.webps, refusal=DataError, words=RIFF),
+    "tiff": Format(read_pixels, seeds=seeds.tiffs, refusal=DataError, words=TAGS),
+    "gif": Format(read_pixels, seeds=seeds.gifs, refusal=DataError, words=BLOCKS),
+    "bmp": Format(read_pixels, seeds=seeds.bitmaps, refusal=DataError),
     "safetensors": Format(
-        seeds.weights, lambda root: Run(root).weights(), FINAL, words=TENSORS, mend=mend_safetensors, vary=vary_tensors
+        lambda root: Run(root).weights(), FINAL, words=TENSORS, mend=mend_safetensors, vary=vary_tensors
     ),
-    "checkpoint": Format(
-        seeds.checkpoints, read_checkpoint, KEPT, words=TENSORS, mend=mend_safetensors, vary=vary_tensors
-    ),
-    "config": Format(seeds.configs, read_config, "config.toml", UsageError, TOML),
-    "metrics": Format(seeds.metrics, lambda root: Run(root).metrics.rows(), "metrics.csv", words=CELLS),
-    "film": Format(seeds.films, lambda root: Run(root).film, "film", words=JSON, mend=mend_film, vary=vary_film),
-    "manifest": Format(seeds.manifests, read_manifest, FILE, words=[*JSON, *PATHS], vary=vary_json),
-    "environment": Format(
-        seeds.environments, lambda root: Run(root).data, "environment.json", words=JSON, vary=vary_json
-    ),
-    "status": Format(seeds.states, lambda root: Run(root).status, "status.json", words=JSON, vary=vary_json),
+    "checkpoint": Format(read_checkpoint, KEPT, words=TENSORS, mend=mend_safetensors, vary=vary_tensors),
+    "config": Format(read_config, "config.toml", seeds.configs, UsageError, TOML),
+    "metrics": Format(lambda root: Run(root).metrics.rows(), "metrics.csv", words=CELLS),
+    "film": Format(lambda root: Run(root).film, "film", seeds.films, words=JSON, mend=mend_film, vary=vary_film),
+    "manifest": Format(read_manifest, FILE, seeds.manifests, words=[*JSON, *PATHS], vary=vary_json),
+    "environment": Format(lambda root: Run(root).data, "environment.json", words=JSON, vary=vary_json),
+    "status": Format(lambda root: Run(root).status, "status.json", words=JSON, vary=vary_json),
 }

@@ -1,4 +1,4 @@
-"""The changes that `fuzz.py` makes to files."""
+"""The mutations that `fuzz.py` applies to files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def place(data: bytearray) -> int:
 
 
 def span(data: bytearray) -> slice:
-    """Some bytes in a row, mostly few."""
+    """A range of bytes, mostly a short one."""
     start = place(data)
     return slice(start, start + int(2 ** random.uniform(0, 8)))
 
@@ -71,7 +71,7 @@ def word(data: bytearray, _: object, words: list[bytes]) -> None:
 
 
 def token(data: bytearray, _: object, words: list[bytes]) -> None:
-    """A word in the place of a string, or of a number or name, also within a string."""
+    """Replace a string, number or name by a word."""
     if found := [*random.choice(TOKENS).finditer(data)]:
         start, end = random.choice(found).span()
         data[start:end] = random.choice(words or [b"0"])
@@ -81,7 +81,7 @@ MUTATIONS = (flip, change, number, number, delete, cut, insert, repeat, swap, sp
 
 
 def mutated(format_: Format, seeds: list[bytes], found: list[bytes]) -> bytes:
-    """A change of a sound file, or of a mutated one that reached new lines, which mostly is a broken one."""
+    """Mutate a sound file, or a mutated file that reached new lines."""
     if format_.vary and random.random() < 0.3:
         return format_.vary(random.choice(seeds))
     data = bytearray(random.choice(random.choice((seeds, found or seeds))))

@@ -1,4 +1,4 @@
-"""Sound files of each format, for `fuzz.py` to mutate, and the run directory that they are of."""
+"""Sound files of each format and the small run directory that they belong to, for `fuzz.py` and the flips."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from safetensors.numpy import save
 
-from fixtures_data import random_images
+from fixtures_data import encode_idx, random_images
 from lenscope.config import RECIPES, TrainConfig, resolve
-from lenscope.data.idx import DTYPES, encode_idx
-from lenscope.runs import checkpoint
-from lenscope.runs.film import describe_layout, encode_record
-from lenscope.runs.manifest import APPENDED, FILE, Manifest, entry_of
-from lenscope.runs.metrics import HEADER, encode_row
-from lenscope.runs.run import DataFacts
+from lenscope.data.formats.idx import DTYPES
+from lenscope.runs.files import checkpoint
+from lenscope.runs.files.film import describe_layout, encode_record
+from lenscope.runs.files.manifest import APPENDED, FILE, Manifest, fingerprint
+from lenscope.runs.files.metrics import HEADER, encode_row
+from lenscope.runs.run import DataMetadata
 from lenscope.training.events import Checkpoint, EpochMetrics, Position, State
 
 if TYPE_CHECKING:
@@ -36,58 +36,55 @@ KERNELS = {"conv1.weight": np.zeros((2, 1, 2, 2), np.float32), "conv2.weight": n
 
 @cache
 def sound_run() -> dict[str, bytes]:
-    """The files of a run, without the manifest."""
-    metrics = HEADER.encode() + b"".join(encode_row(EpochMetrics(epoch, 0.25, None, *[1e-9] * 8)) for epoch in range(3))
-    film = b"".join(encode_record(step, KERNELS) for step in (0, 1, 7))
-    appended = {"metrics.csv": metrics, "losses.f32": bytes(24), "film.bin": film}
-    entries = {name: entry_of(content) for name, content in appended.items()}
+    """The files of a finished run of two epochs of three steps, without the manifest; its network is none of ours."""
+    rows = [
+        EpochMetrics(0, None, None, *[1e-9] * 8),
+        *(EpochMetrics(epoch, 0.25, None, *[1e-9] * 8) for epoch in (1, 2)),
+    ]
+    film = b"".join(encode_record(step, KERNELS) for step in (0, 1, 6))
+    losses = np.full(6, 0.25, "<f4").tobytes()
+    appended = {
+        "metrics.csv": HEADER.encode() + b"".join(map(encode_row, rows)),
+        "losses.f32": losses,
+        "film.bin": film,
+    }
+    entries = {name: fingerprint(content) for name, content in appended.items()}
+    facts = DataMetadata("mnist", "here", "none", "0" * 64, None, ("a", "b"), 1, (28, 28), 60, 0, 0)
+    status = {"state": "finished", "why": None, "process": 1, "host": "h", "started": "2026-01-01", "ended": None}
     state = State(KERNELS, 6, np.zeros(14, np.float32), np.zeros(14, np.float32))
-    facts = DataFacts("mnist", "here", "none", "0" * 64, None, ("a", "b"), 1, (28, 28), 60, 0, 0)
-    status = {"state": "running", "why": None, "process": 1, "host": "h", "started": "2026-01-01", "ended": None}
+    kept = (Checkpoint(step, Position(2, step - 3, 0.5, 0.25, 1), state) for step in (4, 6))
     return appended | {
-        "config.toml": TrainConfig(augment="shift=1").to_toml().encode(),
+        "config.toml": TrainConfig(epochs=2, batch_size=20, augment="shift=1").to_toml().encode(),
         "environment.json": json.dumps({"data": asdict(facts), "threads": 1, "resumed": []}, indent=1).encode(),
         "status.json": json.dumps(status).encode(),
         "film.json": describe_layout(KERNELS),
+        "weights/initial.safetensors": save(KERNELS),
         FINAL: save(KERNELS, metadata={"a": "b"}),
-        KEPT: checkpoint.encode(Checkpoint(6, Position(2, 3, 0.5, 0.25, 1), state), entries),
+        **{checkpoint.file_name(event.step): checkpoint.encode(event, entries) for event in kept},
     }
 
 
+def write_run(root: Path) -> None:
+    """Make the run directory."""
+    for name, content in sound_run().items():
+        (root / name).parent.mkdir(exist_ok=True)
+        plant(root, name, content)
+
+
 def manifest_of(files: dict[str, bytes]) -> bytes:
-    entries = {name: entry_of(content) for name, content in files.items() if name != "status.json"}
+    entries = {name: fingerprint(content) for name, content in files.items() if name != "status.json"}
     appended = {name: entries.pop(name) for name in APPENDED}
     return Manifest(entries, appended).to_json()
 
 
 def plant(root: Path, name: str, content: bytes) -> None:
-    """Put a file in place, with a manifest that agrees; a film is its two files with a zero byte between them."""
+    """Write a file and a manifest that agrees with it; the name `film` is its two files, joined by a zero byte."""
     layout, _, film = content.partition(b"\0")
     parts = {"film.json": layout, "film.bin": film} if name == "film" else {name: content}
     if not parts.keys() & {FILE, "status.json", "file"}:
         parts[FILE] = manifest_of(sound_run() | parts)
     for part, value in parts.items():
         (root / part).write_bytes(value)
-
-
-def weights() -> list[bytes]:
-    return [sound_run()[FINAL]]
-
-
-def checkpoints() -> list[bytes]:
-    return [sound_run()[KEPT]]
-
-
-def metrics() -> list[bytes]:
-    return [sound_run()["metrics.csv"]]
-
-
-def environments() -> list[bytes]:
-    return [sound_run()["environment.json"]]
-
-
-def states() -> list[bytes]:
-    return [sound_run()["status.json"]]
 
 
 def manifests() -> list[bytes]:

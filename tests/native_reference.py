@@ -1,4 +1,4 @@
-"""The plain PyTorch LeNet that the native kernels are held to, and inputs on which comparing makes sense."""
+"""The plain PyTorch LeNet that tests compare the native kernels with, and inputs without nearly tied pools."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETS = native.load().instruction_sets()
 
 @dataclass(frozen=True)
 class Case:
-    """Images with labels, a network's weights, and what float64 makes of them."""
+    """Images with labels, a network's weights, and the results of PyTorch in float64."""
 
     images: np.ndarray  # uint8 (N, C, 32, 32)
     labels: np.ndarray  # int64 (N,)
@@ -44,7 +44,7 @@ def random_network(channels: int, classes: int, seed: int = 0) -> TableModule:
 
 
 def clear_images(network: TableModule, count: int, seed: int = 0) -> np.ndarray:
-    """Random images on which no pool is nearly tied and no winner nearly 0, so that float32 has float64's winners."""
+    """Random images whose pools have a clear maximum, not nearly 0, so that float32 and float64 choose the same."""
     rng = np.random.default_rng(seed)
     kept: list[np.ndarray] = []
     while sum(map(len, kept)) < count:
@@ -69,7 +69,7 @@ def _gap(maps: torch.Tensor, least: float = 1e-5) -> torch.Tensor:
 
 
 def solve(network: TableModule, images: np.ndarray, labels: np.ndarray, classes: int) -> Case:
-    """What plain PyTorch in float64 makes of the network as it is in float32."""
+    """Outputs, loss and gradient of the float32 weights, computed in float64."""
     weights = flat(network)
     double = TableModule(Network("lenet", network.conv1.in_channels, classes)).double()
     double.load_state_dict({name: tensor.double() for name, tensor in network.state_dict().items()})
@@ -90,6 +90,10 @@ def trainer(case: Case, isa: str, *, threads: int = 2, optimizer: str = "adam", 
         threads=threads,
         isa=isa,
     )
+
+
+def evaluate(case: Case, isa: str, threads: int) -> np.ndarray:
+    return native.load().evaluate(case.images, case.weights, case.classes, threads, isa)
 
 
 def relative_error(got: np.ndarray, expected: np.ndarray) -> float:

@@ -80,10 +80,6 @@ def pick(rng: np.random.Generator, *choices: Any) -> Any:
     return choices[rng.integers(len(choices))]
 
 
-def noise(rng: np.random.Generator, digit: Array) -> Array:
-    return sheet(rng, digit, (190, 190, 190)).taken(rng, (60, 60, 60), 8)
-
-
 def falling_light(rng: np.random.Generator, digit: Array) -> Array:
     page = sheet(rng, digit)
     return page.taken(rng, noise=4, light=light(rng, page.ink.shape, 0.4))
@@ -180,27 +176,6 @@ def coloured(rng: np.random.Generator, digit: Array) -> Array:
     return sheet(rng, digit, paper).taken(rng, ink, 3)
 
 
-def blotches(rng: np.random.Generator, digit: Array) -> Array:
-    """Light that falls through leaves, with noise."""
-    page = sheet(rng, digit)
-    leaves = Image.fromarray(rng.integers(0, 255, (4, 4), np.uint8)).resize(
-        page.ink.shape[::-1], Image.Resampling.BICUBIC
-    )
-    return page.taken(rng, noise=6, light=0.6 + 0.4 * np.asarray(leaves) / 255)
-
-
-def small(rng: np.random.Generator, digit: Array) -> Array:
-    return sheet(rng, digit, part=(0.12, 0.2)).taken(rng, noise=4)
-
-
-def on_a_desk(rng: np.random.Generator, digit: Array) -> Array:
-    """The sheet's four sides are in sight, and the dark desk under it."""
-    page = sheet(rng, digit)
-    desk = np.ones_like(page.ink)
-    desk[15:-15, 15:-15] = 0
-    return page.marked(desk, (70, 50, 40)).taken(rng, noise=3)
-
-
 def squared(rng: np.random.Generator, digit: Array) -> Array:
     return ruled(rng, digit, squared=True)
 
@@ -208,7 +183,6 @@ def squared(rng: np.random.Generator, digit: Array) -> Array:
 KINDS: dict[str, Callable[[np.random.Generator, Array], Array]] = {
     kind.__name__: kind
     for kind in (
-        *(noise, falling_light, shadow, pencil, specks, ruled, squared, framed, scan_edge, chalk),
-        *(date_stamp, coloured, blotches, small, on_a_desk),
+        *(falling_light, shadow, pencil, specks, ruled, squared, framed, scan_edge, chalk, date_stamp, coloured),
     )
 }

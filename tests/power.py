@@ -1,7 +1,7 @@
-"""A disk that remembers every operation, and what it would hold had the power gone after any of them.
+"""A disk that records every operation, and its possible contents after a loss of power at any moment.
 
-A file's content is durable once it was synced, a name once its directory was. Of all that came later any part may be
-there or not, whatever the order in which it was asked for, and a write may be there in part or as zeros.
+A file's content is durable once the file was synced, a name once its directory was. Any subset of the later operations
+may be on the disk, in any order, and a write may be there in part or as zeros.
 """
 
 from __future__ import annotations
@@ -12,27 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from disks import Watched
-from lenscope.runs.storage import APPEND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Write = tuple[int, bytes]  # at which offset, what
     Cut = tuple[int, None]  # to which size
-    Names = dict[str, int | None]  # which file a name stands for; DIRECTORY, or None where it goes
+    Names = dict[str, int | None]  # a name's file, DIRECTORY, or None when it is removed
 
 DIRECTORY = -1
 
 
 @dataclass
 class Platter:
-    """What is durable, and what is asked for."""
+    """What is durable, and what is pending."""
 
     names: Names = field(default_factory=dict)
     contents: dict[int, bytes] = field(default_factory=dict)
     renamed: list[tuple[str, Names]] = field(default_factory=list)  # in which directory, what
     written: dict[int, list[Write | Cut]] = field(default_factory=dict)
-    syncs: dict[str, int] = field(default_factory=dict)  # how often each directory's names became durable
+    syncs: dict[str, int] = field(default_factory=dict)  # number of syncs per directory
 
     def sync(self, file: int) -> None:
         self.contents[file] = applied(self.contents.get(file, b""), self.written.pop(file, []))
@@ -45,9 +44,9 @@ class Platter:
         self.renamed = [(place, change) for place, change in self.renamed if place != directory]
 
     def outcomes(self) -> Iterator[dict[str, bytes | None]]:
-        """All that a directory may hold after the power went: paths with contents, None for a directory.
+        """All possible contents after a loss of power: paths with bytes, None for a directory.
 
-        The first is that nothing was lost, the last that all was that had not been synced.
+        In the first everything pending was kept, in the last everything pending was lost.
         """
         choices = [_contents(self.contents.get(file, b""), changes) for file, changes in self.written.items()]
         for kept in product((True, False), repeat=len(self.renamed)):
@@ -72,7 +71,7 @@ def applied(content: bytes, changes: list[Write | Cut]) -> bytes:
 
 
 def _contents(durable: bytes, changes: list[Write | Cut]) -> list[bytes]:
-    """What a file may hold: all, all but one change, the last one torn or as zeros, or nothing of them."""
+    """A file's possible contents: all changes, all but one, the last one torn or zeroed, or none."""
     found = [applied(durable, changes)]
     found += [applied(durable, [*changes[:skipped], *changes[skipped + 1 :]]) for skipped in range(len(changes))]
     place, what = changes[-1]
@@ -88,14 +87,13 @@ def _is_reachable(name: str, names: Names) -> bool:
 
 
 class Remembering(Watched):
-    """Does all that is asked, and remembers it as changes of a `Platter`."""
+    """Executes every operation and records it as a change of a `Platter`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._files: dict[str, int] = {}
         self._descriptors: dict[int, int] = {}
         self._sizes: dict[int, int] = {}
-        self._offsets: dict[int, int | None] = {}  # None at the end
         self.steps: list[Callable[[Platter], None]] = []
         self.start = Platter()
         for path in sorted(root.rglob("*")):
@@ -112,7 +110,7 @@ class Remembering(Watched):
         return done
 
     def platters(self) -> Iterator[Platter]:
-        """The disk before the first operation, and after each; one object, which changes."""
+        """The disk before the first operation and after each; one object, changed in place."""
         platter = self.start
         yield platter
         for step in self.steps:
@@ -134,19 +132,16 @@ class Remembering(Watched):
     def _change_content(self, file: int, change: Write | Cut) -> None:
         self.steps.append(lambda platter: platter.written.setdefault(file, []).append(change))
 
-    def _open(self, descriptor: int, path: Path, flags: int) -> None:
+    def _open(self, descriptor: int, path: Path, _flags: int) -> None:
         name = self._name(path)
         if name not in self._files:
             self._change_names(path, {name: self._new(name)})
         self._descriptors[descriptor] = self._files[name]
-        self._offsets[descriptor] = None if flags == APPEND else 0
 
     def _write(self, count: int, descriptor: int, content: bytes) -> None:
-        file, offset = self._descriptors[descriptor], self._offsets[descriptor]
-        place = self._sizes[file] if offset is None else offset
-        self._change_content(file, (place, content[:count]))
-        self._sizes[file] = max(self._sizes[file], place + count)
-        self._offsets[descriptor] = None if offset is None else place + count
+        file = self._descriptors[descriptor]
+        self._change_content(file, (self._sizes[file], content[:count]))  # every write of ours is at a file's end
+        self._sizes[file] += count
 
     def _truncate(self, _: None, descriptor: int, size: int) -> None:
         file = self._descriptors[descriptor]
@@ -181,7 +176,7 @@ class Remembering(Watched):
 
 
 def put(outcome: dict[str, bytes | None], root: Path) -> None:
-    """Make a directory of an outcome."""
+    """Write an outcome into a directory."""
     for name in sorted(outcome):
         content, path = outcome[name], root / name
         if content is None:

@@ -1,13 +1,12 @@
-"""Kill a sweep's driver or one of its workers at random moments and start it again, until it ends by itself.
+"""Kill a sweep's driver or one of its workers at random times, and run the sweep again until it finishes.
 
     python tests/sweep_kills.py KILLS FOLDER [local|ray]
 
-Prints how many kills there were; exits with 1 where the results, times apart, are not those of an undisturbed sweep.
+Prints the number of kills; exits with 1 if the results, except for times, differ from those of an undisturbed sweep.
 """
 
 from __future__ import annotations
 
-import csv
 import random
 import signal
 import subprocess
@@ -17,33 +16,15 @@ from pathlib import Path
 
 import psutil
 
-from lenscope.data.idx import write_idx
+from fixtures_lab import untimed_results, write_digits
+from lenscope import load
 from lenscope.lab import Sweep, conduct
 
 GRID = {"optimizer": ["adam", "sgd"], "batch_size": [20], "epochs": [40], "checkpoint_every": ["10steps"]}
 
 
-def data(folder: Path) -> Path:
-    """Sixty training and twenty test images of MNIST."""
-    import lenscope
-
-    splits = lenscope.load("mnist")
-    folder.mkdir(parents=True)
-    for part, dataset, count in (("train", splits.train, 600), ("t10k", splits.test, 20)):
-        write_idx(folder / f"{part}-images-idx3-ubyte", dataset.images[:count, 0])
-        write_idx(folder / f"{part}-labels-idx1-ubyte", dataset.labels[:count])
-    return folder
-
-
-def results(path: Path) -> list[dict[str, str]]:
-    """The rows of an experiment, without its times."""
-    with (path / "results.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{name: cell for name, cell in row.items() if not name.endswith("_seconds")} for row in rows]
-
-
 def start(backend: str, folder: Path, out: Path) -> subprocess.Popen[bytes]:
-    """The command, as a user gives it."""
+    """Start the command."""
     texts = [f"--set={name}={','.join(map(str, values))}" for name, values in GRID.items()]
     options = ["--data", str(folder), "--seeds", "4", "--processes", "2", "--out", str(out), "--backend", backend]
     return subprocess.Popen(
@@ -69,7 +50,7 @@ def _trains(process: psutil.Process) -> bool:
 
 
 def survive(backend: str, folder: Path, out: Path, kills: int) -> int:
-    """Kill a driver or a worker at a random moment, so often, and then let it end; how many kills there were."""
+    """Kill a driver or a worker at random times, then let the sweep finish; returns the number of kills."""
     done = 0
     while True:
         before, driver = done, start(backend, folder, out)
@@ -87,20 +68,22 @@ def survive(backend: str, folder: Path, out: Path, kills: int) -> int:
         code = driver.wait()
         if code == 0 and done >= kills:
             return done
-        if code == 0:  # it ended before it could be killed often enough: once more, from the beginning
+        if code == 0:  # it finished before it was killed often enough: start over
             subprocess.run(["rm", "-rf", str(out)], check=True)
         elif code != -signal.SIGKILL and not (code == 1 and done > before):  # 1: a run's process died too often
             raise SystemExit(f"the driver ended with {code}")
 
 
 def main() -> None:
-    """See above."""
+    """Compare a disturbed sweep with an undisturbed one."""
     kills, root, backend = int(sys.argv[1]), Path(sys.argv[2]), (sys.argv[3:] or ["local"])[0]
     random.seed(0)
-    folder = data(root / "digits")
+    folder = root / "digits"
+    folder.mkdir(parents=True)
+    write_digits(folder, load("mnist"), 600, 20)  # training and test images
     conduct(Sweep(data=str(folder), seeds="4", grid=GRID), root / "whole", processes=2)
     count = survive(backend, folder, root / "cut", kills)
-    same = results(root / "cut") == results(root / "whole")
+    same = untimed_results(root / "cut") == untimed_results(root / "whole")
     sys.stdout.write(f"{count} kills, results {'the same' if same else 'DIFFERENT'}\n")
     sys.exit(not same)
 

@@ -11,7 +11,7 @@ import pytest
 
 import lenscope
 from fixtures_data import picture
-from lenscope.data.coloured import coloured
+from lenscope.data.formats.coloured import coloured
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,13 +66,3 @@ def test_its_pictures_and_its_report_are_in_colour(run: lenscope.Run) -> None:
     data = json.loads(page.split('id="data">', 1)[1].split("</script>", 1)[0])
     assert [layer["coloured"] for layer in data["layers"]] == [True, False]
     assert data["images"]["channels"] == 3
-
-
-def test_both_engines_take_the_same_steps_in_colour(tiny_colour: Splits, tmp_path: Path) -> None:
-    losses = [
-        lenscope.train(
-            tiny_colour, out=tmp_path / engine, engine=engine, epochs=5, batch_size=20, progress=False
-        ).losses
-        for engine in ("fused", "torch")
-    ]
-    np.testing.assert_allclose(*losses, rtol=1e-4)

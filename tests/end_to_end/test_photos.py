@@ -6,7 +6,7 @@ import pytest
 import lenscope
 from lenscope.config import resolve
 from lenscope.data.dataset import Dataset
-from lenscope.data.digit import prepare_digit
+from lenscope.data.digits.digit import prepare_digit
 from lenscope.engines import predict_log_probabilities
 from lenscope.errors import DataError
 from photos import KINDS

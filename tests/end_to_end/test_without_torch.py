@@ -1,4 +1,4 @@
-"""All that is done with a LeNet, on a machine without PyTorch; what needs PyTorch says so in one line."""
+"""Every verb works for a LeNet on a machine without PyTorch; what needs PyTorch says so in one line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LENET = (
     ("race", *LAB, "--rates", "1", "--search-seeds", "1", "--validation", "20"),
     ("longrun", *LAB, "--variants", "plain"),
     ("sweep", *LAB[:2], *LAB[4:6], "--set", "batch_size=10,20", "--set", "epochs=1", "--processes", "2"),
-    ("bench", "--engines", "fused", "--peers", "eager", "--rounds", "1", "--images", "1000"),
+    ("bench", "--threads", "1", "--rounds", "1", "--images", "1000"),
 )
 NEEDED = "needs PyTorch, which is not installed; run: pip install 'lenscope[torch]'"
 WITH_TORCH = (
@@ -54,7 +54,7 @@ WITH_TORCH = (
 
 @pytest.fixture
 def call(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Call lenscope where importing PyTorch fails, in this process's children as well."""
+    """Call lenscope where importing PyTorch fails, also in the processes it starts."""
     (tmp_path / "absent" / "torch").mkdir(parents=True)
     (tmp_path / "absent" / "torch" / "__init__.py").write_text(ABSENT)
     path = os.pathsep.join(filter(None, (str(tmp_path / "absent"), os.environ.get("PYTHONPATH"))))
@@ -69,7 +69,7 @@ def call(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.mark.slow
-def test_a_lenet_needs_no_pytorch_and_what_does_says_so(call, digits: str, tmp_path: Path, mnist) -> None:
+def test_a_lenet_needs_no_pytorch_and_other_settings_say_that_they_do(call, digits: str, tmp_path: Path, mnist) -> None:
     Image.fromarray(mnist.test.images[0, 0]).save(tmp_path / "digit.png")
     for arguments in LENET:
         done = call(*(digits if word == "DIGITS" else word for word in arguments))

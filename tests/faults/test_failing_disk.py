@@ -1,4 +1,4 @@
-"""Every operation on the disk fails in every way, once and for good: nothing is corrupt, and the run goes on later."""
+"""Every disk operation fails in every way, once and permanently: nothing is corrupt, and the run can resume."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 CONFIG = TrainConfig(epochs=2, batch_size=20, learning_rate=1e-3, checkpoint_every="2steps", threads=1)
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EINTR, None)  # None: a short write, which is no failure
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EINTR, None)  # None: a short write, which is not an error
 CASES = in_full(60, 100_000)
 
 
@@ -43,31 +43,31 @@ def go_on(splits: Splits, path: Path) -> None:
 
 
 def check_failure(error: LenscopeError, code: int, path: Path) -> None:
-    """One line with the path, the cause and what to do; exit code 1; what is there is sound."""
+    """One line with path, cause and remedy, exit code 1; the directory is sound."""
     message = str(error)
     assert isinstance(error, StorageError), message
     assert message.isprintable()
     assert message.startswith(str(path))
     assert f": cannot be written: {os.strerror(code)}; " in message
     assert error.exit_code == 1
-    if (path / "config.toml").exists() and ".lock" not in message:  # without the lock nothing has begun
-        assert message.endswith(f"then 'lenscope train --resume {path}' goes on")
+    if (path / "config.toml").exists() and ".lock" not in message:  # without the lock nothing was written
+        assert f"lenscope train --resume {path}" in message
     assert_sound(path)
 
 
 def assert_sound(path: Path) -> None:
     try:
         run = open_run(path)
-    except RunError:  # it had not begun
+    except RunError:  # before the first commit
         assert not (path / "manifest.json").exists()
         return
     assert not [finding for finding in verify_run(run) if not finding.sound and finding.part != "status.json"]
 
 
 def finish(splits: Splits, path: Path) -> None:
-    """What the user does once there is space: go on, or begin where nothing had begun."""
+    """Resume the run, or start again if nothing was written, as a user does once there is space."""
     if (path / "config.toml").exists():
-        with suppress(UsageError):  # it is finished: what failed was to make its last word durable
+        with suppress(UsageError):  # finished: only the sync of its last file failed
             go_on(splits, path)
     else:
         rmtree(path, ignore_errors=True)
@@ -75,7 +75,7 @@ def finish(splits: Splits, path: Path) -> None:
 
 
 @pytest.mark.parametrize("work", [begin, go_on])
-def test_every_operation_fails_and_nothing_is_lost(tiny, tmp_path, tally, work) -> None:
+def test_whichever_operation_fails_nothing_is_lost(tiny, tmp_path, tally, work) -> None:
     record_run(CONFIG, tiny, tmp_path / "lived")
     expected, path = contents(tmp_path / "lived"), tmp_path / "run"
 
@@ -101,6 +101,6 @@ def test_every_operation_fails_and_nothing_is_lost(tiny, tmp_path, tally, work) 
         assert contents(path) == expected, (number, code, for_good)
     tally(
         f"disk failures as runs {work.__name__}: {min(CASES, len(cases)):,} of {len(cases):,} cases ({operations} "
-        f"operations, ENOSPC, EIO, EACCES, EINTR, short write, once and for good): {failed:,} ended in one line and "
-        "went on later, short writes were gone on with; all the same bytes in the end"
+        f"operations, ENOSPC, EIO, EACCES, EINTR, short write, once and permanently): {failed:,} ended in one line and "
+        "resumed later; all with the bytes of an undisturbed run"
     )

@@ -1,4 +1,4 @@
-"""After a loss of power, at any moment and whatever the disk kept, a run is in its old state or in the new one."""
+"""After a loss of power, at any moment and whatever the disk kept, a run is in its old state or its new one."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 CONFIG = TrainConfig(epochs=2, batch_size=20, learning_rate=1e-3, checkpoint_every="2steps", threads=1)
-TRIED = in_full(2, 10_000)  # outcomes of a moment beside those in which all is kept and in which all is lost
-GONE_ON = in_full(30, 1000)  # outcomes after which the run goes on
+TRIED = in_full(2, 10_000)  # outcomes per moment, besides "all kept" and "all lost"
+RESUMED = in_full(30, 1000)  # outcomes after which the run is resumed
 
 
 def state(path: Path) -> bytes | None:
-    """What a run holds for certain, once all of it was found to be sound; None before its first commit."""
+    """The manifest of a run whose files are all sound; None before its first commit."""
     try:
         run = open_run(path)
     except RunError:
@@ -44,7 +44,7 @@ def state(path: Path) -> bytes | None:
 
 
 class Scene:
-    """A folder in which outcomes are looked at, each once."""
+    """A folder in which outcomes are examined, each once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,45 +70,45 @@ def tried(platter: Platter) -> Iterator[Outcome]:
     yield from random.sample(every[1:-1], min(TRIED, len(every[1:-1])))
 
 
-def look_at_every_moment(root: Path, scene: Scene, work: Callable[[], object]) -> tuple[int, list[Outcome]]:
-    """How many operations some work on `root/run` took, and all outcomes; each is the old state or the new one."""
+def examine_every_moment(root: Path, scene: Scene, work: Callable[[], object]) -> tuple[int, list[Outcome]]:
+    """The number of operations of some work on `root/run`, and all outcomes: each is the old state or the new one."""
     with in_place(Remembering(root)) as disk:
         work()
     outcomes, commits, committed = [], -1, None
     for platter in disk.platters():
         found = list(tried(platter))
         new = scene.state(found[0])
-        if platter.syncs.get("run", 0) > commits:  # from here on, no loss of power takes it back
+        if platter.syncs.get("run", 0) > commits:  # from here on durable
             commits, committed = platter.syncs.get("run", 0), new
         assert {scene.state(outcome) for outcome in found} <= {committed, new}
         outcomes += found
     return len(disk.steps), outcomes
 
 
-def test_after_a_loss_of_power_a_run_opens_to_the_old_or_the_new_state_and_goes_on(tiny, tmp_path, tally) -> None:
+def test_after_a_loss_of_power_a_run_has_its_old_or_new_state_and_resumes(tiny, tmp_path, tally) -> None:
     random.seed(0)
     scene, root = Scene(tmp_path / "scene"), tmp_path / "root"
     root.mkdir()
-    first, outcomes = look_at_every_moment(root, scene, lambda: record_run(CONFIG, tiny, root / "run"))
+    first, outcomes = examine_every_moment(root, scene, lambda: record_run(CONFIG, tiny, root / "run"))
     expected = contents(root / "run")
     rmtree(root / "run")
     begin_and_die(tiny, CONFIG, root / "run", 3)
-    again, more = look_at_every_moment(
+    again, more = examine_every_moment(
         root, scene, lambda: resume_run(root / "run", tiny, settings_to_resume(root / "run"))
     )
     assert contents(root / "run") == expected
     distinct = list({frozenset(outcome.items()): outcome for outcome in outcomes + more}.values())
-    gone_on = 0
-    for outcome in random.sample(distinct, min(GONE_ON, len(distinct))):
+    resumed = 0
+    for outcome in random.sample(distinct, min(RESUMED, len(distinct))):
         path = scene.put(outcome)
         if "run/config.toml" in outcome and open_state(path) != "finished":
             resume_run(path, tiny, settings_to_resume(path))
             assert contents(path) == expected
-            gone_on += 1
-    assert gone_on > GONE_ON / 3
+            resumed += 1
+    assert resumed > RESUMED / 3
     tally(
-        f"power lost after each of {first} + {again} operations of a run and of one that went on: {len(distinct):,} "
-        f"outcomes, each the old state or the new one; {gone_on:,} of {gone_on:,} went on to the same bytes"
+        f"power lost after each of {first} + {again} operations of a run and of a resumed one: {len(distinct):,} "
+        f"outcomes, each the old state or the new one; {resumed:,} of {resumed:,} resumed to the same bytes"
     )
 
 
@@ -116,4 +116,4 @@ def open_state(path: Path) -> str:
     try:
         return open_run(path).status.state
     except RunError:
-        return "not begun"
+        return "no commit"

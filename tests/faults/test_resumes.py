@@ -1,4 +1,4 @@
-"""Runs of random settings, interrupted at random steps, end with the bytes of the same ones uninterrupted."""
+"""Runs of random settings, interrupted at random steps, end with the bytes of uninterrupted runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conftest import in_full
 from fixtures_runs import Act, Stop, contents, die
 from lenscope.config import TrainConfig
 from lenscope.errors import Interrupted
-from lenscope.runs import checkpoint
+from lenscope.runs.files import checkpoint
 from lenscope.runs.record import record_run, resume_run
 from lenscope.runs.resume import settings_to_resume
 from lenscope.runs.run import open_run
@@ -40,7 +40,7 @@ ENDS = ((Checkpoint, die), (StepsDone, die), (Snapshot, die), (StepsDone, lambda
 
 
 def random_config(draw: random.Random) -> TrainConfig:
-    """Any settings that train; a tenth of the learning rate for the network of 1998, whose loss is steeper."""
+    """Random settings; LeNet1998, whose loss is steeper, has a tenth of the learning rate."""
     engine, network = draw.choice([("fused", "lenet"), ("fused", "lenet"), ("torch", "lenet"), ("torch", "lenet1998")])
     optimizer = draw.choice(list(RATES))
     validation: Any = draw.choice([0, 12, 0.25])
@@ -65,25 +65,25 @@ def random_config(draw: random.Random) -> TrainConfig:
 
 
 def other_threads(config: TrainConfig, draw: random.Random) -> TrainConfig:
-    """The fused engine promises the same bytes for any number of them."""
+    """Another number of threads, for the fused engine, whose bytes do not depend on it."""
     return config.with_settings(threads=draw.randint(1, 3)) if config.engine == "fused" else config
 
 
 def last_kept(path: Path) -> int:
-    """The step that a run would go on after."""
+    """The step of the newest checkpoint."""
     kept, _ = checkpoint.newest_sound(path, open_run(path).committed)
     return kept.step if kept else 0
 
 
 def interrupt(train: Train, config: TrainConfig, steps: int, draw: random.Random) -> None:
-    """Train until an end comes at a random step, or at the first one that is trained."""
+    """Train and end the run at a random step."""
     kind, act = draw.choice(ENDS)
     with pytest.raises((Stop, Interrupted)):
         train(other_threads(config, draw), Act(draw.randrange(1, steps), act, kind))
 
 
 def comes_out_the_same(number: int, splits: Splits, folder: Path) -> bool:
-    """Whether run `number`, interrupted once to thrice, ends with the bytes of the same one uninterrupted."""
+    """Whether run `number`, interrupted one to three times, ends with the bytes of an uninterrupted run."""
     draw, lived, died = random.Random(number), folder / "lived", folder / "died"
     config = random_config(draw)
     splits = replace(splits, test=draw.choice([splits.test, None]))

@@ -1,4 +1,4 @@
-// Networks with images, and what the plain loops make of them.
+// Networks with images, and the plain loops' results for them.
 #pragma once
 
 #include <cmath>
@@ -35,13 +35,15 @@ struct Case {
   std::vector<Batch> batches;
 
   std::size_t count() const { return labels.size(); }
-  lenscope::Data data() const { return {images.data(), labels.data(), labels.size()}; }
+  lenscope::Data data() const { return {images.data(), labels.data()}; }
 };
 
 // The library's own distribution may differ between platforms.
-double uniform(Random& random, double low, double high) { return low + (high - low) * double(random() >> 11) * 0x1p-53; }
+double uniform(Random& random, double low, double high) {
+  return low + (high - low) * double(random() >> 11) * 0x1p-53;
+}
 
-// `batch` images of `count`, out of order, and again where there are not so many.
+// `batch` images of `count` out of order, repeated if there are fewer.
 Integers scattered(std::size_t count, std::size_t batch) {
   Integers indices;
   for (std::size_t at = 0; at < batch; ++at) indices.push_back(std::int64_t((at * 11 + at / count) % count));

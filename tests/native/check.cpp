@@ -1,41 +1,34 @@
-// Holds the native engine, through trainer.hpp alone, to plain loops in double and to what that header promises.
+// Compares the native engine, through trainer.hpp alone, with plain loops in double and with that header's promises.
 //
-//   check [--small|--medium] [--threads 2,3] [--sets SETS] [SET …]
-//       A line a check, on these instruction sets or on all; SETS are those that must be found, best first. Small and
-//       medium are for emulators and sanitizers; small leaves out what takes more than a part (240 images) of a step.
+//   check [--small] [--threads 2,3] [--sets SETS] [SET …]
+//       Prints one line per check, on these instruction sets or on all; SETS are those that must be found, best first.
+//       --small is for emulators and sanitizers.
 //   check --plant overflow|undefined|race
 //       Makes a mistake for a sanitizer to find.
 //
-// scripts/native builds and runs all of it.
+// scripts/native builds it and runs it in each of these ways.
 #include <cstdio>
 #include <functional>
 #include <sstream>
 #include <thread>
 
 #include "arithmetic.hpp"
-#include "conduct.hpp"
-#include "setting.hpp"
+#include "protocol.hpp"
 
 namespace {
 
 constexpr std::pair<const char*, std::string (*)(const Setting&)> checks[] = {
-    {"gradients", gradients},   {"updates", updates},       {"evaluation", evaluation},
-    {"augmentation", augmentation}, {"calls", calls},       {"stops", stops},
-    {"non-finite", non_finite}, {"refusals", refusals},     {"peak", peak}};
+    {"gradients", gradients}, {"updates", updates}, {"evaluation", evaluation}, {"augmentation", augmentation},
+    {"calls", calls},         {"stops", stops},     {"non-finite", non_finite}};
 
-std::vector<Case> cases(Size size) {
-  std::vector<Case> made;
-  if (size != Size::large) {
-    made.push_back(random_case({1, 10}, 10, size == Size::small ? std::vector{7, 1} : std::vector{7, 241, 1}));
-    made.push_back(random_case({3, 47}, 5, {7, 1}));
-    made.push_back(whole_number_case(8, {8}));
-    return made;
-  }
-  for (const int classes : {10, 47, 2, 1000})
-    for (const int channels : {1, 3}) made.push_back(random_case({channels, classes}, 24, {17, 300, 1, 101, 7, 50}));
-  made.push_back(random_case({2, 16}, 12, {17, 1}));
-  made.push_back(whole_number_case(20, {20, 300}));
-  return made;
+std::vector<Case> cases(bool small) {
+  if (small) return {random_case({1, 10}, 10, {7, 241, 1}), random_case({3, 47}, 5, {7, 1}), whole_number_case(8, {8})};
+  return {random_case({1, 10}, 24, {17, 300, 1, 101, 7, 50}),
+          random_case({3, 47}, 24, {17, 300, 1, 101, 7, 50}),
+          random_case({1, 2}, 12, {17, 1}),
+          random_case({2, 16}, 12, {17, 1}),
+          random_case({3, 1000}, 12, {17, 1}),
+          whole_number_case(20, {20, 300})};
 }
 
 bool passes(const Setting& here, const char* name, std::string (*check)(const Setting&)) {
@@ -75,19 +68,19 @@ std::vector<std::string> split(const std::string& list) {
 }
 
 struct Options {
-  Size size = Size::large;
+  bool small = false;
   std::vector<std::string> threads, expected, chosen;
 };
 
 int run_checks(const Options& options) {
   const std::vector<std::string> found = lenscope::instruction_sets();
   if (!options.expected.empty() && found != options.expected) {
-    std::printf("FAIL  other instruction sets than expected, the best is %s\n", found.front().c_str());
+    std::printf("FAIL  other instruction sets than expected; the best is %s\n", found.front().c_str());
     return 1;
   }
-  Setting here{options.size, {}, cases(options.size), ""};
+  Setting here{options.small, {}, cases(options.small), ""};
   for (const std::string& number : options.threads) here.threads.push_back(std::stoi(number));
-  if (here.threads.empty()) here.threads = here.size == Size::large ? std::vector{1, 2, 3, 4, 17} : std::vector{3};
+  if (here.threads.empty()) here.threads = here.small ? std::vector{3} : std::vector{1, 2, 3, 4, 17};
   int passed = 0, failed = 0;
   for (const std::string& isa : options.chosen.empty() ? found : options.chosen)
     for (const auto& [name, check] : checks) {
@@ -104,8 +97,7 @@ int main(int count, char** given) {
   Options options;
   for (int at = 1; at < count; ++at) {
     const std::string option = given[at];
-    if (option == "--small") options.size = Size::small;
-    else if (option == "--medium") options.size = Size::medium;
+    if (option == "--small") options.small = true;
     else if (option[0] != '-') options.chosen.push_back(option);
     else if (at + 1 == count) return std::fprintf(stderr, "check: %s is no option, or lacks its value\n", given[at]), 2;
     else if (option == "--threads") options.threads = split(given[++at]);

@@ -28,10 +28,8 @@ constexpr std::pair<const char*, Rule> rules[] = {{"sgd", Rule::sgd},
                                                   {"adam", Rule::adam},
                                                   {"adamw", Rule::adamw}};
 
-enum class Size { small, medium, large };
-
 struct Setting {
-  Size size;
+  bool small;
   std::vector<int> threads;
   std::vector<Case> cases;
   std::string isa;
@@ -46,11 +44,7 @@ bool same(const std::vector<Value>& a, const std::vector<Value>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(Value)) == 0);
 }
 
-bool same(const State& a, const State& b) {
-  return a.steps == b.steps && same(a.first, b.first) && same(a.second, b.second);
-}
-
-// The largest error, relative to the largest value expected; infinite where something is not a number.
+// The largest error, relative to the largest expected value; infinite if a value is not finite.
 double error(const float* got, const reference::Values& expected) {
   double most = 0, largest = 1e-300;
   for (std::size_t at = 0; at < expected.size(); ++at) {
@@ -67,10 +61,18 @@ std::string text(double value) {
   return written;
 }
 
+// Records the error of `got` in `worst`; throws if it is above the bound.
+void compare(const float* got, const reference::Values& expected, double bound, const std::string& what,
+             double& worst) {
+  const double off = error(got, expected);
+  require(off <= bound, what + " off by " + text(off));
+  worst = std::max(worst, off);
+}
+
 std::string threads_of(int threads) { return std::to_string(threads) + " threads"; }
 
-std::unique_ptr<Trainer> trainer(const Case& of, const std::string& isa, int threads, Optimizer optimizer = {},
-                                 Augmentation augmentation = {}) {
+std::unique_ptr<Trainer> make_trainer(const Case& of, const std::string& isa, int threads, Optimizer optimizer = {},
+                                      Augmentation augmentation = {}) {
   return std::make_unique<Trainer>(of.network, optimizer, of.data(), augmentation, 42, threads, isa);
 }
 

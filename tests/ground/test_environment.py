@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenscope.environment import (
+    PACKAGES,
+    describe_environment,
+    package_version,
+    processor_model,
+    processor_name,
+    usable_processors,
+)
+
+
+def test_the_environment_is_json_and_names_the_versions_in_use() -> None:
+    facts = describe_environment()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["python"] == platform.python_version()
+    packages = facts["packages"]
+    assert isinstance(packages, dict)
+    assert set(packages) == set(PACKAGES)
+    assert packages["numpy"] == np.__version__
+
+
+def test_the_environment_tells_nobody_who_or_where_the_user_is() -> None:
+    text = json.dumps(describe_environment())
+    assert str(Path.home()) not in text or Path.home() == Path("/")
+    assert socket.gethostname() not in text
+
+
+def test_the_processors_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 4}, raising=False)
+    assert usable_processors() == 3
+
+
+def test_without_affinity_all_processors_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    for count, expected in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert usable_processors() == expected
+
+
+def test_the_processor_is_named_as_it_names_itself(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_bytes(b"processor\t: 0\nmodel name\t: Fast: 3000 \xff\nmodel name\t: Other\n")
+    assert processor_name(cpuinfo) == "Fast: 3000 \ufffd"
+
+
+def test_processors_of_one_name_are_told_apart_by_family_model_and_cache(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    assert not processor_model(cpuinfo)
+    first = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\ncache size\t: 1024 KB\n"
+    cpuinfo.write_text(f"{first}\n{first.replace('17', '1')}")
+    assert processor_model(cpuinfo) == "cpu family 25, model 17, cache size 1024 KB"
+
+
+@pytest.mark.parametrize("content", [None, b"nothing of use\n"])
+def test_a_processor_without_a_name_is_the_machines_type(tmp_path: Path, content: bytes | None) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if content is not None:
+        cpuinfo.write_bytes(content)
+    assert processor_name(cpuinfo) == (platform.processor() or platform.machine())
+
+
+def test_the_version_of_a_package_that_is_not_installed_is_none() -> None:
+    assert package_version("torch") is not None
+    assert package_version("no-such-package-as-this") is None
