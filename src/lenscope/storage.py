@@ -201,7 +201,7 @@ def write_all(descriptor: int, content: Block) -> None:
 
 
 @contextmanager
-def explained(path: Path, remedy: str | None = None, *, passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+def explained(path: Path, remedy: str | None = None, *, passing: type[Exception] | tuple[()] = ()) -> Iterator[None]:
     """Turn an OSError, or the ValueError of an impossible name, into a StorageError with path, cause and remedy.
 
     Args:

@@ -52,6 +52,21 @@ serve("""
         assert index in {7, 13, 29} or np.array_equal(one, random_images(1, 6, 6, seed=index)[0])
 
 
+def test_a_process_that_was_killed_from_outside_costs_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, read = iter([False, True]), decoding._read
+
+    def killed(pipe: Any) -> decoding.Decoded:
+        if next(answers, False):
+            raise EOFError
+        return read(pipe)
+
+    monkeypatch.setattr(decoding, "_read", killed)
+    found = list(decode_all(*write_pictures(tmp_path, 5), 2))
+    assert all(np.array_equal(one, random_images(1, 6, 6, seed=index)[0]) for index, one in enumerate(found))
+
+
 def test_names_with_line_breaks_and_bytes_that_are_not_utf8_are_read(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/x\n\xff.png")
     Path(path).write_bytes(picture())

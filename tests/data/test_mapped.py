@@ -66,14 +66,19 @@ def test_a_cached_copy_is_made_once_and_again_where_it_or_its_source_changed(tmp
     assert sorted(path.name for path in cached.path.parent.iterdir()) == [cache.LOCK, cached.path.name]
 
 
-def test_a_copy_that_another_process_has_made_meanwhile_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_that_another_process_is_writing_is_not_waited_for(tmp_path: Path) -> None:
     cached = CachedCopy(tmp_path / "pack" / "train-4.u8", "source")
-    collect(blocks(), IMAGES.shape, cached)
-    answers, is_valid = iter([False]), mapped._is_valid
-    monkeypatch.setattr(mapped, "_is_valid", lambda *args: next(answers, None) is None and is_valid(*args))
-    assert np.array_equal(collect(iter(()), IMAGES.shape, cached), IMAGES)
+    with cache.workspace(cached.path.parent):
+        assert np.array_equal(collect(blocks(), IMAGES.shape, cached), IMAGES)
+    assert not cached.path.exists()
+
+
+def test_an_array_stays_the_one_that_was_written_or_checked(tmp_path: Path) -> None:
+    cached = CachedCopy(tmp_path / "pack" / "train-4.u8", "source")
+    written, checked = (collect(blocks(), IMAGES.shape, cached) for _ in range(2))
+    collect(blocks(IMAGES[::-1]), IMAGES.shape, cached._replace(made_of="another version"))
+    assert np.array_equal(written, IMAGES)
+    assert np.array_equal(checked, IMAGES)
 
 
 def test_a_full_disk_and_a_cache_that_cannot_be_written_are_one_line(

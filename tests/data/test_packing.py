@@ -175,6 +175,25 @@ def test_a_folder_of_unreadable_pictures_is_refused(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("here")
+def test_more_pixels_than_such_files_have_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = fill(tmp_path / "x")
+    monkeypatch.setattr(folder, "SMALL_BYTES", 100)
+    monkeypatch.setattr(folder, "MAX_RATIO", 0)
+    with pytest.raises(DataError, match="its pictures take more than 100 bytes; make them smaller"):
+        load_folder(root, pack=True)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_published_set_is_not_packed_while_another_process_packs_it_and_old_copies_go(mnist: Splits) -> None:
+    pack = packs.Pack(packs.folder_of("x"), "key", "mnist", "x")
+    with cache.workspace(pack.folder):
+        assert packs.pack_splits(pack, mnist) is mnist
+    (pack.folder / "train-40.u8").write_bytes(b"of the pack before")
+    assert packs.pack_splits(pack, mnist).pack == pack.folder
+    assert not (pack.folder / "train-40.u8").exists()
+
+
+@pytest.mark.usefixtures("here")
 def test_a_change_while_a_folder_is_packed_is_reported(tmp_path: Path) -> None:
     root = fill(tmp_path / "x")
 

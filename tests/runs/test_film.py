@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lenscope.errors import RunError
-from lenscope.runs.files.film import LARGEST, decode_film, describe_layout, encode_record, read_layout
+from lenscope.runs.files.film import LARGEST, MAX_RECORDS, decode_film, describe_layout, encode_record, read_layout
 
 KERNELS = {
     "conv1": np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3),
@@ -71,3 +71,8 @@ def test_the_largest_layout_that_is_allowed_decodes() -> None:
     layout = read_layout(film_json([LARGEST, 1, 1, 1]), "film.json")
     assert sum(map(math.prod, layout.values())) == LARGEST
     assert len(decode_film(b"\0" * 100, layout, "film.bin")) == 0
+
+
+def test_more_snapshots_than_there_can_be_are_refused() -> None:
+    with pytest.raises(RunError, match="more than 1,000,100 snapshots"):
+        decode_film(bytes(12 * (MAX_RECORDS + 1)), {}, "film.bin")

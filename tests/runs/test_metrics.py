@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lenscope.errors import RunError
-from lenscope.runs.files.metrics import COLUMNS, HEADER, Metrics, decode_metrics, encode_row
+from lenscope.runs.files.metrics import COLUMNS, HEADER, MAX_ROWS, Metrics, decode_metrics, encode_row
 from lenscope.training.events import EpochMetrics
 
 ROWS = [
@@ -65,3 +65,8 @@ def test_another_header_is_refused_in_one_line(header: str) -> None:
 def test_a_row_that_holds_no_numbers_is_refused(row: str) -> None:
     with pytest.raises(RunError, match=r"^metrics\.csv: a cell is not a number"):
         decode_metrics(CONTENT + row.encode() + b"\n", "metrics.csv")
+
+
+def test_more_rows_than_there_can_be_are_refused() -> None:
+    with pytest.raises(RunError, match="x: more than 1,000,001 rows"):
+        decode_metrics(HEADER.encode() + b"\n" * (MAX_ROWS + 1), "x")

@@ -28,11 +28,11 @@ def cache_folder() -> Path:
 
 def explained(path: Path) -> AbstractContextManager[None]:
     """Turn an OSError into a StorageError that names the path, the cause and what to do."""
-    return storage.explained(path, "free space, or set LENSCOPE_CACHE to another folder")
+    return storage.explained(path, "free space, or set LENSCOPE_CACHE to another folder", passing=ValueError)
 
 
 @contextmanager
-def workspace(folder: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[Path]:
+def workspace(folder: Path, waiting: Callable[[], object] = lambda: None, *, wait: bool = True) -> Iterator[Path]:
     """Be the only process that writes in a folder of the cache; yields an empty subfolder for unfinished files.
 
     A finished file is renamed out of the subfolder, which is deleted at the end. Subfolders that killed processes left
@@ -43,14 +43,17 @@ def workspace(folder: Path, waiting: Callable[[], object] = lambda: None) -> Ite
     Args:
         folder: created if it does not exist.
         waiting: called before waiting for another process.
+        wait: whether to wait for another process that writes there.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written; without `wait`, a BlockingIOError while another process writes there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("ab") as file:
         held = lock_file(file.fileno())
         if held is False:
+            if not wait:
+                raise BlockingIOError(f"{folder}: another process writes there")
             waiting()
             held = lock_file(file.fileno(), wait=True)
         if held:

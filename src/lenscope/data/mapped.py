@@ -12,6 +12,7 @@ import hashlib
 import math
 import mmap
 import tempfile
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -58,14 +59,19 @@ def collect(
         return _in_memory(blocks, shape)
     if cached is None:
         return np.frombuffer(unnamed(blocks), np.uint8).reshape(shape)
-    with explained(cached.path):
-        if not _is_valid(cached, math.prod(shape)):
-            with workspace(cached.path.parent) as folder:
-                if not _is_valid(cached, math.prod(shape)):  # another process may have written it meanwhile
-                    with (folder / "array").open("wb") as file:
-                        _write(file, _sealed(blocks, cached.made_of))
-                    (folder / "array").replace(cached.path)
-        return np.frombuffer(map_bytes(cached.path), np.uint8, math.prod(shape)).reshape(shape)
+    with explained(cached.path), ExitStack() as stack:
+        content = _valid(cached, math.prod(shape))
+        if content is None:
+            try:
+                folder = stack.enter_context(workspace(cached.path.parent, wait=False))
+            except OSError:  # another process writes it, or its folder belongs to another user
+                content = unnamed(blocks)
+            else:
+                with (folder / "array").open("wb") as file:
+                    _write(file, _sealed(blocks, cached.made_of))
+                content = map_bytes(folder / "array")  # the path may be another version's soon
+                (folder / "array").replace(cached.path)
+        return np.frombuffer(content, np.uint8, math.prod(shape)).reshape(shape)
 
 
 def stretches(count: int, row_bytes: int, most_bytes: int) -> Iterator[slice]:
@@ -103,14 +109,14 @@ def _sealed(blocks: Iterable[NDArray[np.uint8]], made_of: str) -> Iterator[NDArr
     yield digest.digest()
 
 
-def _is_valid(cached: CachedCopy, size: int) -> bool:
-    """Whether a cached copy contains `size` bytes as they were written, computed from the same source."""
+def _valid(cached: CachedCopy, size: int) -> memoryview | None:
+    """A cached copy, if it contains `size` bytes as they were written, computed from the same source."""
     digest = hashlib.sha256(cached.made_of.encode())
     if not cached.path.is_file() or cached.path.stat().st_size != size + digest.digest_size:
-        return False
+        return None
     content = map_bytes(cached.path)
     digest.update(content[:size])
-    return digest.digest() == content[size:]
+    return content if digest.digest() == content[size:] else None
 
 
 def _in_memory(blocks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> NDArray[np.uint8]:

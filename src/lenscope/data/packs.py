@@ -18,7 +18,7 @@ import hashlib
 import json
 import math
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -129,7 +129,11 @@ def pack_splits(pack: Pack, splits: Splits) -> Splits:
     shape = splits.train.images.shape[1:]
     if any(data.images.shape[1:] != shape for data in datasets):
         return splits
-    with explained(pack.folder), workspace(pack.folder) as folder:
+    with explained(pack.folder), ExitStack() as stack:
+        try:
+            folder = stack.enter_context(workspace(pack.folder, wait=False))
+        except OSError:  # another process writes it, or its folder belongs to another user
+            return splits
         with (folder / "images").open("wb") as file:
             for data in datasets:
                 for rows in stretches(len(data), math.prod(shape), _BLOCK_BYTES):
@@ -161,6 +165,8 @@ def finish_pack(pack: Pack, images: str | Path, about: Contents, labels: NDArray
     text = json.dumps({**found, "sha256": _hashes(_splits(map_bytes(path), found, pack))}).encode()
     _append(path, text + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest())
     path.replace(pack.folder / "pack")
+    for outdated in pack.folder.glob("*-*.u8"):  # copies of the pack before
+        outdated.unlink()
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -93,13 +93,15 @@ def _decode_range(paths: Path, numbers: range, processes: int, *, shrink: bool) 
             _check_started(process)
         for number in numbers:
             place = (number - numbers.start) % step
-            try:
-                picture = _read(pool[place].stdout)
-            except EOFError:
-                _end(pool[place])
-                pool[place] = _start(paths, number + step, step, shrink=shrink)
-                _check_started(pool[place])
-                picture = CRASHED
+            picture: Decoded = CRASHED
+            for restart in (number, number + step):  # a process that was killed from outside reads its picture again
+                try:
+                    picture = _read(pool[place].stdout)
+                    break
+                except EOFError:
+                    _end(pool[place])
+                    pool[place] = _start(paths, restart, step, shrink=shrink)
+                    _check_started(pool[place])
             yield picture
     finally:
         for process in pool:

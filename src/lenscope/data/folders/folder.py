@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # No pack is made of folders with at most this many files: they are read in a second or so.
 FEW_FILES = 4_096
 MOST_UNREADABLE = 10_000
+# A picture of one colour takes 100 bytes per million pixels; whole folders of real pictures stay far below.
+MAX_RATIO, SMALL_BYTES = 100, 2**32
 
 
 def load_folder(
@@ -146,9 +148,12 @@ def _decode_in_pool(listed: Listed, stack: Stack, paths: Path, progress: Progres
 
     def decoded() -> Generator[Decoded]:
         progress(f"packing {listed.root.name}", 0, listed.files)
+        most = max(SMALL_BYTES, MAX_RATIO * listed.file_bytes)
         pictures = decode_all(paths, listed.files, usable_processors(), lambda: stack.is_mixed)
         for done, found in enumerate(pictures, start=1):
             yield found
+            if stack.nbytes > most:
+                raise DataError(f"{listed.root}: its pictures take more than {most:,} bytes; make them smaller")
             if len(unreadable) > MOST_UNREADABLE:
                 raise DataError(
                     f"{listed.root}: more than {MOST_UNREADABLE:,} pictures cannot be read; is it the right folder?"

@@ -62,6 +62,7 @@ class Listed:
         key: of its pack.
         counts: for each split, the number of files per class, int64 of shape (classes,).
         defects: files and folders that are out of place.
+        file_bytes: the size of all files together.
     """
 
     root: Path
@@ -69,6 +70,7 @@ class Listed:
     key: str
     counts: dict[str, NDArray[np.int64]]
     defects: tuple[Defect, ...]
+    file_bytes: int
 
     @property
     def files(self) -> int:
@@ -93,14 +95,15 @@ def list_folder(root: Path, classes: tuple[str, ...]) -> Listed:
     """Read every file's name, size and times; raises DataError for a folder that cannot be read."""
     counts: dict[str, NDArray[np.int64]] = {}
     defects: list[Defect] = []
-    listing = Listing(str(root.resolve()))
+    file_bytes, listing = 0, Listing(str(root.resolve()))
     for found in walk(root, classes):
         if isinstance(found, Defect):
             defects.append(found)
         else:
             counts.setdefault(found.split, np.zeros(len(classes), np.int64))[found.label] += 1
             listing.add(found.path, found.size, found.times)
-    return Listed(root, classes, listing.key, counts, tuple(defects))
+            file_bytes += found.size
+    return Listed(root, classes, listing.key, counts, tuple(defects), file_bytes)
 
 
 def find_classes(root: Path) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Layout = dict[str, tuple[int, ...]]
 
+MAX_RECORDS = 1_000_100  # one per epoch, and those within the first
 LARGEST = 10_000_000  # values in a record; the kernels of AlexNet have 2.3 million
 
 
@@ -74,6 +75,8 @@ def decode_film(content: bytes, layout: Layout, source: str) -> Film:
     """
     count = sum(map(math.prod, layout.values()))
     record = np.dtype([("step", "<u8"), ("values", "<f4", (count,)), ("crc", "<u4")])
+    if len(content) > MAX_RECORDS * record.itemsize:
+        raise broken(source, f"more than {MAX_RECORDS:,} snapshots")
     records = np.frombuffer(content[: len(content) // record.itemsize * record.itemsize], record)
     for number, (raw, crc) in enumerate(zip(records, records["crc"], strict=True)):
         if zlib.crc32(raw.tobytes()[:-4]) != crc:

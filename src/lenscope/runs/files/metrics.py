@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = tuple(field.name for field in fields(EpochMetrics))
 HEADER = ",".join(COLUMNS) + "\n"
+MAX_ROWS = 1_000_001  # the untrained network and the most epochs there can be
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,8 @@ def decode_metrics(content: bytes, source: str) -> Metrics:
     if end and header + end != HEADER.encode():
         columns = header[:80].decode("ascii", errors="replace")
         raise broken(source, f"got the columns {columns!r}, expected '{HEADER.strip()}'")
+    if rows.count(b"\n") > MAX_ROWS:
+        raise broken(source, f"more than {MAX_ROWS:,} rows")
     cells = array("d")  # Python's floats would take four times the memory
     try:
         for row in csv.reader(io.TextIOWrapper(io.BytesIO(rows), "ascii", errors="replace", newline="\n")):
