@@ -19,7 +19,7 @@ from lenscope.runs.files import checkpoint
 from lenscope.runs.run import open_run
 from lenscope.runs.verify import verify_run
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells who the processes are")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
 
 ROOT = Path(__file__).parents[2]
 
