@@ -174,6 +174,7 @@ FORMATS = {
     "jpeg": Format(read_pixels, seeds=seeds.jpegs, refusal=DataError, words=MARKERS),
     "webp": Format(read_pixels, seeds=seeds.webps, refusal=DataError, words=RIFF),
     "tiff": Format(read_pixels, seeds=seeds.tiffs, refusal=DataError, words=TAGS),
+    "packed_tiff": Format(read_pixels, seeds=seeds.packed_tiffs, refusal=DataError, words=TAGS),
     "gif": Format(read_pixels, seeds=seeds.gifs, refusal=DataError, words=BLOCKS),
     "bmp": Format(read_pixels, seeds=seeds.bitmaps, refusal=DataError),
     "safetensors": Format(

@@ -166,6 +166,20 @@ def tiffs() -> list[bytes]:
     ]
 
 
+def packed_tiffs() -> list[bytes]:
+    codecs = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
+    return [
+        *(saved("TIFF", mode, 4, compression=codec) for mode in ("1", "L", "P", "RGBA", "I;16") for codec in codecs),
+        *(
+            saved("TIFF", mode, 4, compression=codec, tiffinfo={317: 2, 278: rows}, strip_size=1, **kind)
+            for mode in ("L", "RGB", "I;16")
+            for codec in codecs[:2]
+            for rows in (1, 9)
+            for kind in ({"big_endian": True}, {"big_tiff": True})
+        ),
+    ]
+
+
 def gifs() -> list[bytes]:
     return [
         saved("GIF", "L"),

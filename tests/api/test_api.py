@@ -9,6 +9,7 @@ from torch import nn
 
 import lenscope
 from fixtures_data import write_digits, write_idx
+from lenscope.runs.provenance import require_same_data
 
 QUICK = {"epochs": 1, "batch_size": 30, "progress": False}
 
@@ -47,7 +48,7 @@ def test_without_a_test_part_the_held_out_images_are_measured(tiny, tmp_path):
     evaluation = lenscope.evaluate(held_out)
     assert (evaluation.split, len(evaluation.labels)) == ("validation", 20)
     assert evaluation.accuracy == held_out.metrics.validation_accuracy[-1]
-    alone = lenscope.train(folder, out=tmp_path / "b", **QUICK)
+    alone = lenscope.train(folder, out=tmp_path / "b", validation=0, **QUICK)
     evaluation = lenscope.evaluate(alone)
     assert (evaluation.split, len(evaluation.labels)) == ("training", 60)
     title = lenscope.confusion(alone).figure().get_suptitle()
@@ -97,3 +98,91 @@ def test_mistakes_are_those_of_the_evaluation(tiny, tiny_run):
     display = lenscope.mistakes(tiny_run, tiny)
     assert display.evaluation.split == "test"
     assert np.array_equal(display.dataset.labels, tiny.test.labels)
+
+
+def arrays_of(tiny, *, test=True):
+    """The tiny set as Keras would load it."""
+    pairs = [(split.images[:, 0], split.labels) for split in (tiny.train, tiny.test)]
+    return tuple(pairs) if test else pairs[0]
+
+
+def test_a_run_on_arrays_is_that_on_the_splits_and_needs_them_again(tiny, tmp_path):
+    run = lenscope.train(arrays_of(tiny), out=tmp_path / "arrays", **QUICK)
+    same = lenscope.train(tiny, out=tmp_path / "splits", **QUICK)
+    assert np.array_equal(run.losses, same.losses)
+    assert (run.data.train_sha256, run.data.test_sha256) == (tiny.train.sha256, tiny.test.sha256)
+    says = "^arrays: neither a named data set nor a folder; the run was trained on arrays of your own; pass .* data=$"
+    for again in (lambda: lenscope.evaluate(run), lambda: lenscope.resume(run, epochs=2, progress=False)):
+        with pytest.raises(lenscope.DataError, match=says):
+            again()
+    assert lenscope.evaluate(run, arrays_of(tiny)).accuracy == run.metrics.test_accuracy[-1]
+    assert lenscope.resume(run, data=arrays_of(tiny), epochs=2, progress=False).config.data == "arrays"
+    with pytest.raises(lenscope.RunError, match="the test data differ from those that it was trained on"):
+        lenscope.resume(run, data=arrays_of(tiny, test=False), epochs=3, progress=False)
+
+
+def test_other_arrays_are_measured_by_the_runs_classes(tiny, tmp_path):
+    animals = np.array(["cat", "dog"])[tiny.train.labels % 2]
+    run = lenscope.train((tiny.train.images, animals), out=tmp_path / "run", **QUICK)
+    dogs = tiny.test.images[tiny.test.labels % 2 == 1]
+    by_name, by_number = (lenscope.evaluate(run, (dogs, [dog] * len(dogs))) for dog in ("dog", 1))
+    assert by_name.split == ""
+    assert by_name.accuracy == by_number.accuracy
+    assert by_name.labels.tolist() == [1] * len(dogs)
+
+
+@pytest.mark.parametrize(("test", "validation", "resolved"), [(True, None, 0), (False, None, 0.2), (False, 0, 0)])
+def test_a_fifth_is_held_out_of_training_images_that_are_alone_and_this_is_said(
+    tiny, tmp_path, capsys, test, validation, resolved
+):
+    data = arrays_of(tiny, test=test)
+    run = lenscope.train(data, out=tmp_path / "run", validation=validation, **{**QUICK, "progress": True})
+    assert run.config.validation == resolved
+    assert run.data.validation_images == 60 * resolved
+    said = "no validation or test images: 20 % of each class, 12 of 60, are held out; --validation 0 trains on all\n"
+    assert (said in capsys.readouterr().err) == (resolved > 0)
+
+
+def test_where_nothing_can_be_held_out_the_option_is_named(tmp_path):
+    with pytest.raises(
+        lenscope.UsageError, match=r"validation: got 0\.2 of 2 images, .*; --validation 0 trains on all$"
+    ):
+        lenscope.train((np.zeros((2, 8, 8), np.uint8), [0, 1]), out=tmp_path / "run", batch_size=1, progress=False)
+
+
+def test_a_validation_part_of_the_datas_own_is_recorded_and_compared(tiny, tmp_path):
+    train, validation = arrays_of(tiny)
+    data = (train, validation, validation)
+    own = lenscope.Splits(lenscope.load(train).train, validation=lenscope.load(validation, fit="pad").train)
+    run = lenscope.train(own, out=tmp_path / "run", patience=3, **QUICK)
+    assert (run.data.validation_sha256, run.data.test_sha256) == (tiny.test.sha256, None)
+    assert (run.data.train_images, run.data.validation_images, run.config.validation) == (60, 20, None)
+    assert lenscope.evaluate(run, own).accuracy == run.metrics.validation_accuracy[-1]
+    assert all(finding.sound for finding in lenscope.verify(run, data=own, replay=True, progress=False))
+    with pytest.raises(lenscope.RunError, match="the validation data differ from those that it was trained on"):
+        lenscope.resume(run, data=train, epochs=2, progress=False)
+    former = {"data": {"train_sha256": run.data.train_sha256, "test_sha256": None}}  # of a release without this hash
+    require_same_data(former, own, run.path)
+    with pytest.raises(lenscope.UsageError, match="leave --validation out"):
+        lenscope.train(data, out=tmp_path / "other", validation=9, **QUICK)
+    with pytest.raises(lenscope.UsageError, match="patience: requires a validation set; add --validation 5000"):
+        lenscope.train(arrays_of(tiny), out=tmp_path / "other", patience=3, **QUICK)
+
+
+def test_all_that_a_run_looks_at_has_its_fit(tiny, tmp_path):
+    wide = tiny.train.images[:, 0, 4:24]
+    data = lenscope.load((wide, tiny.train.labels))
+    run = lenscope.train(data, out=tmp_path / "run", fit="crop", **QUICK)
+    assert run.data.image_size == (20, 20)
+    assert all(finding.sound for finding in lenscope.verify(run, data=data, replay=True, progress=False))
+    for own in (data, (wide, tiny.train.labels), (wide[:, :, 4:24], tiny.train.labels)):
+        assert lenscope.evaluate(run, own).loss == run.metrics.validation_loss[-1]
+    cropped = replace(data.train, images=data.train.images[..., 4:24])
+    assert lenscope.evaluate(run, data.train).loss == lenscope.evaluate(run, cropped).loss
+
+
+def test_notes_are_said_once(tiny, tmp_path, capsys):
+    run = lenscope.train((tiny.train.images / 255, tiny.train.labels), out=tmp_path / "run", epochs=1, batch_size=30)
+    assert run.data.train_sha256 == tiny.train.sha256
+    note = "images are float64 from 0 to 1, and are multiplied by 255 and rounded\n"
+    assert capsys.readouterr().err.count(note) == 1

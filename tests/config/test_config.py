@@ -283,7 +283,7 @@ def test_settings_of_a_run_of_an_earlier_release_hold_out_as_it_did(tmp_path):
         ("epochs = 0", "epochs: got 0, expected greater than or equal to 1"),
         ("recipe = 'lectur'", "unknown recipe 'lectur'; did you mean 'lecture'?"),
         ("lr = 1e-3\nlearning_rate = 1e-3", "learning_rate: given twice, once as lr"),
-        ("patience = 2", "patience: requires a validation set"),
+        ("patience = 2\nvalidation = 0", "patience: requires a validation set"),
     ],
 )
 def test_what_is_wrong_in_a_file_names_the_file_and_what_is_wrong_beside_it_does_not(
@@ -295,7 +295,7 @@ def test_what_is_wrong_in_a_file_names_the_file_and_what_is_wrong_beside_it_does
     assert str(caught.value).startswith(f"{file}: {message}")
     with pytest.raises(ConfigError, match=r"^epochs: got -1, expected"):
         resolve(file=write(file, "seed = 3"), epochs=-1)
-    assert resolve(file=write(file, "patience = 2"), validation=9).patience == 2
+    assert resolve(file=write(file, "patience = 2\nvalidation = 0"), validation=9).patience == 2
 
 
 def test_a_byte_order_mark_before_toml_is_no_setting(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from lenscope.config import (
     Autoencoding,
     DeviceName,
     EngineName,
+    FitName,
     InitName,
     NetworkName,
     OptimizerName,
@@ -44,12 +45,13 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "autoencode": st.builds(
         Autoencoding, masking=st.floats(0, 0.99), gaussian=st.floats(0, 100), kl=st.floats(0, 9), l1=st.floats(0, 9)
     ),
-    "validation": COUNT | COUNT.map(float) | st.floats(0, 1, exclude_min=True, exclude_max=True),
+    "validation": st.none() | COUNT | COUNT.map(float) | st.floats(0, 1, exclude_min=True, exclude_max=True),
     "stratify": st.booleans(),
     "train_images": st.none() | COUNT,
     "patience": st.none() | COUNT,
     "train_accuracy": st.booleans(),
     "skip_unreadable": st.booleans(),
+    "fit": st.sampled_from(get_args(FitName)),
     "seed": st.integers(0, 2**63 - 1),
     "engine": st.sampled_from(get_args(EngineName)),
     "threads": st.none() | st.integers(1, 1024),

@@ -207,3 +207,16 @@ def test_names_that_are_not_utf8_are_escaped_and_stay_distinct() -> None:
     assert (data.classes, data.name) == (("b", "\\xff\\xfe", "日"), "d\\xff")
     with pytest.raises(DataError, match="two classes are called"):
         Dataset(images, labels, ("\\xff", "\udcff"), "d")
+
+
+def test_a_validation_part_of_the_datas_own_is_kept_and_measured() -> None:
+    train, validation = dataset(20), dataset(5)
+    splits = Splits(train, validation=validation)
+    assert splits.hold_out(0, 1) is splits
+    with pytest.raises(
+        ConfigError, match=r"validation: got 3, but the data have .* of their own; leave --validation out"
+    ):
+        splits.hold_out(3, 1)
+    measured = splits.to_measure(None)
+    assert (measured.split, measured.sha256) == ("validation", validation.sha256)
+    assert splits.hashes == {"train": train.sha256, "validation": validation.sha256, "test": None}

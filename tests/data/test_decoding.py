@@ -49,7 +49,7 @@ serve("""
     assert found[7] == "not a picture; expected PNG, JPEG, BMP, GIF, WEBP, TIFF by content"
     assert found[13] == found[29] == decoding.CRASHED
     for index, one in enumerate(found):
-        assert index in {7, 13, 29} or np.array_equal(one, random_images(1, 6, 6, seed=index)[0])
+        assert index in {7, 13, 29} or np.array_equal(one[0], random_images(1, 6, 6, seed=index)[0])
 
 
 def test_a_process_that_was_killed_from_outside_costs_no_picture(
@@ -64,14 +64,14 @@ def test_a_process_that_was_killed_from_outside_costs_no_picture(
 
     monkeypatch.setattr(decoding, "_read", killed)
     found = list(decode_all(*write_pictures(tmp_path, 5), 2))
-    assert all(np.array_equal(one, random_images(1, 6, 6, seed=index)[0]) for index, one in enumerate(found))
+    assert all(np.array_equal(one[0], random_images(1, 6, 6, seed=index)[0]) for index, one in enumerate(found))
 
 
 def test_names_with_line_breaks_and_bytes_that_are_not_utf8_are_read(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/x\n\xff.png")
     Path(path).write_bytes(picture())
     [found] = decode_all(*write_list(tmp_path, [path]), 4)
-    assert np.array_equal(found, random_images(1, 6, 6)[0])
+    assert np.array_equal(found[0], random_images(1, 6, 6)[0])
 
 
 def test_pictures_are_shrunk_from_the_moment_this_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,10 +80,10 @@ def test_pictures_are_shrunk_from_the_moment_this_is_asked_for(tmp_path: Path, m
     monkeypatch.setattr(decoding, "_start", lambda *args, **kw: started.append(start(*args, **kw)) or started[-1])
     wants = iter([False] * 3 + [True] * 9)  # asked before the first picture and after each
     found = decode_all(*write_pictures(tmp_path, 5, side=40), 2, lambda: next(wants))
-    assert [len(one) for one in found] == [40, 40, 40, 32, 32]
+    assert [len(one[0]) for one in found] == [40, 40, 40, 32, 32]
     assert [process.poll() is not None for process in started] == [True] * 4
     plain = random_images(1, 40, 40)[0]
-    assert np.array_equal(decode(tmp_path / "0.png", shrink=True), resize(plain[None, None], 32)[0, 0])
+    assert np.array_equal(decode(tmp_path / "0.png", shrink=True)[0], resize(plain[None, None], 32)[0, 0])
 
 
 @pytest.mark.parametrize(
@@ -103,12 +103,12 @@ def test_a_process_answers_for_every_nth_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture())
     paths, _ = write_list(tmp_path, ["x", str(tmp_path / "none.png"), "x", str(tmp_path / "a.png")])
     sink = io.BytesIO()
-    serve(str(paths), 1, 2, False, sink)
+    serve(str(paths), 1, 2, False, "squeeze", sink)
     ready, reason, shape, pixels = sink.getvalue().split(b"\n", 3)
     assert ready == b"ready"
     assert json.loads(reason).startswith("cannot be read: No such file or directory; expected a picture: PNG")
-    assert json.loads(shape) == [6, 6]
+    assert json.loads(shape) == [[6, 6], [6, 6]]
     assert pixels == random_images(1, 6, 6)[0].tobytes()
-    for cut in (b"", b"[2, 2]", b"[2, 2]\nabc"):
+    for cut in (b"", b"[[2, 2], [2, 2]]", b"[[2, 2], [2, 2]]\nabc"):
         with pytest.raises(EOFError):
             decoding._read(io.BytesIO(cut))

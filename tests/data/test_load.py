@@ -140,15 +140,27 @@ def test_a_known_name_comes_before_a_folder_of_that_name() -> None:
 
 def test_a_file_and_a_missing_folder_are_distinguished_from_unknown_names(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"x.png: a file; expected a folder with train/<class>"):
+    with pytest.raises(UsageError, match=r"x.png: a file; expected a folder with <class>"):
         load(tmp_path / "x.png")
-    with pytest.raises(UsageError, match=r"gone: no such folder; expected one with train/<class>"):
+    with pytest.raises(UsageError, match=r"gone: no such folder; give the path of a folder of pictures$"):
         load(tmp_path / "gone")
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(UsageError, match=r"pictres/: no such folder; did you mean .*/pictures\?$"):
+        load(f"{tmp_path}/pictres/")
+    with pytest.raises(UsageError, match=r"no such folder; give the path"):
+        load(tmp_path / "gone" / "pictures")
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"unknown data set 'minst'; did you mean 'mnist'\? .*; or give a folder with"):
+    with pytest.raises(UsageError, match=r"^unknown data set 'minst'; did you mean 'mnist'\?$"):
         load("minst")
+    with pytest.raises(
+        UsageError, match=r"^'zebras': not a data set \('lenscope data list' lists them\) and no folder"
+    ):
+        load("zebras")
+    Path("zebra").mkdir()
+    with pytest.raises(UsageError, match=r"no folder of that name; did you mean zebra\?$"):
+        load("zebras")
 
 
 def test_a_test_part_may_be_called_test_and_two_are_refused(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from lenscope.errors import DataError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from lenscope.config import FitName
     from lenscope.data.dataset import Splits
 
 
@@ -39,8 +40,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are decoded in this process."""
 
-    def decode_here(paths: Path, _count: int, _processes: int, shrink: Callable[[], bool]) -> Iterator[Any]:
-        return (decode(Path(json.loads(line)), shrink=shrink()) for line in paths.read_text().splitlines())
+    def decode_here(
+        paths: Path, _count: int, _processes: int, shrink: Callable[[], bool], fit: FitName
+    ) -> Iterator[Any]:
+        lines = paths.read_text("utf-8").splitlines()
+        return (decode(Path(json.loads(line)), shrink=shrink(), fit=fit) for line in lines)
 
     monkeypatch.setattr(folder, "decode_all", decode_here)
 

@@ -64,9 +64,10 @@ def test_the_cameras_orientation_is_applied() -> None:
     assert np.array_equal(decode_picture(picture(GREY, exif=exif), "x"), np.rot90(GREY, -1))
 
 
-def test_of_an_animation_the_first_frame_is_taken() -> None:
-    frames = [Image.fromarray(np.full((4, 4), value, np.uint8)) for value in (10, 200)]
-    content = picture(np.full((4, 4), 10, np.uint8), "GIF", save_all=True, append_images=frames[1:])
+@pytest.mark.parametrize("options", [{"format_": "GIF"}, {"format_": "WEBP", "lossless": True}, {"format_": "TIFF"}])
+def test_of_several_frames_the_first_is_taken(options: dict[str, Any]) -> None:
+    frame = Image.fromarray(np.full((4, 4), 200, np.uint8))
+    content = picture(np.full((4, 4), 10, np.uint8), **options, save_all=True, append_images=[frame])
     assert decode_picture(content, "x").tolist() == [[10] * 4] * 4
 
 
@@ -165,6 +166,25 @@ def test_webp_is_read(lossless: bool) -> None:
     assert np.abs(found.astype(int) - (smooth if found.ndim == 2 else smooth[..., None])).max() <= (
         0 if lossless else 4
     )
+
+
+@pytest.mark.parametrize("options", [{}, {"save_all": True, "append_images": [Image.new("RGBA", (8, 5))]}])
+def test_a_transparent_webp_is_laid_over_white(options: dict[str, Any]) -> None:
+    layers = np.dstack([COLOUR, np.full((5, 8), 255, np.uint8)])
+    layers[0, 0] = 0
+    expected = COLOUR.copy()
+    expected[0, 0] = 255
+    found = decode_picture(picture(layers, "WEBP", lossless=True, **options), "x")
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"save_all": True, "append_images": [Image.new("RGBA", (64, 64))]}])
+def test_a_webp_of_a_larger_picture_than_its_header_says_is_refused(options: dict[str, Any]) -> None:
+    content = bytearray(picture(random_images(1, 64, 64, 4)[0], "WEBP", **options))
+    assert content[12:16] == b"VP8X"
+    content[24:30] = bytes([7, 0, 0, 4, 0, 0])  # 8×5
+    with pytest.raises(DataError):
+        decode_picture(bytes(content), "x")
 
 
 def test_a_webp_is_not_opened_before_its_size_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

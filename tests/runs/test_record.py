@@ -251,5 +251,6 @@ def test_a_set_smaller_than_the_recipes_batch_trains_in_one_batch_and_keeps_that
     run = record_run(TrainConfig(epochs=1), tiny, out, watch)
     assert run.config.batch_size == 60
     [started] = [event for event in watch.events if isinstance(event, RunStarted)]
-    assert started.notes == ("batch size 60, all training images; the recipe's is 100",)
+    [note] = started.notes
+    assert note.startswith("batch size 60, all training images (the recipe's is 100): one step per epoch; a smaller")
     assert all(finding.sound for finding in [*verify_run(run), *replay_run(run, tiny)])

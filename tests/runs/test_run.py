@@ -105,11 +105,34 @@ def test_a_file_that_is_missing_or_changed_is_named(run: Run, name: str) -> None
 
 def test_what_is_no_run_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for name in ("gone", "file"):
-        with pytest.raises(RunError, match=f"{name}: no such run directory; list the runs with: lenscope runs"):
+    for name, problem in (("gone", "no such run directory"), ("file", "is a file, expected a run directory")):
+        with pytest.raises(RunError, match=f"{name}: {problem}; list the runs with: lenscope runs"):
             open_run(tmp_path / name)
     with pytest.raises(RunError, match=r"lacks manifest\.json; not a run directory"):
         open_run(tmp_path)
+
+
+def test_a_run_is_found_by_its_path_by_its_name_or_as_the_last(tiny_run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="last: no run yet; create one with: lenscope train"):
+        open_run("last")
+    for number, second in enumerate((1, 3, 2), start=1):
+        copy = Run(Path(shutil.copytree(tiny_run.path, Path("runs") / f"mine-00{number}")))
+        set_status(copy, started=f"2026-01-01T00:00:0{second}+00:00")
+    Path("runs/notes").mkdir()
+    assert open_run("last").path == Path("runs/mine-002")
+    assert open_run("mine-001").path == Path("runs/mine-001")
+    for name, problem in {
+        "mine-01": "mine-01: no run of that name; did you mean 'mine-001'\\? 'lenscope runs' lists them",
+        "other": "other: no run of that name; 'lenscope runs' lists them",
+        "../mine-001": "../mine-001: no such run directory",
+        "notes": "runs/notes: lacks manifest",
+    }.items():
+        with pytest.raises(RunError, match=f"^{problem}"):
+            open_run(name)
+    for name in ("mine-001", "last"):
+        shutil.copytree(tiny_run.path, name)
+        assert open_run(name).path == Path(name)
 
 
 @pytest.mark.parametrize("settings", [b"epochs = 0", b"\xff = 1"])

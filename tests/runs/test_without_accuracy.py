@@ -13,7 +13,7 @@ import lenscope
 from fixtures_data import write_digits
 from lenscope.cli import main
 from lenscope.errors import UsageError
-from lenscope.insight.comparison import describe_results
+from lenscope.insight.comparison import results_of
 from lenscope.insight.insight import examine_run
 from lenscope.insight.reconstructions import SHOWN, reconstruct_run
 from lenscope.insight.story import facts_of, tell
@@ -58,8 +58,8 @@ def test_the_metrics_have_a_cell_where_it_applies_and_none_elsewhere(runs, name)
     assert row.train_loss > 0
     assert row.test_loss > 0
     assert (row.test_accuracy is None) == (name != "mlp")
-    results = describe_results(runs[name])
-    assert bool(results["reconstruction error"]) == (name != "mlp") != bool(results["test loss"])
+    results = results_of(runs[name])
+    assert bool(results["reconstruction_error"]) == (name != "mlp") != bool(results["test_loss"])
 
 
 @pytest.mark.parametrize("name", NETWORKS[:2])
@@ -199,14 +199,19 @@ def test_images_of_other_channels_are_refused(runs, tiny) -> None:
         lenscope.reconstruct(runs["autoencoder"], colour)
 
 
-def test_runs_lists_errors_beside_accuracies(runs, capsys) -> None:
+def test_runs_lists_errors_beside_accuracies(runs, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     code, text = said(capsys, "runs", runs["mlp"].path.parent)
     assert code == 0
-    rows = {line.split()[0]: line for line in text.splitlines()}
+    header, *lines = text.splitlines()
+    rows = {line.split()[0]: line for line in lines}
     error = runs["autoencoder"].metrics.test_loss[-1]
-    assert f"error {error:.4f}" in rows["autoencoder"]
-    assert "%" in rows["mlp"]
-    assert "error" not in rows["mlp"]
+    end = header.index("error") + len("error")
+    assert rows["autoencoder"][:end].endswith(f" {error:.4f}")
+    assert "%" not in rows["autoencoder"]
+    assert "%" in rows["mlp"][:end]
+    assert rows["mlp"][:end].endswith("   ")
+    assert [line.split(":")[0] for line in lines[len(runs) :]] == ["curves", "curves", f"equal in all {len(runs)} runs"]
 
 
 def test_training_and_evaluating_by_hand_say_the_error(digits, tmp_path, capsys, monkeypatch) -> None:

@@ -286,7 +286,8 @@ def test_a_batch_larger_than_the_set_is_refused(tiny):
 def test_a_recipes_batch_larger_than_the_set_is_made_smaller_and_it_says_so(tiny):
     started = next(fit(TrainConfig(), tiny, Spy()))
     assert (started.config.batch_size, started.steps_per_epoch) == (60, 1)
-    assert started.notes == ("batch size 60, all training images; the recipe's is 100",)
+    [note] = started.notes
+    assert note.startswith("batch size 60, all training images (the recipe's is 100): one step per epoch; a smaller")
     assert next(fit(TrainConfig(optimizer="gd"), tiny, Spy())).config.batch_size == 100
     assert next(fit(TrainConfig(batch_size=60), tiny, Spy())).notes == ()
 

@@ -35,3 +35,9 @@ def test_only_skipped_files_are_noted(tiny: Splits) -> None:
     assert not stream.getvalue()
     bar.note(replace(tiny, skipped=(("train/a/[1].png", "broken"),)))
     assert stream.getvalue() == "left out 1 unreadable picture: train/a/[1].png: broken\n"
+
+
+def test_notes_are_said_as_text(tiny: Splits) -> None:
+    stream = io.StringIO()
+    PackingBar(Console(file=stream)).note(replace(tiny, notes=("one [red] note", "another")))
+    assert stream.getvalue() == "one [red] note\nanother\n"

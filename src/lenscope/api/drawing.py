@@ -33,7 +33,7 @@ def kernels(run: RunLike, layer: str = "conv1", *, kernel: int = 0, style: Kerne
     """A layer's kernels before and after training and their difference, as a picture that a notebook shows.
 
     Args:
-        run: the run or its directory.
+        run: the run, its directory or its name.
         layer: `conv1` (every kernel) or `conv2` (the input channels of one kernel).
         kernel: index of the kernel of `conv2`, from 0.
         style: `lenscope` (trained minus initial on one zero-centred scale) or `lecture` (grey, initial minus trained).
@@ -51,7 +51,7 @@ def film(run: RunLike, layer: str = "conv1", *, kernel: int = 0, out: str | Path
     """Write the film of a layer's kernels as an animated GIF or WebP for slides; returns its path.
 
     Args:
-        run: the run or its directory.
+        run: the run, its directory or its name.
         layer: `conv1` (every kernel) or `conv2` (the input channels of one kernel).
         kernel: index of the kernel of `conv2`, from 0.
         out: the file, `.gif` or `.webp`; by default `plots/film-LAYER.gif` in the run's directory.
@@ -122,7 +122,7 @@ def plot(
     """Draw a run's pictures into its directory `plots/`, replacing existing ones.
 
     Args:
-        run: the run or its directory.
+        run: the run, its directory or its name.
         kernel: index of the kernel of conv2 to show, from 0.
         data: as for `evaluate`; for the confusion matrix and the mistakes, which are omitted while the run is trained.
         data_dir: as for `load`.
@@ -165,7 +165,7 @@ def report(
     """Write the report of a run: one HTML file in which the trained network runs; returns its path.
 
     Args:
-        run: the run or its directory.
+        run: the run, its directory or its name.
         others: up to seven more runs, for a page that compares all of them.
         out: the file, which is replaced if it exists; by default `report.html` in the run's directory, or for a
             comparison `comparison.html` next to it.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscope.api.data import load, load_own, location_of
+from lenscope.api.data import is_elsewhere, load, load_own, location_of
 from lenscope.config import resolve
 from lenscope.data.dataset import Splits
-from lenscope.runs.run import Run, find_run
+from lenscope.data.fit import fit_splits
+from lenscope.runs.run import Run, find_run, locate_run
 
 if TYPE_CHECKING:
     from lenscope.api.data import RunLike, SplitsLike
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from lenscope.pytorch.ranks import ProcessGroup
     from lenscope.runs.record import Watcher
     from lenscope.runs.verify import Finding
+
+HELD_OUT = 0.2  # of the training images, where the data have no others
 
 
 def train(  # noqa: PLR0913 - all but the data by name
@@ -31,7 +34,8 @@ def train(  # noqa: PLR0913 - all but the data by name
     """Train a network and record everything about it in a run directory.
 
     Args:
-        data: splits from `load`, or a name or folder as for `load`; by default the config's data (MNIST).
+        data: splits from `load`, or a name, a folder or arrays as for `load`; by default the config's data (MNIST). If
+            they have only training images, 0.2 of them are held out for validation unless `validation` is given.
         out: the run's directory, which must not exist yet; by default the next free one under `runs/`.
         progress: show a progress bar and one line per epoch on stderr, or in a notebook the loss and accuracy curves;
             or a callable that takes events and has a method `close`.
@@ -54,12 +58,16 @@ def train(  # noqa: PLR0913 - all but the data by name
     from lenscope.runs.record import record_run
 
     config = (config or resolve()).with_settings(**settings)
-    if not isinstance(data, Splits):
-        skip = config.skip_unreadable
-        data = load(data or config.data, data_dir=data_dir, skip_unreadable=skip, progress=progress is True)
+    if isinstance(data, Splits):
+        data = fit_splits(data, config.fit)
+    else:
+        place, skip = config.data if data is None else data, config.skip_unreadable
+        data = load(place, data_dir=data_dir, skip_unreadable=skip, fit=config.fit, progress=progress is True)
     if data.skipped:  # so that the run is opened with the same images
         config = config.with_settings(skip_unreadable=True)
-    config = config.with_settings(data=location_of(data))
+    if config.init_from:
+        config = config.with_settings(init_from=str(locate_run(config.init_from)))
+    config = _with_default_validation(config, data, say_so=progress is True).with_settings(data=location_of(data))
     return record_run(config, data, Path(out) if out else None, _watcher(progress), ranks)
 
 
@@ -79,9 +87,9 @@ def resume(  # noqa: PLR0913 - all but the run by name
     instruction set or a version, the run says so, and `environment.json` records it.
 
     Args:
-        run: the run or its directory; its own settings are used.
-        data: the data that it was trained on: splits, or a name or folder as for `load`; by default read from
-            their recorded place.
+        run: the run, its directory or its name; its own settings are used.
+        data: the data that it was trained on: splits, or a name, a folder or arrays as for `load`; by default read from
+            their recorded place, which arrays do not have.
         epochs: the new total of epochs; more than before only with a constant learning rate.
         progress: as for `train`.
         data_dir: as for `load`.
@@ -100,10 +108,10 @@ def resume(  # noqa: PLR0913 - all but the run by name
     from lenscope.runs.record import resume_run
     from lenscope.runs.resume import settings_to_resume
 
-    path = run.path if isinstance(run, Run) else Path(run)
+    path = run.path if isinstance(run, Run) else locate_run(run)
     config = settings_to_resume(path, epochs)
     splits = load_own(config, data_dir, data, progress=progress is True)
-    if data not in (None, config.data):  # so that the run is opened with them
+    if is_elsewhere(data, config):  # so that the run is opened with them
         config = config.with_settings(data=location_of(splits))
     return resume_run(path, splits, config, _watcher(progress), ranks)
 
@@ -124,7 +132,7 @@ def verify(  # noqa: PLR0913 - all but the run by name
     kernels, and every number is finite.
 
     Args:
-        run: the run or its directory.
+        run: the run, its directory or its name.
         data: as for `resume`, for the replay.
         replay: if all files are sound, also train the run again without writing, and compare the results bit for bit.
         from_checkpoint: replay from the oldest checkpoint instead of from the beginning.
@@ -148,6 +156,21 @@ def verify(  # noqa: PLR0913 - all but the run by name
 
     splits = load_own(run.config, data_dir, data, progress=progress is True)
     return found + replay_run(run, splits, _watcher(progress), from_checkpoint=from_checkpoint)
+
+
+def _with_default_validation(config: TrainConfig, splits: Splits, *, say_so: bool) -> TrainConfig:
+    """The settings with what is held out by default: a part of training images that are alone, which is said."""
+    if config.validation is not None or splits.validation is not None:
+        return config
+    if splits.test is not None:
+        return config.with_settings(validation=0)
+    if say_so:
+        from lenscope.watch.screen import Screen, say
+
+        share = f"{100 * HELD_OUT:g} %{' of each class' if config.stratify else ''}"
+        count = f"{round(HELD_OUT * len(splits.train)):,} of {len(splits.train):,}"
+        say(Screen(), f"no validation or test images: {share}, {count}, are held out; --validation 0 trains on all")
+    return config.with_settings(validation=HELD_OUT)
 
 
 def _watcher(progress: Watcher | bool) -> Watcher | None:  # noqa: FBT001 - as `train` has it

@@ -23,6 +23,7 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "fused", "numpy", "torch"]
 RecipeName = Literal["lecture", "fast", "best"]
 Preparation = Literal["auto", "digit", "resize"]
+FitName = Literal["squeeze", "pad", "crop"]
 AUTOENCODERS = ("autoencoder", "mlp-autoencoder")  # networks that learn without labels
 
 WRITTEN_BY_A_RUN = {"data", "network", "epochs", "optimizer", "train_accuracy", "seed", "device"}  # by every release
@@ -92,9 +93,16 @@ class TrainConfig(Settings):
 
     model_config = ConfigDict(strict=True)  # refuses epochs = true
 
-    data: str = Field("mnist", min_length=1, description="data set: a name from `lenscope data list`, or a folder")
+    data: str = Field(
+        "mnist", min_length=1, description="what to train on: the name of a data set, or a folder of pictures"
+    )
     skip_unreadable: bool = Field(
         default=False, description="skip unreadable pictures of a folder instead of stopping with an error"
+    )
+    fit: FitName = Field(
+        "squeeze",
+        description="how a picture that is not square becomes square: squeeze: change its shape; pad: add bars; "
+        "crop: keep its centre",
     )
     network: NetworkName = Field(
         "lenet",
@@ -125,11 +133,12 @@ class TrainConfig(Settings):
         description="(autoencoders) input noise and sparsity penalties: none, or such as masking=0.25,gaussian=0.3, "
         "kl=0.001,target=0.05 or l1=0.01",
     )
-    validation: int | float = Field(
-        0,
+    validation: int | float | None = Field(
+        None,
         ge=0,
         le=1_000_000_000,
-        description="training images held out for validation: a count, or a fraction below 1; 0 for none",
+        description="training images held out for validation: a count, or a fraction below 1; 0 for none; by default "
+        "0.2 where the data have only training images, else 0",
     )
     stratify: bool = Field(default=True, description="hold out each class in proportion to its size")
     train_images: int | None = Field(
@@ -142,7 +151,7 @@ class TrainConfig(Settings):
         None,
         ge=1,
         le=1_000_000,
-        description="stop after this many epochs without a lower validation loss; requires --validation",
+        description="stop after this many epochs without a lower validation loss; requires validation images",
     )
     train_accuracy: bool = Field(default=False, description="also measure accuracy on the training images")
     seed: int = Field(
@@ -198,11 +207,11 @@ class TrainConfig(Settings):
     def _agree(self) -> Self:
         """Refuse settings that are each valid and do not go together."""
         network = self.network
-        if self.patience is not None and not self.validation:
+        if self.patience is not None and self.validation == 0:  # by default, the data decide
             raise ValueError("patience: requires a validation set; add --validation 5000")
         if network == "lenet1998" and self.init != "pytorch":
             raise ValueError(f"init: got '{self.init}', but lenet1998 has initial weights of its own; leave init out")
-        if self.validation >= 1 and self.validation != int(self.validation):
+        if self.validation and self.validation >= 1 and self.validation != int(self.validation):
             raise ValueError(f"validation: got {self.validation}, expected a whole count or a fraction below 1")
         if not self.reconstructs and str(self.autoencode) != "none":
             raise ValueError(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     ]  # a condition, and the message where it holds
 
 CHANNELS = (1, 3)
+MOST_CLASSES = 100_000
 SHOWN = 10  # names of classes in a message
 
 
@@ -37,11 +38,21 @@ def check_dataset(
     """
     if not isinstance(name, str):
         raise DataError(f"name: got {type(name).__name__}, expected text, such as 'mnist'")
-    _apply(IMAGES, images, f"{name}: images")
-    _apply(LABELS, labels, f"{name}: labels")
+    require_images(images, f"{name}: images")
+    require_labels(labels, f"{name}: labels")
     _apply(CLASSES, classes, f"{name}: classes")
     check_labels(labels, images, len(classes), name)
     return labels if labels.dtype == np.uint8 else labels.astype(np.int64, copy=False), tuple(classes)
+
+
+def require_images(images: Any, what: str) -> None:
+    """Raise DataError unless these are images as `Dataset` accepts them; the message calls them `what`."""
+    _apply(IMAGES, images, what)
+
+
+def require_labels(labels: Any, what: str) -> None:
+    """Raise DataError unless these are whole numbers of shape (N,); the message calls them `what`."""
+    _apply(LABELS, labels, what)
 
 
 def check_labels(labels: NDArray[Any], images: NDArray[Any], classes: int, source: str) -> None:

@@ -16,7 +16,7 @@ from lenscope.data.mapped import CachedCopy, collect, stretches
 from lenscope.data.resize import resize
 from lenscope.errors import ConfigError, DataError
 from lenscope.randomness import Purpose, random_order
-from lenscope.text import encodable
+from lenscope.text import encodable, for_stdout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +74,8 @@ class Dataset:
     def __repr__(self) -> str:
         count, *shape = self.images.shape
         split = f" {self.split}" if self.split else ""
-        return f"<Dataset {self.name}{split}: {count} images, {'×'.join(map(str, shape))}, {len(self.classes)} classes>"
+        size = "×".join(map(str, shape))
+        return for_stdout(f"<Dataset {self.name}{split}: {count} images, {size}, {len(self.classes)} classes>")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_cached_at": None}  # another machine has another cache
@@ -129,10 +130,11 @@ class Splits:
 
     Attributes:
         train: the training images.
-        validation: held out of the training images; may influence training.
+        validation: held out of the training images, or the data's own; may influence training.
         test: never influences training.
         skipped: the files of a folder that could not be read and were left out, each with its reason.
         pack: the folder of the cache that the images are read from; None where they are read from their own files.
+        notes: remarks on how the data were read, such as pictures whose shape was changed; one line each.
 
     Raises:
         DataError: splits whose channels or classes differ from those of the training split.
@@ -143,6 +145,7 @@ class Splits:
     test: Dataset | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     pack: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, split in (("train", "training"), ("validation", "validation"), ("test", "test")):
@@ -172,6 +175,12 @@ class Splits:
         return self.train.classes
 
     @property
+    def hashes(self) -> dict[str, str | None]:
+        """The SHA-256 of each split by name, `train`, `validation` and `test`; None for one that does not exist."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split.sha256 if split else None for name, split in splits.items()}
+
+    @property
     def is_large(self) -> bool:
         """Whether its images are mapped rather than kept in memory."""
         splits = filter(None, (self.train, self.validation, self.test))
@@ -182,20 +191,26 @@ class Splits:
         validation, test = (split and split.resized(size) for split in (self.validation, self.test))
         return replace(self, train=self.train.resized(size), validation=validation, test=test)
 
-    def hold_out(self, validation: float, seed: int, *, stratify: bool = True) -> Splits:
+    def hold_out(self, validation: float | None, seed: int, *, stratify: bool = True) -> Splits:
         """Move randomly chosen training images to the validation split.
 
         Args:
-            validation: a count, or a fraction below 1 (rounded to the nearest count); 0 changes nothing.
+            validation: a count, or a fraction below 1 (rounded to the nearest count); 0 or None changes nothing.
             seed: decides which images.
             stratify: hold out each class in proportion to its size (Sainte-Laguë's rule). A class of two images or more
                 has at least one on either side, as far as the counts allow. Otherwise classes are ignored.
 
         Raises:
-            ConfigError: no image would be left to train on, or none would be held out.
+            ConfigError: no image would be left to train on, or none would be held out; or the data have a validation
+                split of their own.
         """
         if not validation:
             return self
+        if self.validation is not None:
+            raise ConfigError(
+                f"validation: got {validation}, but the data have a validation part of their own; "
+                "leave --validation out"
+            )
         held_out, rest = _divide(self.train.labels, validation, seed, stratify=stratify)
         return replace(self, train=self.train.take(rest), validation=self.train.take(held_out))
 
@@ -222,11 +237,12 @@ class Splits:
         return replace(self, train=self.train.take(np.sort(kept)))
 
     def to_measure(
-        self, validation: float = 0, seed: int = 0, train_images: int | None = None, *, stratify: bool = True
+        self, validation: float | None = None, seed: int = 0, train_images: int | None = None, *, stratify: bool = True
     ) -> Dataset:
-        """The images to measure a network on: test, else what `hold_out` holds out, else the training images."""
-        if self.test is not None:
-            return self.test
+        """The images to measure a network on: test, else validation as `hold_out` has it, else the training images."""
+        measured = self.test or self.validation
+        if measured is not None:
+            return measured
         if validation:
             held_out, _ = _divide(self.train.labels, validation, seed, stratify=stratify)
             return replace(self.train.take(held_out), split="validation")
@@ -240,7 +256,10 @@ def _divide(
     total = len(labels)
     count = round(validation * total) if validation < 1 else int(validation)
     if not 0 < count < total:
-        raise ConfigError(f"validation: got {validation} of {total} images, expected at least 1 on either side")
+        raise ConfigError(
+            f"validation: got {validation} of {total} images, expected at least 1 on either side; "
+            "--validation 0 trains on all"
+        )
     order = random_order(seed, Purpose.SPLIT, 0, total)
     if stratify:
         order = order[np.argsort(_shares(labels[order]), kind="stable")]

@@ -1,41 +1,47 @@
-"""Loading a data set by its name, or from a folder."""
+"""Loading a data set by its name, from a folder, or from arrays."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lenscope.data import packs
-from lenscope.data.checks import check_labels
+from lenscope.data.arrays import load_arrays
+from lenscope.data.checks import MOST_CLASSES, check_labels
 from lenscope.data.dataset import Dataset, Splits
-from lenscope.data.folders.listing import LAYOUT
+from lenscope.data.fit import fit_splits, shape_notes
+from lenscope.data.folders.layout import LAYOUT
 from lenscope.data.formats.idx import check_images, is_gzip, read_head, read_idx
 from lenscope.data.formats.reader import Opened
 from lenscope.data.published.catalogue import CATALOGUE, find_entry
 from lenscope.data.published.fetch import fetch
 from lenscope.data.published.locate import find_file, locate
 from lenscope.data.published.verify import open_verified
-from lenscope.errors import DataError, UsageError, unknown_name
+from lenscope.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from lenscope.config import FitName
     from lenscope.data.folders.folder import Progress
     from lenscope.data.published.entry import DataFile, Entry
 
 
 IDX_SPLITS = ("train", "t10k", "test")  # the last two name the same split
-MOST_CLASSES = 100_000
 
 
 def load(  # noqa: PLR0913 - options, each by its name
-    name_or_path: str | Path,
+    name_or_path: str | Path | Any,
     *,
     data_dir: str | Path | None = None,
     download: bool = True,
     skip_unreadable: bool = False,
     pack: bool = False,
+    fit: FitName = "squeeze",
     progress: Progress = lambda _what, _done, _of: None,
 ) -> Splits:
     """The images and labels of a data set.
@@ -51,37 +57,70 @@ def load(  # noqa: PLR0913 - options, each by its name
     made in the cache, once.
 
     Args:
-        name_or_path: a name of the catalogue, upper or lower case, or a folder.
+        name_or_path: a name of the catalogue, upper or lower case, or a folder; or arrays as for `load_arrays`.
         data_dir: the folder to look for a known set's files in first.
         download: whether files that are not on this computer may be downloaded.
         skip_unreadable: leave out pictures of a folder that cannot be read instead of raising an error.
         pack: make a pack in any case.
+        fit: how images that are not square become square; see `fit_square`.
         progress: called with a description, how many files are done, and how many there are, while a folder is packed.
 
     Returns:
-        Train and test: images uint8 (N, C, H, W); labels uint8 (N,), or int64 from a folder of images.
+        Train and test, and validation from a folder that has it: images uint8 (N, C, H, W); labels uint8 (N,), or int64
+        from a folder of images.
 
     Raises:
-        UsageError: an unknown name, a file where a folder is expected, or a `data_dir` that is not a folder.
+        UsageError: an unknown name, a file where a folder is expected, or a `data_dir` that is not a folder or
+            that is given with a folder.
         IntegrityError: a file of a known set differs from the published one.
         DataError: a file cannot be read or has another content than expected; a set could not be downloaded.
         StorageError: a large set needs space in the cache, and there is none.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        return fitted(load_arrays(name_or_path), fit)
     if isinstance(name_or_path, str) and name_or_path.lower() in CATALOGUE:
         folder = Path(data_dir) if data_dir else None
-        return _load_entry(find_entry(name_or_path), folder, download=download, pack=pack)
+        return fitted(_load_entry(find_entry(name_or_path), folder, download=download, pack=pack), fit)
     path = Path(name_or_path)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+        if data_dir:
+            raise UsageError(f"--data-dir {data_dir}: requires a named data set, got the folder {path}; leave it out")
         if any(file for split in IDX_SPLITS for file in _files(path, split)):
-            return _load_idx_folder(path, pack=pack)
+            return fitted(_load_idx_folder(path, pack=pack), fit)
         from lenscope.data.folders.folder import load_folder
 
-        return load_folder(path, skip_unreadable=skip_unreadable, pack=pack, progress=progress)
+        return load_folder(path, skip_unreadable=skip_unreadable, pack=pack, fit=fit, progress=progress)
     if os.path.exists(path):  # noqa: PTH110 - as above
         raise UsageError(f"{path}: a file; expected a folder with {LAYOUT}")
-    if len(path.parts) > 1:
-        raise UsageError(f"{path}: no such folder; expected one with {LAYOUT}")
-    raise UsageError(f"{unknown_name('data set', str(name_or_path), CATALOGUE)}; or give a folder with {LAYOUT}")
+    raise UsageError(_absent(name_or_path, path))
+
+
+def _absent(given: object, path: Path) -> str:
+    """The message for what is neither a data set nor a path that exists, with the nearest one that is."""
+    text = str(given)
+    if isinstance(given, str) and text == path.name:
+        near = get_close_matches(text.lower(), CATALOGUE, n=1)
+        if near:
+            return f"unknown data set {text[:60]!r}; did you mean {near[0]!r}?"
+        sibling = _sibling(path)
+        hint = f"; did you mean {sibling}?" if sibling else ""
+        return f"{text[:60]!r}: not a data set ('lenscope data list' lists them) and no folder of that name{hint}"
+    sibling = _sibling(path)
+    hint = f"did you mean {sibling}?" if sibling else "give the path of a folder of pictures"
+    return f"{text[:200]}: no such folder; {hint}"
+
+
+def _sibling(path: Path) -> Path | None:
+    """The folder beside a path whose name is nearest."""
+    with suppress(OSError):
+        near = get_close_matches(path.name, [entry.name for entry in os.scandir(path.parent) if entry.is_dir()], n=1)
+        return path.with_name(near[0]) if near else None
+    return None
+
+
+def fitted(splits: Splits, fit: FitName) -> Splits:
+    """Splits whose images have one size, as squares, with a remark where they will be squeezed."""
+    return replace(fit_splits(splits, fit), notes=(*splits.notes, *shape_notes(splits, fit)))
 
 
 def _load_entry(entry: Entry, data_dir: Path | None, *, download: bool, pack: bool) -> Splits:

@@ -2,9 +2,9 @@
 
 The file `packs/ORIGIN/pack` of the cache, where ORIGIN is a hash of the path that the set is read from, contains
 
-    the images of train, then those of test: bytes of shape (N, C, H, W)
+    the images of train, then those of validation and test: bytes of shape (N, C, H, W)
     their labels, little-endian, of the type that the JSON names
-    JSON: the key, shape, counts, classes, which files were left out, and the SHA-256 of each split
+    JSON: the key, shape, counts, classes, which files were left out, notes, and the SHA-256 of each split
     the length of the JSON in 8 bytes, little-endian, and its SHA-256 in 32 bytes
 
 The key is the SHA-256 of a listing: names, sizes, mtimes and ctimes of all files, and the version of this layout. A
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LAYOUT = 3
-SPLITS = ("train", "test")
+LAYOUT = 4
+SPLITS = ("train", "validation", "test")
 LABELS = {"uint8": "<u1", "int64": "<i8"}
 MAX_JSON_BYTES = 2**28  # ten thousand skipped files take four million
 _END_BYTES = 8 + 32
@@ -89,15 +89,17 @@ class Contents(NamedTuple):
 
     Attributes:
         shape: of an image: channels, height, width.
-        images: the number of images of each split; there need not be a test split.
+        images: the number of images of each split; only `train` must be there.
         classes: their names.
         skipped: the files that could not be read and were left out, each with its reason.
+        notes: remarks on how the files were read.
     """
 
     shape: tuple[int, ...]
     images: Mapping[str, int]
     classes: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def folder_of(origin: str) -> Path:
@@ -125,7 +127,7 @@ def pack_splits(pack: Pack, splits: Splits) -> Splits:
     Raises:
         StorageError: the cache cannot be written.
     """
-    datasets = [data for data in (splits.train, splits.test) if data is not None]
+    datasets = [data for data in _each(splits).values() if data is not None]
     shape = splits.train.images.shape[1:]
     if any(data.images.shape[1:] != shape for data in datasets):
         return splits
@@ -138,16 +140,16 @@ def pack_splits(pack: Pack, splits: Splits) -> Splits:
             for data in datasets:
                 for rows in stretches(len(data), math.prod(shape), _BLOCK_BYTES):
                     file.write(np.ascontiguousarray(data.images[rows]).data)
-        counts = dict(zip(SPLITS, map(len, datasets), strict=False))
-        about = Contents(shape, counts, splits.classes)
+        counts = {split: len(data) for split, data in _each(splits).items() if data is not None}
+        about = Contents(shape, counts, splits.classes, splits.skipped, splits.notes)
         finish_pack(pack, folder / "images", about, np.concatenate([data.labels for data in datasets]))
     return open_pack(pack) or splits
 
 
 def keep_copies(pack: Pack, splits: Splits) -> Splits:
     """Splits that are mapped in place, with resized copies kept in the folder of their pack."""
-    train = replace(splits.train, _cached_at=pack.folder / "train")
-    return replace(splits, train=train, test=splits.test and replace(splits.test, _cached_at=pack.folder / "test"))
+    copies = {split: data and replace(data, _cached_at=pack.folder / split) for split, data in _each(splits).items()}
+    return replace(splits, **copies)
 
 
 def finish_pack(pack: Pack, images: str | Path, about: Contents, labels: NDArray[Any]) -> None:
@@ -200,8 +202,14 @@ def _splits(content: memoryview, found: Mapping[str, Any], pack: Pack) -> Splits
         )
         done += count
     skipped = tuple((path, reason) for path, reason in found["skipped"])
-    return Splits(made["train"], test=made.get("test"), skipped=skipped, pack=pack.folder)
+    return Splits(
+        made["train"], made.get("validation"), made.get("test"), skipped, pack=pack.folder, notes=tuple(found["notes"])
+    )
 
 
 def _hashes(splits: Splits) -> dict[str, str]:
-    return {split: data.sha256 for split, data in zip(SPLITS, (splits.train, splits.test), strict=True) if data}
+    return {split: data.sha256 for split, data in _each(splits).items() if data}
+
+
+def _each(splits: Splits) -> dict[str, Any]:
+    return {split: getattr(splits, split) for split in SPLITS}

@@ -23,7 +23,8 @@ class Prepared:
     Attributes:
         config: the settings.
         whole: the data as loaded, at their own size.
-        sized: the data at the network's size: the validation split is held out, the training split limited.
+        sized: the data at the network's size: the validation split is held out unless the data have one, the training
+            split limited.
         network: the network to train.
         weights: its initial weights according to the seed.
     """

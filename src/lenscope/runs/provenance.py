@@ -42,6 +42,7 @@ def data_metadata(prepared: Prepared) -> DataMetadata:
         source=train.source,
         licence=train.licence,
         train_sha256=train.sha256,
+        validation_sha256=whole.validation.sha256 if whole.validation else None,
         test_sha256=whole.test.sha256 if whole.test else None,
         classes=train.classes,
         channels=train.channels,
@@ -56,8 +57,9 @@ def data_metadata(prepared: Prepared) -> DataMetadata:
 def require_same_data(environment: Mapping[str, Any], splits: Splits, path: Path) -> None:
     """Raise RunError if the loaded data differ from the data that the run in `path` was trained on."""
     recorded = _table(environment, "data")
-    for split, dataset in (("train", splits.train), ("test", splits.test)):
-        got, expected = dataset and dataset.sha256, recorded.get(f"{split}_sha256")
+    for split, got in splits.hashes.items():
+        # Earlier releases did not record the hash of a validation split of the data's own.
+        expected = recorded.get(f"{split}_sha256", got if split == "validation" else None)
         if got != expected:
             raise RunError(
                 f"{path}: the {split} data differ from those that it was trained on (SHA-256 {str(got)[:12]}, "

@@ -10,7 +10,6 @@ import re
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors.numpy import save
@@ -20,18 +19,19 @@ from lenscope.runs import unsure
 from lenscope.runs.files import checkpoint, manifest
 from lenscope.runs.files.film import describe_layout, encode_record
 from lenscope.runs.files.metrics import HEADER, encode_row
+from lenscope.runs.run import RUNS
 from lenscope.storage import append_file, cut_file, make_directory, remove_file, write_file
 from lenscope.training.events import Checkpoint, EpochDone, RunFinished, RunStarted, Snapshot, StepsDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from lenscope.nets.layers import Weights
     from lenscope.runs.files.checkpoint import LoadedCheckpoint
     from lenscope.runs.lock import Lock
     from lenscope.training.events import Event
 
-RUNS = Path("runs")
 FINAL = "weights/final.safetensors"
 LEFTOVER = re.compile(rf"([\w-]+/)?\.[\w.-]+\.\d+\.part|{checkpoint.FOLDER}/\d{{12}}\.safetensors", re.ASCII)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from lenscope.config import TrainConfig
 from lenscope.data.digits.form import Form  # noqa: TC001 - read by pydantic
-from lenscope.errors import ConfigError, LenscopeError, RunError, needed_by
+from lenscope.errors import ConfigError, LenscopeError, RunError, needed_by, suggestion
 from lenscope.nets.layers import Network
 from lenscope.runs.files import manifest
 from lenscope.runs.files.decoding import broken, decoding
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 
 Kind = TypeVar("Kind")
+RUNS = Path("runs")  # where runs are created, and found by their name
+LAST = "last"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class _Owner:
 class DataMetadata:
     """A run's data: names, counts, and one SHA-256 of images and labels as loaded per split.
 
-    `form` is the form of the training images; None in a run of a release that did not measure it.
+    `form` is the form of the training images; None in a run of a release that did not measure it. `validation_sha256`
+    is None where the validation split was held out of the training images.
     """
 
     name: str
@@ -79,6 +83,12 @@ class DataMetadata:
     validation_images: Annotated[int, Field(ge=0)]
     test_images: Annotated[int, Field(ge=0)]
     form: Form | None = None
+    validation_sha256: str | None = None
+
+    @property
+    def hashes(self) -> dict[str, str | None]:
+        """The SHA-256 of each split as `Splits.hashes` has it."""
+        return {"train": self.train_sha256, "validation": self.validation_sha256, "test": self.test_sha256}
 
 
 @dataclass(frozen=True)
@@ -237,41 +247,74 @@ def decode_losses(content: bytes) -> NDArray[np.float32]:
     return np.frombuffer(content[: len(content) // 4 * 4], "<f4").astype(np.float32)
 
 
-def open_run(path: str | Path) -> Run:
-    """Open a run directory.
+def open_run(run: str | Path) -> Run:
+    """Open a run by its directory, by its name in `runs/`, or by the name `last`.
 
     Raises:
-        RunError: not a run directory, a run without its first commit, or broken settings.
+        RunError: no such run, a run without its first commit, or broken settings.
     """
-    run = find_run(path)
-    _ = run.config
-    return run
+    found = find_run(run)
+    _ = found.config
+    return found
 
 
-def find_run(path: str | Path) -> Run:
-    """Open a run directory without reading any file; raises RunError where there is none."""
-    run = Run(Path(path))
-    if not os.path.isdir(run.path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
-        raise RunError(f"{run.path}: no such run directory; list the runs with: lenscope runs")
-    if not (run.path / manifest.FILE).exists():
-        raise RunError(f"{run.path}: lacks {manifest.FILE}; not a run directory, or its run had not started")
-    return run
+def find_run(run: str | Path) -> Run:
+    """As `open_run`, but reads no file of the run; raises RunError where there is none."""
+    path = locate_run(run)
+    if not (path / manifest.FILE).exists():
+        raise RunError(f"{path}: lacks {manifest.FILE}; not a run directory, or its run had not started")
+    return Run(path)
+
+
+def locate_run(run: str | Path) -> Path:
+    """The directory of a run: the path itself if it is a directory, else the run of that name in `runs/`.
+
+    The name `last` is the run in `runs/` that was started or resumed last.
+
+    Raises:
+        RunError: no such directory, and no run of that name.
+    """
+    path = Path(run)
+    is_name = path.name == str(path)
+    for place in (path, RUNS / path) if is_name else (path,):
+        if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+            return place
+    if os.path.exists(path):  # noqa: PTH110 - as above
+        raise RunError(f"{path}: is a file, expected a run directory; list the runs with: lenscope runs")
+    if not is_name:
+        raise RunError(f"{path}: no such run directory; list the runs with: lenscope runs")
+    started = _started_in(RUNS)
+    if str(path) != LAST:
+        names = [LAST, *(place.name for place in started)]
+        raise RunError(f"{path}: no run of that name; {suggestion(path.name, names, {})}'lenscope runs' lists them")
+    if not started:
+        raise RunError(f"{LAST}: no run yet; create one with: lenscope train")
+    return max(started, key=lambda place: (started[place], place))
+
+
+def _started_in(root: Path) -> dict[Path, str]:
+    """The runs in a directory, each with the time at which it was started or resumed."""
+    found = {}
+    for path in root.iterdir() if root.is_dir() else ():
+        with suppress(RunError):
+            found[path] = Run(path).status.started
+    return found
 
 
 def opened(run: Run | str | Path) -> Run:
-    """The run itself, or the run in a directory; raises as `open_run`."""
+    """The run itself, or the run that `open_run` finds; raises as `open_run`."""
     return run if isinstance(run, Run) else open_run(run)
 
 
 def list_runs(root: Path) -> list[Run | LenscopeError]:
-    """The runs in a directory by name; for a broken run, its error."""
+    """The runs in a directory by name, or the run that it is; for a broken run, its error."""
     found: list[Run | LenscopeError] = []
-    for path in sorted(root.iterdir()) if root.is_dir() else []:
-        if not any((path / name).exists() for name in (manifest.FILE, "environment.json")):
+    for path in [root, *sorted(root.iterdir())] if root.is_dir() else []:
+        if not any((path / name).is_file() for name in (manifest.FILE, "environment.json")):
             continue
         try:
             run = open_run(path)
-            _ = run.status, run.metrics
+            _ = run.status, run.metrics, run.data
             found.append(run)
         except LenscopeError as error:
             found.append(error)

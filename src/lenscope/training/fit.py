@@ -186,7 +186,10 @@ class _Course:
 def _notes(given: TrainConfig, config: TrainConfig, splits: Splits) -> tuple[str, ...]:
     notes = []
     if given.batch_size != config.batch_size:
-        notes.append(f"batch size {config.batch_size:,}, all training images; the recipe's is {given.batch_size:,}")
+        notes.append(
+            f"batch size {config.batch_size:,}, all training images (the recipe's is {given.batch_size:,}): one step "
+            "per epoch; a smaller --batch-size takes more"
+        )
     whole = not config.reconstructs and config.train_images is None  # else expected, or without effect
     empty = splits.train.empty_classes if whole else []
     if empty:

@@ -45,7 +45,7 @@ class Optimizer(NamedTuple):
     Attributes:
         step: what it subtracts from the weights, and its new moments.
         torch: its class in `torch.optim`, one that has a fused implementation.
-        middle_rate: the middle of the learning rates that `lenscope race` tries.
+        middle_rate: the middle of the learning rates that `lenscope lab race` tries.
         native: its rule in the native code; empty where the fused engine has none.
         moments: the arrays of the size of the weights that it keeps, at most two, by their names in PyTorch.
         options: arguments of the PyTorch class other than learning rate and weight decay.

@@ -52,6 +52,8 @@ class PackingBar:
             self._progress.update(self._task, completed=done)
 
     def note(self, splits: Splits) -> None:
-        """Name the files that were left out."""
+        """Say how the data were read, and name the files that were left out."""
+        for note in splits.notes:
+            say(self._console, note)
         if splits.skipped:
             say(self._console, skipped_note(splits.skipped))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lenscope.numbers_as_text import duration
 from lenscope.text import counted
 from lenscope.watch.screen import say
 
@@ -35,6 +36,10 @@ class RunsBar:
         self._epochs: dict[str, int] = {}
         self._wanted: dict[str, int] = {}
         self._started, self._earlier, self._tenth = monotonic(), 0, 0
+
+    def announce(self, text: str) -> None:
+        """Print what will be trained, before it is."""
+        say(self._console, text)
 
     def expect(self, epochs: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Add runs, by name the number of epochs that are wanted, and of those that are already done."""
@@ -75,4 +80,4 @@ class RunsBar:
         if done >= total or done <= self._earlier:
             return ""
         seconds = (monotonic() - self._started) / (done - self._earlier) * (total - done)
-        return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
+        return f", about {duration(seconds)} left"

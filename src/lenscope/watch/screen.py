@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
-from lenscope.text import printable
+from lenscope.text import in_encoding, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Screen(Console):
-    """Standard error; rich's own control codes are written, those within a text are escaped."""
+    """Standard error; rich's own control codes are written, those within a text are escaped.
+
+    Characters that the stream's encoding lacks are replaced, also where no `text.screen` does that.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(file=options.pop("file", sys.stderr), **options)
@@ -27,7 +30,7 @@ class Screen(Console):
         """The segments that rich draws, with other control codes escaped."""
         for segment in super().render(renderable, options):
             own = segment.control or segment.text == "\n"
-            yield segment if own else Segment(printable(segment.text), segment.style)
+            yield segment if own else Segment(in_encoding(printable(segment.text), self.encoding), segment.style)
 
 
 def say(console: Console, text: str, style: str = "") -> None:

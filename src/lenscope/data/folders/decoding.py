@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from lenscope.data.fit import fit_square
 from lenscope.data.formats.pictures import read_picture
 from lenscope.data.resize import resize
 from lenscope.errors import DataError
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Decoded = NDArray[np.uint8] | str  # a picture, or why it cannot be read
+    from lenscope.config import FitName
+
+    # A picture and its height and width before it was changed, or why it cannot be read.
+    Decoded = tuple[NDArray[np.uint8], tuple[int, ...]] | str
 
 MIXED_SIZE = 32
 READY = b"ready\n"
@@ -42,13 +46,14 @@ serve(*{arguments!r}, sys.stdout.buffer)
 """
 
 
-def decode(path: Path, *, shrink: bool = False) -> Decoded:
-    """A picture, at 32×32 if `shrink` is set, or why it cannot be read."""
+def decode(path: Path, *, shrink: bool = False, fit: FitName = "squeeze") -> Decoded:
+    """A picture made square by `fit`, at 32×32 if `shrink` is set, with its size before; or why it cannot be read."""
     try:
         picture = read_picture(path)
     except DataError as error:
         return str(error).removeprefix(printable(f"{path}: "))
-    return shrunk(picture) if shrink else picture
+    square = fit_square(picture, fit)
+    return shrunk(square) if shrink else square, picture.shape[:2]
 
 
 def shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -61,7 +66,7 @@ def shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def decode_all(
-    paths: Path, count: int, processes: int, shrink: Callable[[], bool] = lambda: False
+    paths: Path, count: int, processes: int, shrink: Callable[[], bool] = lambda: False, fit: FitName = "squeeze"
 ) -> Iterator[Decoded]:
     """The result of `decode` for each file of a list, in order.
 
@@ -70,6 +75,7 @@ def decode_all(
         count: the number of lines.
         processes: how many decode at the same time.
         shrink: whether pictures are wanted at 32×32; may change once, while the results are read.
+        fit: how pictures are made square.
 
     Raises:
         DataError: the processes could not be started.
@@ -77,7 +83,7 @@ def decode_all(
     done = 0
     while done < count:
         small = shrink()
-        with closing(_decode_range(paths, range(done, count), processes, shrink=small)) as pictures:
+        with closing(_decode_range(paths, range(done, count), processes, shrink=small, fit=fit)) as pictures:
             for picture in pictures:
                 yield picture
                 done += 1
@@ -85,10 +91,10 @@ def decode_all(
                     break
 
 
-def _decode_range(paths: Path, numbers: range, processes: int, *, shrink: bool) -> Generator[Decoded]:
+def _decode_range(paths: Path, numbers: range, processes: int, *, shrink: bool, fit: FitName) -> Generator[Decoded]:
     step, pool = min(processes, len(numbers)), list[subprocess.Popen[bytes]]()
     try:
-        pool.extend(_start(paths, first, step, shrink=shrink) for first in numbers[:step])
+        pool.extend(_start(paths, first, step, shrink=shrink, fit=fit) for first in numbers[:step])
         for process in pool:
             _check_started(process)
         for number in numbers:
@@ -100,7 +106,7 @@ def _decode_range(paths: Path, numbers: range, processes: int, *, shrink: bool) 
                     break
                 except EOFError:
                     _end(pool[place])
-                    pool[place] = _start(paths, restart, step, shrink=shrink)
+                    pool[place] = _start(paths, restart, step, shrink=shrink, fit=fit)
                     _check_started(pool[place])
             yield picture
     finally:
@@ -108,9 +114,9 @@ def _decode_range(paths: Path, numbers: range, processes: int, *, shrink: bool) 
             _end(process)
 
 
-def _start(paths: Path, first: int, step: int, *, shrink: bool) -> subprocess.Popen[bytes]:
+def _start(paths: Path, first: int, step: int, *, shrink: bool, fit: FitName) -> subprocess.Popen[bytes]:
     """A process that decodes the file `first` of a list and every `step`-th after it."""
-    program = _PROGRAM.format(path=sys.path, arguments=(str(paths), first, step, shrink))
+    program = _PROGRAM.format(path=sys.path, arguments=(str(paths), first, step, shrink, fit))
     try:
         # In a session of its own, Ctrl-C does not reach it.
         return subprocess.Popen(  # noqa: S603 - our own program
@@ -136,27 +142,36 @@ def _read(source: IO[bytes] | None) -> Decoded:
     line = source.readline() if source else b""
     if not source or not line.endswith(b"\n"):
         raise EOFError
-    answer: str | list[int] = json.loads(line)
+    answer: str | list[list[int]] = json.loads(line)
     if isinstance(answer, str):
         return answer
-    content = source.read(math.prod(answer))
-    if len(content) < math.prod(answer):
+    shape, size = answer
+    content = source.read(math.prod(shape))
+    if len(content) < math.prod(shape):
         raise EOFError
-    return np.frombuffer(content, np.uint8).reshape(answer)
+    return np.frombuffer(content, np.uint8).reshape(shape), tuple(size)
 
 
-def serve(paths: str, first: int, step: int, shrink: bool, sink: IO[bytes]) -> None:  # noqa: FBT001 - in a program
+def serve(  # noqa: PLR0913, PLR0917 - in a program
+    paths: str,
+    first: int,
+    step: int,
+    shrink: bool,  # noqa: FBT001
+    fit: FitName,
+    sink: IO[bytes],
+) -> None:
     """Decode the file `first` of a list and every `step`-th after it: what a process of the pool does.
 
-    An answer is a line of JSON, the reason why a picture cannot be read or its shape, and then its bytes.
+    An answer is a line of JSON, the reason why a picture cannot be read or its shape and its size before, and then its
+    bytes.
     """
     sink.write(READY)
     sink.flush()
     with Path(paths).open("rb") as lines:
         for line in islice(lines, first, None, step):
-            found = decode(Path(json.loads(line)), shrink=shrink)
+            found = decode(Path(json.loads(line)), shrink=shrink, fit=fit)
             if isinstance(found, str):
                 sink.write(json.dumps(found).encode() + b"\n")
             else:
-                sink.write(json.dumps(found.shape).encode() + b"\n" + found.tobytes())
+                sink.write(json.dumps([found[0].shape, found[1]]).encode() + b"\n" + found[0].tobytes())
             sink.flush()

@@ -1,30 +1,30 @@
-"""The pictures and the defects of a folder in the layout `train/<class>/*.png` and `test/<class>/*.png`.
+"""The pictures and the defects of a folder, whatever its layout is.
 
-A folder may contain millions of files, so its entries are read class by class and not kept.
+A folder may contain millions of files, so the entries of class folders are read class by class and not kept.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lenscope.data.checks import normal
+from lenscope.data.folders.layout import LAYOUT, PARTS, SUFFIXES, UNLABELLED, is_folder, is_picture, leaves, visible
 from lenscope.data.packs import SPLITS, Listing
-from lenscope.errors import DataError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-LAYOUT = "train/<class>/*.png and, if there is a test split, test/<class>/*.png"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")  # of the formats of `pictures.py`
+    from lenscope.data.folders.labels import Labels
+    from lenscope.data.folders.layout import Layout
+
 SHOWN_DEFECTS = 10
-_CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 class Picture(NamedTuple):
@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 
     Attributes:
         path: relative to the folder, with `/` between names.
-        split: `train` or `test`.
+        split: `train`, `validation` or `test`.
         label: the index of its class.
         size: in bytes; −1 for a dangling link.
         times: mtime and ctime in nanoseconds.
@@ -57,20 +57,38 @@ class Listed:
     """A folder before its pictures are read.
 
     Attributes:
-        root: the folder.
-        classes: their names.
+        layout: of the folder.
         key: of its pack.
         counts: for each split, the number of files per class, int64 of shape (classes,).
         defects: files and folders that are out of place.
         file_bytes: the size of all files together.
     """
 
-    root: Path
-    classes: tuple[str, ...]
+    layout: Layout
     key: str
     counts: dict[str, NDArray[np.int64]]
     defects: tuple[Defect, ...]
     file_bytes: int
+
+    @property
+    def root(self) -> Path:
+        """The folder, without folders around it."""
+        return self.layout.root
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.layout.classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, and the classes that a split other than train lacks; one line each."""
+        lacking = tuple(
+            f"{split} has no pictures of {', '.join(names[:SHOWN_DEFECTS])}; its accuracy is measured without them"
+            for split, counts in self.counts.items()
+            if split != "train" and (names := [self.classes[label] for label in np.flatnonzero(counts == 0)])
+        )
+        return self.layout.notes + lacking
 
     @property
     def files(self) -> int:
@@ -79,59 +97,58 @@ class Listed:
 
     def pictures(self) -> Iterator[Picture]:
         """The files in their order, read from the folder again."""
-        return (found for found in walk(self.root, self.classes) if isinstance(found, Picture))
+        return (found for found in walk(self.layout) if isinstance(found, Picture))
 
     def without(self, unreadable: list[int]) -> tuple[NDArray[np.int64], dict[str, int]]:
         """The labels of all files but these, and the number of remaining files of each split that has any."""
-        numbers = np.arange(len(self.classes))
+        numbers = np.arange(len(self.layout.classes))
         each = [np.repeat(numbers, self.counts[split]) for split in SPLITS if split in self.counts]
         there = np.delete(np.arange(self.files), unreadable)
-        train = int(np.searchsorted(there, self.counts["train"].sum() if "train" in self.counts else 0))
-        images = {split: count for split, count in zip(SPLITS, (train, len(there) - train), strict=True) if count}
+        ends = np.searchsorted(
+            there, np.cumsum([self.counts[split].sum() if split in self.counts else 0 for split in SPLITS])
+        )
+        images = {split: int(count) for split, count in zip(SPLITS, np.diff(ends, prepend=0), strict=True) if count}
         return np.concatenate([np.empty(0, np.int64), *each])[there], images
 
 
-def list_folder(root: Path, classes: tuple[str, ...]) -> Listed:
-    """Read every file's name, size and times; raises DataError for a folder that cannot be read."""
+def list_folder(layout: Layout, fit: str = "squeeze") -> Listed:
+    """Read every file's name, size and times; raises DataError for a folder that cannot be read.
+
+    `fit` is how its pictures are made square, on which the key depends.
+    """
     counts: dict[str, NDArray[np.int64]] = {}
     defects: list[Defect] = []
-    file_bytes, listing = 0, Listing(str(root.resolve()))
-    for found in walk(root, classes):
+    classes = "\0".join(layout.classes)  # a table can give other names to the same pictures
+    file_bytes, listing = 0, Listing(f"{layout.root.resolve()}\0{fit}\0{classes}")
+    for found in walk(layout):
         if isinstance(found, Defect):
             defects.append(found)
         else:
-            counts.setdefault(found.split, np.zeros(len(classes), np.int64))[found.label] += 1
-            listing.add(found.path, found.size, found.times)
+            counts.setdefault(found.split, np.zeros(len(layout.classes), np.int64))[found.label] += 1
+            listing.add(f"{found.path}\0{found.split}\0{found.label}", found.size, found.times)
             file_bytes += found.size
-    return Listed(root, classes, listing.key, counts, tuple(defects), file_bytes)
+    return Listed(layout, listing.key, counts, tuple(defects), file_bytes)
 
 
-def find_classes(root: Path) -> tuple[str, ...]:
-    """The classes of `train`, sorted by number if all are whole numbers, else by name.
-
-    Raises:
-        DataError: no folder `train`, or one that cannot be read.
-    """
-    if not (root / "train").is_dir():
-        raise DataError(f"{root}: no folder 'train' in it; expected {LAYOUT}")
-    names = [entry.name for entry in _visible(root / "train") if _is_folder(entry)]
-    if all(name.isascii() and name.isdecimal() for name in names):
-        names.sort(key=lambda name: (int(name), name))
-    return tuple(names)
-
-
-def walk(root: Path, classes: tuple[str, ...]) -> Iterator[Picture | Defect]:
-    """Pictures by split, class and file name, and defects; raises DataError."""
-    for entry in _visible(root):
-        if _is_folder(entry) != (entry.name in SPLITS):
-            yield Defect(entry.name, f"expected only the folders {' and '.join(SPLITS)}")
-    if not classes:
-        yield Defect("train", "no class folder in it")
+def walk(layout: Layout) -> Iterator[Picture | Defect]:
+    """Pictures by split, class and path, and defects; raises DataError."""
+    if layout.labels:
+        yield from _walk_labels(layout, layout.labels)
+        return
+    root = layout.root
+    for entry in visible(root):
+        name = entry.name.lower()
+        if layout.parts != {"train": ""} and is_folder(entry) != (name in PARTS) and name not in UNLABELLED:
+            yield Defect(entry.name, "expected only folders of splits, train, val and test; move it away")
+    if not layout.classes:
+        yield Defect("train", "no class folder in it; add one with its pictures")
     for split in SPLITS:
-        if _leaves(root / split, root):
-            yield Defect(split, "a link that leaves the folder")
-        elif (root / split).is_dir():
-            yield from _walk_split(root, split, classes)
+        if split not in layout.parts:
+            continue
+        if leaves(root / layout.parts[split], root):
+            yield Defect(layout.parts[split], "a link that leaves the folder")
+        else:
+            yield from _walk_split(layout, split)
 
 
 def summary(root: Path, defects: Sequence[tuple[str, str]]) -> str:
@@ -152,69 +169,67 @@ def _named(defects: Sequence[tuple[str, str]]) -> str:
     return "; ".join(named + more)
 
 
-def _walk_split(root: Path, split: str, classes: tuple[str, ...]) -> Iterator[Picture | Defect]:
+def _walk_split(layout: Layout, split: str) -> Iterator[Picture | Defect]:
     """The pictures and defects of a split.
 
     Class folders are identified by their normalized names: copied from another system, a name may have other bytes.
     """
-    known, folders = set(map(normal, classes)), dict[str, str]()
-    for entry in _visible(root / split):
-        if not _is_folder(entry):
-            yield Defect(f"{split}/{entry.name}", "not in a class folder")
+    root, part = layout.root, layout.parts[split]
+    prefix = f"{part}/" if part else ""
+    known, folders = set(map(normal, layout.classes)), dict[str, str]()
+    for entry in visible(root / part):
+        if not is_folder(entry):
+            if is_picture(entry):
+                yield Defect(f"{prefix}{entry.name}", "not in a class folder; move it into one")
         elif normal(entry.name) not in known:
-            yield Defect(f"{split}/{entry.name}", f"class only in {split}; expected one of train's")
+            yield Defect(f"{prefix}{entry.name}", f"class only in {part}; expected one of train's")
         elif folders.setdefault(normal(entry.name), entry.name) != entry.name:
             yield Defect(
-                f"{split}/{entry.name}",
+                f"{prefix}{entry.name}",
                 "equal to the name of another class except for its encoding; move both into one folder",
             )
-    for label, name in enumerate(classes):
-        yield from _walk_class(root, f"{split}/{folders.get(normal(name), name)}", split, label)
+    if split != "train" and not folders:
+        yield Defect(part, "no class folder in it; add pictures or remove the folder")
+    for label, name in enumerate(layout.classes):
+        yield from _walk_class(root, f"{prefix}{folders.get(normal(name), name)}", split, label)
 
 
 def _walk_class(root: Path, folder: str, split: str, label: int) -> Iterator[Picture | Defect]:
-    if _leaves(root / folder, root):
+    if leaves(root / folder, root):
         yield Defect(folder, "a link that leaves the folder")
         return
-    entries = _visible(root / folder) if (root / folder).is_dir() else []
-    if not entries:
-        yield Defect(folder, "no image in it")
+    entries = visible(root / folder) if (root / folder).is_dir() else []
+    if not entries and split == "train":
+        yield Defect(folder, "no image in it; add pictures or remove the folder of this class")
     for entry in entries:
         path = f"{folder}/{entry.name}"
         # Only links can leave the folder; resolving the path of every file took longer than reading it.
-        if entry.is_symlink() and _leaves(root / path, root):
+        if entry.is_symlink() and leaves(root / path, root):
             yield Defect(path, "a link that leaves the folder")
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and not _is_folder(entry):  # noqa: PTH122 - a Path per file is slow
+        elif is_picture(entry):
             yield Picture(path, split, label, *_size_and_times(entry))
         else:
             yield Defect(path, f"not a picture; expected {', '.join(SUFFIXES)}")
 
 
-def _size_and_times(entry: os.DirEntry[str]) -> tuple[int, tuple[int, int]]:
+def _walk_labels(layout: Layout, labels: Labels) -> Iterator[Picture | Defect]:
+    """The pictures of a table of labels, and its defects."""
+    yield from (Defect(*problem) for problem in labels.problems)
+    numbers = {name: number for number, name in enumerate(layout.classes)}
+    for split in SPLITS:
+        rows = sorted(labels.rows.get(split, {}).items(), key=lambda row: (numbers.get(row[1], -1), row[0]))
+        for path, name in rows:
+            if leaves(layout.root / path, layout.root):
+                yield Defect(path, "a link that leaves the folder")
+            elif name not in numbers:
+                yield Defect(path, f"class {name} only in {split}; expected one of train's")
+            else:
+                yield Picture(path, split, numbers[name], *_size_and_times(layout.root / path))
+
+
+def _size_and_times(entry: os.DirEntry[str] | Path) -> tuple[int, tuple[int, int]]:
     try:
         found = entry.stat()
     except OSError:
         return -1, (-1, -1)
     return found.st_size, (found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries of a folder, sorted by name, without files that file managers create."""
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read: {error.strerror}; check its permissions") from None
-    return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in _CLUTTER]
-
-
-def _leaves(path: Path, root: Path) -> bool:
-    """Whether a path is outside the root after links are resolved."""
-    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))

@@ -129,6 +129,7 @@ def _checked(content: bytes, source: str) -> bytes:
         raise DataError(f"{source}: more than {MAX_COSTLY} scans, EXIF parts or profiles; save it again")
     if found := tiff.complaint(content):
         raise DataError(f"{source}: a TIFF that {found}")
+    content = tiff.unpack(content)
     if content.startswith(b"RIFF") and (size := _size_of_webp(content)):  # its memory is allocated when it is opened
         _check_size(size, source)
     return content
