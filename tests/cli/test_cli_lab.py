@@ -12,12 +12,14 @@ from lenscope.lab.execution.pool import Pool
 FEW = ("--seeds", "1", "--batch-size", "20", "--processes", "1", "--out", "x", "--quiet", "--data")
 
 
-def test_an_experiment_prints_its_progress_and_conclusions_and_lab_draws_it_again(here, digits, cli):
-    command = ("reproduce", "--seeds", "2", "--epochs", "1", "--batch-size", "20", "--processes", "1", "--data", digits)
+def test_an_experiment_prints_its_progress_and_conclusions_and_lab_draws_it_again(here, digits, cli, monkeypatch):
+    few = ("--epochs", "1", "--batch-size", "20", "--processes", "1")
+    command = ("lab", "reproduce", "--seeds", "2", *few, "--data", digits)
     code, out, err = cli(*command)
     assert code == 0
     assert "epoch 1: " in out.splitlines()[0]
     assert out.count("\n") == 2
+    assert err.startswith("reproduce: 2 runs of 1 epoch, 2 epochs in all; about ")
     assert "1 of 2 runs" in err
     [folder] = (here / "experiments").glob("reproduce-*")
     place = folder.relative_to(here)
@@ -28,20 +30,29 @@ def test_an_experiment_prints_its_progress_and_conclusions_and_lab_draws_it_agai
     found = json.loads(done.out)
     assert found["experiment"] == str(place)
     assert found["conclusions"] == out.splitlines()
+    assert [(run["seed"], run["epoch"]) for run in found["runs"]] == [(0, 1), (1, 1)]
+    assert {type(run["test_accuracy"]) for run in found["runs"]} == {float}
+    assert found["charts"]["accuracy"]["lines"][0]["xs"] == [1.0]
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
     (folder / "report.html").unlink()
-    assert cli("lab", place) == (0, out, "")
-    assert (folder / "report.html").exists()
+    assert cli("open", place) == (0, f"{place}/report.html\n", "")
+    assert opened == [(folder / "report.html").as_uri()]
+    for former in ((), ("show",)):
+        (folder / "report.html").unlink()
+        assert cli("lab", *former, place) == (0, out, "")
+        assert (folder / "report.html").exists()
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        ("sweep", "--seeds", "1", "--set", "batch_size=10,20", "--processes", "1", "--out", "x", "--quiet", "--data"),
-        ("race", "--epochs", "1", "--rates", "1", "--search-seeds", "1", "--validation", "20", *FEW),
-        pytest.param(("initlab", "--labels", "40", "--pretrain-epochs", "1", *FEW), marks=pytest.mark.slow),
-        ("reproduce", "--epochs", "1", *FEW),
+        ("lab", "sweep", "--set", "batch_size=10,20", *FEW[:2], *FEW[4:]),
+        ("lab", "race", "--epochs", "1", "--rates", "1", "--search-seeds", "1", "--validation", "20", *FEW),
+        pytest.param(("lab", "initlab", "--labels", "40", "--pretrain-epochs", "1", *FEW), marks=pytest.mark.slow),
+        ("lab", "reproduce", "--epochs", "1", *FEW),
     ],
-    ids=lambda command: command[0],
+    ids=lambda command: command[1],
 )
 def test_an_experiment_without_finished_runs_says_so_and_ends_with_1(command, here, digits, cli, monkeypatch):
     """Also if only the compared runs failed: the race after its search, the fine-tuning after the autoencoders."""
@@ -57,18 +68,25 @@ def test_an_experiment_without_finished_runs_says_so_and_ends_with_1(command, he
     assert code == 1, err
     assert out.startswith("No run ")
     assert err.splitlines()[-1].endswith("x: no run finished; 'lenscope runs x/runs' lists them")
-    assert cli("lab", "x")[:2] == (1, out)
+    assert cli("lab", "show", "x")[:2] == (1, out)
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "problem"),
     [
-        (("reproduce", "--seeds", "none"), 2, "lenscope reproduce: seeds: got 'none', expected "),
-        (("race", "--rates", "0"), 2, "lenscope race: rates: got 0"),
-        (("longrun", "--variants", "plane"), 2, "did you mean 'plain'"),
-        (("lab", "nowhere"), 1, "lenscope lab: nowhere: "),
-        (("reproduce", "--data", "mnits"), 2, "did you mean 'mnist'"),
-        (("reproduce", "--ray-address", "auto"), 2, "--ray-address requires --backend ray"),
+        (("lab", "reproduce", "--seeds", "none"), 2, "lenscope lab reproduce: seeds: got 'none', expected "),
+        (("lab", "race", "--rates", "0"), 2, "lenscope lab race: rates: got 0"),
+        (("lab", "longrun", "--variants", "plane"), 2, "did you mean 'plain'"),
+        (("lab", "show", "nowhere"), 1, "lenscope lab show: nowhere: "),
+        (("lab", "rce"), 2, "lenscope lab: unknown experiment 'rce'; did you mean 'race'?"),
+        (("reproduce", "--seeds", "none"), 2, "lenscope lab reproduce: seeds: got 'none'"),
+        (("lab", "reproduce", "--data", "mnits"), 2, "did you mean 'mnist'"),
+        (("lab", "reproduce", "--ray-address", "auto"), 2, "--ray-address requires --backend ray"),
+        (
+            ("lab", "sweep"),
+            2,
+            "lenscope lab sweep: got no setting to vary; give its values, such as --set lr=1e-4,1e-3",
+        ),
     ],
 )
 def test_an_error_is_one_line(here, cli, arguments, code, problem):

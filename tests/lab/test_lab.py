@@ -44,7 +44,7 @@ def test_a_trial_is_an_ordinary_run_that_is_trained_once(digits, tmp_path):
     assert not is_done(trial, path)
     train_trial(trial, path, splits)
     assert is_done(trial, path)  # although its batch was limited to the images
-    assert lenscope.open_run(path).config == trial.config.with_settings(batch_size=60)
+    assert lenscope.open_run(path).config == trial.config.with_settings(batch_size=60, validation=0)
     assert not (path / "plots").exists()
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
     train_trial(trial, path, splits)
@@ -194,7 +194,9 @@ def long_run(digits, tmp_path_factory):
 def test_a_long_run_takes_more_variants_and_no_fewer(long_run):
     path, common = long_run
     assert read_rows(path / "results.csv").names("variant") == ["decay", "plain"]
-    with pytest.raises(UsageError, match="with variants = decay plain, got plain; choose another --out"):
+    with pytest.raises(
+        UsageError, match="with variants = decay plain, got plain; keep the earlier values and add others"
+    ):
         conduct(Longrun(**common, variants=("plain",)), path)
 
 
@@ -290,7 +292,7 @@ def test_an_experiment_without_finished_runs_says_so(tmp_path, name):
         ("experiment = 'steps'\nepochs = 'many'", None, "epochs: got 'many'"),
         ("experiment = 'steps'\nhorses = 2", None, "unknown setting 'horses'"),
         ("experiment =", None, "not TOML"),
-        ("experiment = 'steps'", None, "no results yet; run: lenscope steps --out"),
+        ("experiment = 'steps'", None, "no results yet; run: lenscope lab steps --out"),
         ("experiment = 'reproduce'", "trial,epoch\na,1\n", "its tables do not fit reproduce"),
         ("experiment = 'reproduce'", "seed,epoch,test_accuracy,train_loss\n0,1,x,y\n", "its tables do not fit"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -13,7 +14,7 @@ from test_lab_findings import WOBBLE, written
 
 import lenscope
 from conftest import in_full
-from fixtures_lab import Raises, untimed_results
+from fixtures_lab import Raises, Recorded, untimed_results
 from lenscope.cli import main
 from lenscope.cli.lab import Sweep as SweepCommand
 from lenscope.config import TrainConfig
@@ -74,6 +75,7 @@ def test_of_one_setting_nothing_is_held_out_and_validation_may_be_given(digits):
         ({"halving": True}, "halving: requires a search"),
         ({"grid": {"lr": list(range(1, 2000)), "epochs": list(range(1, 2000))}}, "expected at most 1,000,000 runs"),
         ({"grid": {"skip_unreadable": [True, False]}}, "must be equal for all runs"),
+        ({"grid": {"fit": ["pad", "crop"]}}, "fit: must be equal for all runs"),
         ({"search": 3, "halving": True, "grid": {"epochs": [1, 3]}}, "epochs: got several values"),
         ({"search": 3, "halving": True, "grid": {"epochs": "1..3"}}, "epochs: got several values"),
         ({"search": 3, "halving": True, "grid": {"recipe": ["lecture", "best"]}}, "the recipes differ in it"),
@@ -116,18 +118,18 @@ def test_settings_that_cannot_be_trained_are_refused_before_anything_is_written(
     assert not (tmp_path / "x").exists()
 
 
-def test_unreadable_pictures_are_skipped_by_all_runs_alike(tmp_path, monkeypatch):
+def test_the_data_are_read_as_the_grid_says_for_all_runs_alike(tmp_path, monkeypatch):
     asked = []
 
     def load(*_names, **options):
-        asked.append(options["skip_unreadable"])
+        asked.append({name: value for name, value in options.items() if name != "data_dir"})
         raise UsageError("enough")
 
     monkeypatch.setattr("lenscope.api.load", load)
-    for grid in ({"lr": [1e-3]}, {"skip_unreadable": [True]}):
+    for grid in ({"lr": [1e-3]}, {"skip_unreadable": [True], "fit": ["crop"]}):
         with pytest.raises(UsageError, match="enough"):
             conduct(Sweep(grid=grid), tmp_path / "x")
-    assert asked == [False, True]
+    assert asked == [{}, {"skip_unreadable": True, "fit": "crop"}]
 
 
 # Results.
@@ -158,9 +160,21 @@ def test_a_sweep_that_was_interrupted_ends_as_one_that_was_not(digits, swept, tm
     assert untimed_results(tmp_path / "cut") == untimed_results(swept[0])
 
 
-def test_another_grid_is_refused(digits, swept):
-    with pytest.raises(UsageError, match="has an experiment with grid"):
-        conduct(small(digits, grid=SMALL), swept[0])
+def test_another_grid_is_refused_unless_it_has_all_runs_of_the_earlier_one(digits, swept, tmp_path):
+    """More values, more seeds, and a setting whose default is among its values."""
+    with pytest.raises(UsageError, match=r"has an experiment with grid = batch_size=20 .*; keep the earlier values"):
+        conduct(small(digits, grid={**SMALL, "lr": [1e-1, 1e-2]}), swept[0])
+    conduct(small(digits, seeds="1", grid=SMALL), tmp_path / "one")
+    with pytest.raises(UsageError, match="settings are compared on held-out images, and a single one has none; choose"):
+        conduct(small(digits, seeds="1"), tmp_path / "one")
+    shutil.copytree(swept[0], tmp_path / "x")
+    recorded = Recorded()
+    grid = {**SMALL, "optimizer": ["adam", "sgd"], "lr": [1e-3, 1e-2], "init": ["he", "pytorch"]}
+    conduct(small(digits, seeds="3", grid=grid), tmp_path / "x", progress=recorded)
+    earlier = {trial.name for trial in trials_of(small(digits))}
+    assert len(recorded.runs) == 24 - len(earlier)
+    assert not recorded.runs & earlier
+    assert set(read_rows(tmp_path / "x/results.csv").names("trial")) == recorded.runs | earlier
 
 
 # Findings.
@@ -354,7 +368,8 @@ def test_a_search_takes_fractions_and_tables(digits):
 def test_options_override_the_file(tmp_path):
     file = tmp_path / "sweep.toml"
     file.write_text('seeds = "3"\n[grid]\nlr = [1e-4, 1e-3]\noptimizer = "sgd"\n')
-    command = SweepCommand.parse("lenscope sweep", ["--config", str(file), "--set", "lr=1e-2", "--seeds", "100..101"])
+    options = ["--config", str(file), "--set", "lr=1e-2", "--seeds", "100..101"]
+    command = SweepCommand.parse("lenscope lab sweep", options)
     assert command.asked()["grid"] == {"learning_rate": [1e-2], "optimizer": ["sgd"]}
     assert command.asked()["seeds"] == "100..101"
 
@@ -364,7 +379,7 @@ def test_a_wrong_file_is_named(tmp_path):
     for text, problem in (("[grid", "not TOML"), ("search = -1", "search: got -1"), ('seeds = "x"', "seeds: got 'x'")):
         file.write_text(text)
         with pytest.raises(ConfigError, match=rf"^{file}: {problem}"):
-            SweepCommand.parse("lenscope sweep", ["--config", str(file)])
+            SweepCommand.parse("lenscope lab sweep", ["--config", str(file)])
 
 
 def test_where_no_setting_reached_the_last_rung_none_is_the_best():

@@ -1,7 +1,8 @@
-"""The experiments, such as `lenscope reproduce`, and `lenscope lab`, which draws their pages again."""
+"""The experiments, such as `lenscope lab reproduce`, and `lenscope lab show`, which draws their pages again."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -10,11 +11,11 @@ from pydantic import Field, create_model, model_validator
 
 from lenscope.cli.command import Command, DataDir, early
 from lenscope.cli.output import print_note
-from lenscope.config import read_settings
+from lenscope.config import Settings, read_settings
 from lenscope.environment import usable_processors
 from lenscope.errors import ConfigError, RunError, UsageError
 from lenscope.lab.catalogue import EXPERIMENTS
-from lenscope.lab.directory import PAGE, RUNS, default_directory, rebuild
+from lenscope.lab.directory import PAGE, RUNS, default_directory, last_rows, rebuild
 from lenscope.lab.questions.grid import read_grid
 from lenscope.lab.questions.sweep import Sweep as SweepExperiment
 
@@ -32,11 +33,12 @@ class Conduct(Command):
 
     name: ClassVar[str]
 
+    data_dir: DataDir = None
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = Field(
-        None, description="the experiment's directory, resumed if it exists; by default experiments/NAME-DATA"
+        None, description="the experiment's directory, continued if it exists; by default experiments/NAME-DATA"
     )
     processes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = Field(
-        None, ge=1, le=1024, description="runs to train at a time, with one thread each; by default one per core"
+        None, ge=1, le=1024, description="how many runs to train at a time, one thread each; by default one per core"
     )
     backend: Literal["local", "ray"] = Field(
         "local", description="train in processes on this machine, or on a Ray cluster"
@@ -44,7 +46,6 @@ class Conduct(Command):
     ray_address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = Field(
         None, description="address of a running Ray cluster; auto finds one on this machine; by default one is started"
     )
-    data_dir: DataDir = None
     quiet: bool = Field(default=False, description="print only the conclusions")
 
     def execute(self) -> None:
@@ -57,26 +58,31 @@ class Conduct(Command):
 
 
 Reproduce, Race, Initlab, Longrun = (
-    create_model(kind.__name__, __base__=(kind, Conduct), __doc__=kind.__doc__, __module__=__name__)
+    create_model(kind.__name__, __base__=(Conduct, kind), __doc__=kind.__doc__, __module__=__name__)
     for kind in map(EXPERIMENTS.__getitem__, ("reproduce", "race", "initlab", "longrun"))
 )
 _SWEEP: dict[str, Any] = {**SweepExperiment.model_fields}
 
 
-class Sweep(SweepExperiment, Conduct):
-    """Train every combination of settings with every seed, or search for the best combination.
-
-    lenscope sweep --set optimizer=adam,momentum --set lr=1e-4,1e-3 --seeds 10
-    """
+class Varied(Settings):
+    """What a sweep varies, as options."""
 
     chosen: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="set", metavar="NAME=VALUE,…")] = (
-        Field((), description=_SWEEP["grid"].description)
+        Field((), description=f"{_SWEEP['grid'].description}; repeat --set for each setting")
     )
-    grid: tyro.conf.SuppressFixed[dict[str, list[Any]]] = _SWEEP["grid"]
-    each: tyro.conf.SuppressFixed[list[dict[str, Any]]] = _SWEEP["each"]
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
         None, description="TOML file: data, seeds, settings in a table [grid] or a list [[each]]; options override it"
     )
+
+
+class Sweep(Conduct, SweepExperiment, Varied):
+    """Train every combination of settings with every seed, or search for the best combination.
+
+    lenscope lab sweep --set optimizer=adam,momentum --set lr=1e-4,1e-3 --seeds 10
+    """
+
+    grid: tyro.conf.SuppressFixed[dict[str, list[Any]]] = _SWEEP["grid"]
+    each: tyro.conf.SuppressFixed[list[dict[str, Any]]] = _SWEEP["each"]
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -96,18 +102,23 @@ class Sweep(SweepExperiment, Conduct):
             raise ConfigError(f"{file}: {error}") from None
 
     def asked(self) -> dict[str, Any]:
-        """The settings of the sweep, from the file and from --set."""
+        """The settings of the sweep, from the file and from --set; raises UsageError where there are none."""
         settings = self.model_dump(exclude={*OWN, "chosen", "config"})
         try:
-            return settings | {"grid": self.grid | read_grid(self.chosen)}
+            grid = self.grid | read_grid(self.chosen)
         except ValueError as error:
             raise ConfigError(f"--set: {error}") from None
+        if not grid and not self.each:
+            raise UsageError("got no setting to vary; give its values, such as --set lr=1e-4,1e-3 --seeds 5")
+        return settings | {"grid": grid}
 
 
 class Lab(Command):
     """Draw the pictures and the page of an experiment again, from its tables."""
 
-    directory: tyro.conf.Positional[Path] = Field(description="directory of an experiment")
+    directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")] = Field(
+        description="directory of an experiment"
+    )
 
     def execute(self) -> None:
         """Draw, and print the conclusions."""
@@ -143,7 +154,13 @@ def conduct(command: Conduct, experiment: Experiment) -> None:
 
 def show_findings(command: Command, findings: Findings, directory: Path) -> None:
     """Print the conclusions of an experiment; raises RunError if no run finished."""
-    facts = {"experiment": str(directory), "title": findings.title, "conclusions": list(findings.conclusions)}
+    facts = {
+        "experiment": str(directory),
+        "title": findings.title,
+        "conclusions": list(findings.conclusions),
+        "charts": {chart.name: asdict(chart) for section in findings.sections for chart in section.charts},
+        "runs": last_rows(directory),
+    }
     command.show(facts, *findings.conclusions)
     if findings.is_empty:
         raise RunError(f"{directory}: no run finished; 'lenscope runs {directory / RUNS}' lists them")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from lenscope import api
 from lenscope.engines import require_backend
 from lenscope.errors import Interrupted, UsageError
-from lenscope.lab.directory import RUNS, declare, default_directory, rebuild
+from lenscope.lab.directory import RUNS, declared, default_directory, rebuild
 from lenscope.lab.execution.pool import NullProgress, Pool
+from lenscope.lab.forecast import forecast
 from lenscope.lab.tables.rows import collect, write_rows
 from lenscope.nets.layers import Network
 from lenscope.runs.run import open_run
@@ -39,7 +40,7 @@ def conduct(  # noqa: PLR0913 - what is asked, where to, and how it is trained
         out: the directory; by default `experiments/NAME-DATA`. One that has the same experiment is continued.
         processes: runs at a time, with one thread each; 1 trains in this process.
         data_dir: as for `api.load`.
-        progress: shows how many epochs are done.
+        progress: shows what will be trained, about how long it takes, and how many epochs are done.
         ray: the address of a Ray cluster that trains instead of processes of this machine: `auto` for one that runs
             here, `local` for one that is started for the experiment.
 
@@ -49,9 +50,12 @@ def conduct(  # noqa: PLR0913 - what is asked, where to, and how it is trained
         DataError, StorageError: as for `api.train`.
         Interrupted: asked to stop; the same call resumes.
     """
-    splits = api.load(experiment.data, data_dir=data_dir, skip_unreadable=experiment.skips_unreadable)
+    splits = api.load(experiment.data, data_dir=data_dir, **experiment.reading)
     if splits.test is None:
-        raise UsageError(f"{experiment.data}: no test images, on which an experiment measures; add them")
+        raise UsageError(
+            f"{experiment.data}: no test images, on which an experiment measures; put some of the pictures of each "
+            "class into test/CLASS and the others into train/CLASS"
+        )
     experiment.check(splits)
     trials: dict[str, Trial] = {}
     runs: Runs = {}
@@ -60,9 +64,11 @@ def conduct(  # noqa: PLR0913 - what is asked, where to, and how it is trained
     for trial in first:  # before anything is written
         require_backend(Network(trial.config.network, splits.train.channels, len(splits.classes)), trial.config)
     directory = out or default_directory(experiment)
-    declare(experiment, directory)
     try:
-        with Pool(splits, processes, progress or NullProgress(), ray) as pool:
+        with declared(experiment, directory), Pool(splits, processes, progress or NullProgress(), ray) as pool:
+            if progress:
+                own = processes if ray in {None, "local"} else None
+                progress.announce(f"{experiment.name}: {forecast(experiment, splits, directory / RUNS, own)}")
             for needed in chain([first], plan):
                 missing = {trial.name: trial for trial in needed if trial.name not in runs}
                 pool.train([*missing.values()], directory / RUNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from lenscope.config import parse_toml
-from lenscope.errors import ConfigError, RunError, UsageError
+from lenscope.errors import ConfigError, RunError, StorageError, UsageError
 from lenscope.insight.findings import Findings
 from lenscope.lab.catalogue import EXPERIMENTS, FINDINGS
-from lenscope.lab.tables.rows import read_rows
-from lenscope.storage import make_directory, write_file
+from lenscope.lab.execution.trials import is_finished
+from lenscope.lab.tables.rows import read_rows, value_of
+from lenscope.runs.files import checkpoint
+from lenscope.storage import explained, make_directory, remove_directory, remove_file, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from lenscope.lab.experiment import Experiment
     from lenscope.lab.tables.rows import Rows
@@ -37,8 +40,9 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
     return {"experiment": experiment.name, **experiment.model_dump(exclude_none=True)}
 
 
-def declare(experiment: Experiment, directory: Path) -> None:
-    """Write the settings before anything is trained.
+@contextmanager
+def declared(experiment: Experiment, directory: Path) -> Iterator[None]:
+    """Write the settings before anything is trained, and take them back if an error ends the block before it is.
 
     Raises:
         UsageError: the directory has an experiment with other settings, or they are too long.
@@ -49,10 +53,36 @@ def declare(experiment: Experiment, directory: Path) -> None:
             f"{directory / FILE}: its settings take {len(text):,} characters, expected at most {MOST_CHARACTERS:,}; "
             "give fewer values, or ranges to a search"
         )
-    make_directory(directory / RUNS, exist_ok=True)
-    if (directory / FILE).exists():
+    with explained(directory):
+        new = [path for path in (directory / RUNS, directory, *directory.parents) if not path.exists()]
+        before = (directory / FILE).read_bytes() if (directory / FILE).exists() else None
+    if before is not None:
         _require_extension(experiment, read_experiment(directory), directory)
-    write_file(directory / FILE, text.encode())
+    there = set((directory / RUNS).glob("*"))
+    try:
+        make_directory(directory / RUNS, exist_ok=True)
+        write_file(directory / FILE, text.encode())
+        yield
+    except BaseException:
+        _take_back(directory, before, set((directory / RUNS).glob("*")) - there)
+        for path in new:
+            remove_directory(path)
+        raise
+
+
+def _take_back(directory: Path, before: bytes | None, runs: set[Path]) -> None:
+    """Restore the settings and remove the new runs, unless one of them has ended or has a checkpoint."""
+    if any(is_finished(run) or any((run / checkpoint.FOLDER).glob("*")) for run in runs):
+        return
+    with suppress(StorageError):  # the error that is being raised matters more
+        for run in runs:
+            for path in sorted(run.rglob("*"), reverse=True):
+                remove_directory(path) if path.is_dir() else remove_file(path)
+            remove_directory(run)
+        if before is None:
+            remove_file(directory / FILE)
+        else:
+            write_file(directory / FILE, before)
 
 
 def _require_extension(experiment: Experiment, existing: Experiment, directory: Path) -> None:
@@ -63,12 +93,14 @@ def _require_extension(experiment: Experiment, existing: Experiment, directory: 
         name = min(differing)
         raise UsageError(
             f"{directory}: has an experiment with {name} = {_words(before.get(name))}, got {_words(now.get(name))}; "
-            "choose another --out"
+            f"{experiment.remedy(existing, name)}choose another --out, such as {directory}-2"
         )
 
 
 def _words(value: Any) -> str:
     """A setting as it is given on the command line."""
+    if isinstance(value, dict):
+        return " ".join(f"{name}={','.join(map(str, values))}" for name, values in value.items()) or "none"
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -91,7 +123,7 @@ def rebuild(directory: Path) -> Findings:
     experiment = read_experiment(directory)
     tables = {path.stem: read_rows(path) for path in sorted(directory.glob("*.csv"))}
     if "results" not in tables:
-        raise RunError(f"{directory}: no results yet; run: lenscope {experiment.name} --out {directory}")
+        raise RunError(f"{directory}: no results yet; run: lenscope lab {experiment.name} --out {directory}")
     try:
         findings = _findings(experiment, tables)
     except (LookupError, ValueError) as error:  # a missing column or row, or a cell that is not a number
@@ -103,6 +135,12 @@ def rebuild(directory: Path) -> Findings:
         display.save(directory / PLOTS / f"{name}.png")
     write_file(directory / PAGE, render_findings(findings, settings_of(experiment)).encode(errors="replace"))
     return findings
+
+
+def last_rows(directory: Path) -> list[dict[str, object]]:
+    """The last row of each run of the results, with numbers as numbers; None where there is none."""
+    rows = {row["trial"]: row for row in read_rows(directory / "results.csv").cells}
+    return [{name: value_of(cell) for name, cell in row.items()} for row in rows.values()]
 
 
 def _findings(experiment: Experiment, tables: dict[str, Rows]) -> Findings:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from lenscope.config import Settings
+from lenscope.errors import ConfigError, UsageError
+from lenscope.lab.execution.trials import divide
+from lenscope.training.fit import check_batch_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lenscope.config import TrainConfig
     from lenscope.data.dataset import Splits
     from lenscope.lab.execution.trials import Trial
     from lenscope.lab.tables.rows import Rows
@@ -33,6 +37,7 @@ class Experiment(Settings):
         name: of the experiment and of its command.
         compared: cells of the results that the findings rest on, such as `{"stage": "race"}`; without a row that has
             them there are no findings.
+        growing: settings to which values may be added in the same directory.
 
     Raises:
         ConfigError: a setting outside its range, in one line.
@@ -41,8 +46,11 @@ class Experiment(Settings):
     model_config = ConfigDict(strict=True)
     name: ClassVar[str]
     compared: ClassVar[dict[str, str]] = {}
+    growing: ClassVar[set[str]] = {"seeds"}
 
-    data: str = Field("mnist", min_length=1, description="data set: a name from `lenscope data list`, or a folder")
+    data: str = Field(
+        "mnist", min_length=1, description="what to train on: the name of a data set, or a folder of pictures"
+    )
     seeds: str = Field("20", description="number of seeds (20 is 0 to 19), or a range such as 100..119")
 
     @field_validator("seeds", mode="before")
@@ -59,16 +67,49 @@ class Experiment(Settings):
         return _range_of(self.seeds) or range(0)
 
     @property
-    def skips_unreadable(self) -> bool:
-        """Whether unreadable pictures of a folder are skipped."""
-        return False
+    def reading(self) -> dict[str, Any]:
+        """How the data are read: options of `api.load`, the same for all runs."""
+        return {}
 
     def extendable_settings(self, before: Experiment) -> set[str]:
         """Names of settings that may differ from those of an earlier experiment, all of whose runs this one needs."""
         return {"seeds"} if set(before.each_seed) <= set(self.each_seed) else set()
 
+    @property
+    def may_end_early(self) -> bool:
+        """Whether fewer runs or epochs than `expected_trials` may be needed, depending on results."""
+        return False
+
+    def expected_trials(self) -> list[Trial]:
+        """All runs, before any is trained; one that depends on the results of others has typical settings."""
+        return next(self.trials({}))
+
+    def remedy(self, before: Experiment, name: str) -> str:  # noqa: ARG002
+        """What to do about a setting that differs from that of an earlier experiment, besides another directory."""
+        return "keep the earlier values and add others, or " if name in self.growing else ""
+
     def check(self, splits: Splits) -> None:
         """Raise UsageError for settings that do not fit the data, before anything is written."""
+        images = len(splits.train)
+        for config in {(c.validation, c.train_images, c.batch_size, c.recipe): c for c in self._configs()}.values():
+            train, held_out = divide(config, images)
+            if config.validation and not 0 < held_out < images:
+                given, works = self.option("validation", config.validation), self.option("validation", -(-images // 5))
+                raise UsageError(
+                    f"{given}: expected to hold out 1 to {images - 1:,} of the {images:,} training images; try {works}"
+                )
+            try:
+                check_batch_size(config, train)
+            except ConfigError:
+                given, works = self.option("batch_size", config.batch_size), self.option("batch_size", train)
+                raise UsageError(f"{given}: expected at most the {train:,} training images; try {works}") from None
+
+    def _configs(self) -> Iterator[TrainConfig]:
+        return (trial.config for trial in self.expected_trials())
+
+    def option(self, name: str, value: object) -> str:
+        """A setting of the runs as it is given on the command line."""
+        return f"--{name.replace('_', '-')} {value}" if name in type(self).model_fields else f"--set {name}={value}"
 
     @abstractmethod
     def trials(self, runs: Runs) -> Plan:

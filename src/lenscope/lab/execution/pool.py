@@ -28,7 +28,10 @@ STARTING = "a new worker"
 
 
 class Progress(Protocol):
-    """Shows how many epochs are done."""
+    """Shows what will be trained, and how many epochs are done."""
+
+    def announce(self, text: str) -> None:
+        """What will be trained, and about how long it takes; before anything is."""
 
     def expect(self, epochs: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Add runs: the epochs of each, and how many of them are done already."""
@@ -39,6 +42,9 @@ class Progress(Protocol):
 
 class NullProgress:
     """Shows nothing."""
+
+    def announce(self, text: str) -> None:
+        """Nothing to show."""
 
     def expect(self, epochs: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Nothing to show."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenscope import api
-from lenscope.errors import NonFiniteError, RunError, UsageError
+from lenscope.errors import LenscopeError, NonFiniteError, RunError, UsageError
 from lenscope.runs import lock
 from lenscope.runs.files import manifest
 from lenscope.runs.recorder import FINAL, LEFTOVER
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lenscope.config import TrainConfig
     from lenscope.data.dataset import Splits
     from lenscope.runs.record import Watcher
+    from lenscope.runs.run import Run
 
 CONFIG = "config.toml"
 
@@ -65,13 +66,36 @@ def is_done(trial: Trial, path: Path) -> bool:
     if there != asked:
         differing = ", ".join(f"{name} = {value}" for name, value in there if value != getattr(asked, name))
         raise UsageError(f"{path}: trained with other settings ({differing}); choose another --out")
+    return has_ended(run)
+
+
+def has_ended(run: Run) -> bool:
+    """Whether a run is complete, or failed as it would fail again."""
     ended = run.status.state in {"finished", "failed"} and FINAL in run.committed.static
     return ended and len(run.metrics) > 0
 
 
+def is_finished(path: Path) -> bool:
+    """Whether a directory has a run that has ended; false where it cannot be opened."""
+    try:
+        return has_ended(open_run(path))
+    except LenscopeError:
+        return False
+
+
+def divide(config: TrainConfig, images: int) -> tuple[int, int]:
+    """How many of the training images a run trains on, and how many it holds out."""
+    held_out = config.validation or 0
+    count = round(held_out * images) if held_out < 1 else int(held_out)
+    return min(images - count, config.train_images or images), count
+
+
 def _placeless(config: TrainConfig) -> TrainConfig:
     """The settings without the folders of data and experiment, which may have been moved."""
-    return config.with_settings(data="any", init_from=config.init_from and Path(config.init_from).name)
+    validation = config.validation or 0  # 0 in a run on data with test images, by default
+    return config.with_settings(
+        data="any", validation=validation, init_from=config.init_from and Path(config.init_from).name
+    )
 
 
 def train_trial(trial: Trial, path: Path, splits: Splits, watcher: Watcher | None = None) -> None:

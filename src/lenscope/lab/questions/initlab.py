@@ -16,7 +16,7 @@ from lenscope.lab.tables.results import finished_runs, metrics_rows
 from lenscope.lab.tables.rows import collect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lenscope.data.dataset import Splits
     from lenscope.lab.experiment import Plan, Runs, Tables
@@ -66,6 +66,7 @@ STARTS = {
         "fully connected network, a stacked autoencoder trained layer by layer", "mlp", autoencoder="mlp-autoencoder"
     ),
 }
+PRETRAINED = [name for name, start in STARTS.items() if start.autoencoder]
 CONTROL = "pytorch"
 DECLARED = ("plain", "masking", "gaussian", "kl", "l1", "both")  # compared with the control at each number of labels
 RATE = 1e-3  # of Adam, in both phases
@@ -91,20 +92,39 @@ class Initlab(Experiment):
         """Raise UsageError for more labels, or larger batches, than there are training images."""
         images = len(splits.train)
         if max(self.labels) >= images:
-            raise UsageError(f"--labels {max(self.labels)}: expected fewer than the {images} training images; 0 is all")
-        if self.batch_size > images:
-            raise UsageError(f"--batch-size {self.batch_size}: expected at most the {images} training images")
+            fitting = [labels for labels in self.labels if labels < images]
+            raise UsageError(
+                f"--labels {max(self.labels)}: expected fewer than the {images} training images; 0 is all; "
+                f"try --labels {' '.join(map(str, fitting or [ALL]))}"
+            )
+        if self.batch_size > images:  # also the default: the other batches of fine-tuning are smaller
+            raise UsageError(
+                f"--batch-size {self.batch_size}: expected at most the {images} training images; "
+                f"try --batch-size {images}"
+            )
 
     def trials(self, runs: Runs) -> Plan:
         """The autoencoders, then the networks, each from its initial weights."""
-        pretrained = {name: start for name, start in STARTS.items() if start.autoencoder}
-        yield [self._pretraining(name, seed) for name in pretrained for seed in self.each_seed]
-        yield [
-            self._fine_tuning(name, labels, seed, runs)
+        before = [self._pretraining(name, seed) for name in PRETRAINED for seed in self.each_seed]
+        yield before
+        trained = {trial.name: runs[trial.name] for trial in before}
+        yield self._all_fine_tuning(
+            {name: str(run.path) for name, run in trained.items() if run.status.state == "finished"}
+        )
+
+    def expected_trials(self) -> list[Trial]:
+        """The autoencoders and the networks, as if from random initial weights."""
+        before = [self._pretraining(name, seed) for name in PRETRAINED for seed in self.each_seed]
+        return before + self._all_fine_tuning(dict.fromkeys((trial.name for trial in before), None))
+
+    def _all_fine_tuning(self, origins: Mapping[str, str | None]) -> list[Trial]:
+        """The networks; those whose autoencoder is none of the origins are omitted."""
+        return [
+            self._fine_tuning(name, labels, seed, origins.get(_pretraining_name(name, seed)))
             for seed in self.each_seed
             for labels in self.labels
             for name in STARTS
-            if name not in pretrained or runs[_pretraining_name(name, seed)].status.state == "finished"
+            if name not in PRETRAINED or _pretraining_name(name, seed) in origins
         ]
 
     def _config(self, **settings: Any) -> TrainConfig:
@@ -123,7 +143,7 @@ class Initlab(Experiment):
             _pretraining_name(name, seed), config, {"phase": "pretraining", "start": name, "labels": 0, "seed": seed}
         )
 
-    def _fine_tuning(self, name: str, labels: int, seed: int, runs: Runs) -> Trial:
+    def _fine_tuning(self, name: str, labels: int, seed: int, origin: str | None) -> Trial:
         start = STARTS[name]
         batch_size, epochs = fine_tuning(labels, self.batch_size)
         config = self._config(
@@ -133,7 +153,7 @@ class Initlab(Experiment):
             batch_size=batch_size,
             train_images=labels or None,
             seed=seed,
-            init_from=str(runs[_pretraining_name(name, seed)].path) if start.autoencoder else None,
+            init_from=origin,
         )
         tags = {"phase": "fine-tuning", "start": name, "labels": labels, "seed": seed}
         return Trial(f"{name}-{labels or 'all'}-{seed}", config, tags)

@@ -38,6 +38,7 @@ class Longrun(Experiment):
     """Train for hundreds of epochs and follow kernels, loss and accuracy."""
 
     name: ClassVar[str] = "longrun"
+    growing: ClassVar[set[str]] = {"seeds", "variants"}
 
     seeds: str = Field("5", description="number of seeds (5 is 0 to 4), or a range such as 100..119")
     epochs: int = Field(500, ge=1, le=100_000, description="passes over the training images")

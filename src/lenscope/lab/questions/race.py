@@ -17,7 +17,7 @@ from lenscope.lab.tables.rows import collect
 from lenscope.training.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lenscope.data.dataset import Splits
     from lenscope.lab.experiment import Plan, Runs, Tables
@@ -44,12 +44,18 @@ class Race(Experiment):
         """The search, then the race, one run at a time since its seconds are compared."""
         search = self._search()
         yield search
-        best = {optimizer: best_rate(optimizer, search, runs) for optimizer in OPTIMIZERS}
-        yield [
+        yield self._race({optimizer: best_rate(optimizer, search, runs) for optimizer in OPTIMIZERS})
+
+    def expected_trials(self) -> list[Trial]:
+        """The search, and the race with the middle learning rates."""
+        return self._search() + self._race({name: one.middle_rate for name, one in OPTIMIZERS.items()})
+
+    def _race(self, rates: Mapping[OptimizerName, float]) -> list[Trial]:
+        return [
             Trial(
                 f"{optimizer}-{seed}",
-                self._config(optimizer, best[optimizer], seed),
-                {"stage": "race", "optimizer": optimizer, "rate": best[optimizer], "seed": seed},
+                self._config(optimizer, rates[optimizer], seed),
+                {"stage": "race", "optimizer": optimizer, "rate": rates[optimizer], "seed": seed},
                 alone=True,
             )
             for seed in self.each_seed

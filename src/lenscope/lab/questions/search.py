@@ -115,6 +115,22 @@ def rungs(sweep: Searched) -> list[int]:
     return sorted({max(1, round(most / divisor)) for divisor in divisors})
 
 
+def expected_sizes(sweep: Searched, epochs: int) -> list[tuple[int, int]]:
+    """The epochs and the number of settings of each rung of each group, in the order in which they are trained.
+
+    >>> from lenscope.lab.questions.sweep import Sweep
+    >>> expected_sizes(Sweep(grid=["epochs=9", "lr=1e-4..1e-3"], search=12, halving=True), 9)
+    [(1, 9), (3, 3), (9, 1), (1, 3), (3, 1), (9, 1)]
+    """
+    sizes = []
+    for first in range(0, sweep.search, sweep.at_once):
+        size = min(sweep.at_once, sweep.search - first)
+        for rung in rungs(sweep) if sweep.halving else [epochs]:
+            sizes.append((rung, size))
+            size = max(1, size // FACTOR)
+    return sizes
+
+
 def _score(trials: Sequence[Trial], runs: Runs) -> float:
     """The mean validation accuracy over the seeds; that of a run that failed is 0."""
     own = [runs[trial.name] for trial in trials]

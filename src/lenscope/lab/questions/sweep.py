@@ -31,6 +31,7 @@ COLUMN = "config."  # prefix of a setting's column, since the metrics have a lea
 HELD_OUT = 0.1  # fraction of the training images, by default, where settings are compared
 MOST_RUNS = 1_000_000
 MOST_CHECKED = 1000  # combinations of a search that are checked before it starts
+READING = ("skip_unreadable", "fit")  # settings that decide how the data are read
 MARK = 12  # hexadecimal digits of a trial's name: two of a million collide with a chance of 0.2 %, which is noticed
 
 
@@ -38,6 +39,7 @@ class Sweep(Experiment):
     """Train every combination of settings with every seed, or search for the best, and rank them."""
 
     name: ClassVar[str] = "sweep"
+    growing: ClassVar[set[str]] = {"seeds", "grid", "each"}
 
     seeds: str = Field("5", description="number of seeds (5 is 0 to 4), or a range such as 100..119")
     recipe: RecipeName = Field("lecture", description="preset; settings of the grid override it")
@@ -68,11 +70,13 @@ class Sweep(Experiment):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        both = self.grid.keys() & {name for one in self.each for name in one}
+        listed = {name for one in self.each for name in one}
+        both = self.grid.keys() & listed
         if both:
             raise ValueError(f"{min(both)}: given in the grid and in the list; give it in one of them")
-        if len(self.grid.get("skip_unreadable", [])) > 1 or any("skip_unreadable" in one for one in self.each):
-            raise ValueError("skip_unreadable: must be equal for all runs; give it in the grid, with one value")
+        unequal = [name for name in READING if len(self.grid.get(name, [])) > 1 or name in listed]
+        if unequal:
+            raise ValueError(f"{unequal[0]}: must be equal for all runs; give it in the grid, with one value")
         count = self.search or prod(map(len, self.grid.values())) * max(1, len(self.each))
         if count * len(self.each_seed) > MOST_RUNS:
             raise ValueError(
@@ -97,16 +101,46 @@ class Sweep(Experiment):
         return self
 
     def extendable_settings(self, before: Experiment) -> set[str]:
-        """Seeds may be added, and the number of settings that a search tries may grow."""
-        longer = isinstance(before, Sweep) and 0 < before.search <= self.search
-        return super().extendable_settings(before) | ({"search"} if longer else set())
+        """Seeds may be added, settings to a grid that keep its runs, and settings that a search tries."""
+        if not isinstance(before, Sweep):
+            return set()
+        if before.search or self.search:
+            longer = 0 < before.search <= self.search
+            return super().extendable_settings(before) | ({"search"} if longer else set())
+        earlier, now = ({trial.name for trial in sweep.expected_trials()} for sweep in (before, self))
+        return {"grid", "each", "recipe", "seeds"} if earlier <= now else super().extendable_settings(before)
+
+    def remedy(self, before: Experiment, name: str) -> str:
+        """As for every experiment; runs of a single setting hold nothing out, and those of a comparison do."""
+        if isinstance(before, Sweep) and before.compares < self.compares:
+            return "settings are compared on held-out images, and a single one has none; "
+        return super().remedy(before, name)
 
     @property
-    def skips_unreadable(self) -> bool:
-        """Whether unreadable pictures are skipped, by all runs."""
-        return self.grid.get("skip_unreadable") == [True]
+    def may_end_early(self) -> bool:
+        """Whether a search may propose the same settings twice, or patience may end runs."""
+        return bool(self.search) or any(config.patience for config in self._configs())
 
-    def check(self, splits: Splits) -> None:  # noqa: ARG002
+    def expected_trials(self) -> list[Trial]:
+        """Every run; of a search as many, with the upper end of each range."""
+        from lenscope.lab.questions.search import expected_sizes
+
+        if not self.search:
+            return next(self.trials({}))
+        ends = {name: between.high if (between := range_of(v)) else v[0] for name, v in self.grid.items()}
+        config = self.configure(ends)
+        sized = [(config.with_settings(epochs=e), n) for e, n in expected_sizes(self, config.epochs)]
+        return [
+            Trial(f"search-{number}", own)
+            for number, own in enumerate(own for own, count in sized for _ in range(count * len(self.each_seed)))
+        ]
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Whether unreadable pictures are skipped, and how pictures become square."""
+        return {name: self.grid[name][0] for name in READING if name in self.grid}
+
+    def check(self, splits: Splits) -> None:
         """Raise UsageError for settings that do not fit each other, before anything is written."""
         from lenscope.lab.questions.search import require_optuna
 
@@ -114,7 +148,7 @@ class Sweep(Experiment):
             require_optuna()
         held_out: set[float] = set()
         for config in map(self.configure, self._checked_settings()):
-            held_out.add(config.validation)
+            held_out.add(config.validation or 0)
             if config.reconstructs:
                 raise UsageError(f"network: got {config.network}, which has no accuracy; a sweep compares accuracies")
             if self.search and not config.validation:
@@ -122,6 +156,7 @@ class Sweep(Experiment):
         if len(held_out) > 1:
             sizes = " and ".join(f"{size:g}" for size in sorted(held_out))
             raise UsageError(f"validation: got {sizes}, but settings are compared on the same images; give one value")
+        super().check(splits)
 
     def _checked_settings(self) -> Iterable[Setting]:
         """Every combination; of a search, those of its values and the ends of its ranges, up to a number."""

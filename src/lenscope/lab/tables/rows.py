@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,20 @@ def cell(value: object) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
     return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def value_of(cell: str) -> str | float | None:
+    """The value of a cell, as far as its text shows it.
+
+    >>> value_of("0.1"), value_of("3"), value_of("adam"), value_of("")
+    (0.1, 3, 'adam', None)
+    """
+    if not cell:
+        return None
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(cell)
+    return cell
 
 
 def write_rows(path: Path, rows: Rows) -> None:
