@@ -28,7 +28,7 @@ def start(backend: str, folder: Path, out: Path) -> subprocess.Popen[bytes]:
     texts = [f"--set={name}={','.join(map(str, values))}" for name, values in GRID.items()]
     options = ["--data", str(folder), "--seeds", "4", "--processes", "2", "--out", str(out), "--backend", backend]
     return subprocess.Popen(
-        [sys.executable, "-m", "lenscope", "sweep", *texts, *options, "--quiet"], stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "lenscope", "lab", "sweep", *texts, *options, "--quiet"], stdout=subprocess.DEVNULL
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
 MODEL = ("cpu family", "model", "cache size", "CPU implementer", "CPU part")
 PACKAGES = ("lenscope", "torch", "numpy", "pillow", "safetensors", "matplotlib", "pydantic")
 
@@ -50,6 +52,13 @@ def _first_processor(cpuinfo: Path) -> dict[str, str]:
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
     lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
     return {name.strip(): value.strip() for name, _, value in reversed(list(lines))}
+
+
+def free_memory(meminfo: Path = MEMINFO) -> int | None:
+    """Bytes of memory that a process can still use without swapping, on Linux; None where this is unknown."""
+    text = meminfo.read_text(encoding="ascii", errors="replace") if meminfo.exists() else ""
+    found = re.search(r"^MemAvailable: +(\d+) kB$", text, re.MULTILINE)
+    return 1024 * int(found[1]) if found else None
 
 
 def package_version(name: str) -> str | None:

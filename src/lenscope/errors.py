@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from lenscope.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -104,16 +104,20 @@ class Interrupted(KeyboardInterrupt):
         self.path, self.signal = path, number
 
 
-def unknown_name(kind: str, got: str, known: Iterable[str]) -> UsageError:
-    """The error for an unknown name, suggesting the closest match.
+def unknown_name(kind: str, got: str, known: Iterable[str], former: Mapping[str, str] | None = None) -> UsageError:
+    """The error for an unknown name, suggesting the closest match; `former` are old names, each with its new one.
 
     >>> print(unknown_name("network", "lenett", ["lenet", "mlp"]))
     unknown network 'lenett'; did you mean 'lenet'? known: lenet, mlp
     """
     names = sorted(known)
-    near = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return UsageError(f"unknown {kind} {got[:60]!r}; {hint}known: {', '.join(names)}")
+    return UsageError(f"unknown {kind} {got[:60]!r}; {suggestion(got, names, former or {})}known: {', '.join(names)}")
+
+
+def suggestion(got: str, known: Iterable[str], former: Mapping[str, str]) -> str:
+    """`did you mean 'NAME'? ` with the known name that is closest to `got`, or an empty text if none is close."""
+    near = get_close_matches(got.lower(), [*known, *former], n=1, cutoff=0.5)
+    return f"did you mean '{former.get(near[0], near[0])}'? " if near else ""
 
 
 @contextmanager

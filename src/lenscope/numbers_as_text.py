@@ -42,6 +42,19 @@ def points(difference: float) -> str:
     return f"{100 * difference:z.2f}".replace("-", "−")
 
 
+def duration(seconds: float) -> str:
+    """A duration in its largest unit.
+
+    >>> duration(0.2), duration(45), duration(240), duration(9_000), duration(400_000)
+    ('1 s', '45 s', '4 min', '2.5 h', '4.6 days')
+    """
+    if seconds <= 90:
+        return f"{max(1, seconds):.0f} s"
+    if seconds <= 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds <= 172_800 else f"{seconds / 86_400:.1f} days"
+
+
 def signed(difference: float) -> str:
     """A difference with its sign.
 

@@ -68,6 +68,20 @@ def encodable(text: str) -> str:
     return printable(text, lambda character: category(character) != "Cs")
 
 
+def in_encoding(text: str, encoding: str) -> str:
+    """A text with replacements for the characters that an encoding lacks.
+
+    >>> in_encoding("5×5 …", "ascii")
+    '5x5 ...'
+    """
+    return text.encode(encoding, HANDLER).decode(encoding)
+
+
+def for_stdout(text: str) -> str:
+    """A text that `print` can write, also where no `screen` replaces what standard output's encoding lacks."""
+    return in_encoding(text, getattr(sys.stdout, "encoding", None) or "utf-8")
+
+
 def to_json(value: object, encoding: str = "utf-8") -> str:
     """A JSON document of printable characters of an encoding; numbers that are not finite become null."""
 
@@ -107,7 +121,6 @@ def screen() -> ExitStack:
     Returns:
         A context whose exit restores the streams.
     """
-    codecs.register_error(HANDLER, _plainer)
     end = ExitStack()
     for stream, redirect in ((sys.stdout, redirect_stdout), (sys.stderr, redirect_stderr)):
         if stream is None:  # the process has no such stream, and print does nothing
@@ -125,6 +138,9 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
         raise error
     lacking = error.object[error.start : error.end]
     return "".join(PLAIN.get(character) or escape(character) for character in lacking), error.end
+
+
+codecs.register_error(HANDLER, _plainer)
 
 
 def _has(encoding: str, character: str) -> bool:

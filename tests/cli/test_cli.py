@@ -15,27 +15,37 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenscope.cli import VERBS
+from lenscope.cli import GROUPS, HIDDEN, LAB, VERBS
 from lenscope.cli.output import print_json
 
 
 def test_help_names_every_verb_and_its_options_with_defaults_that_say_something(cli):
-    for arguments in ([], ["--help"], ["-h"], ["help"]):
-        done = cli(*arguments)
-        assert done.code == 0
-        assert all(f"  {verb}" in done.out for verb in VERBS)
+    for before, listed in (("", [verb for group in GROUPS.values() for verb in group]), ("lab", [*LAB])):
+        for arguments in ([], ["--help"], ["-h"]):
+            done = cli(*before.split(), *arguments)
+            assert done.code == 0
+            assert re.findall(r"^  (\w+) ", done.out, re.MULTILINE) == listed
+        assert cli("help", *before.split()) == done
     for verb in VERBS:
-        done = cli(verb, "--help")
+        done = cli(*verb.split(), "--help")
         assert (done.code, done.err) == (0, "")
+        assert cli("help", *verb.split()) == done
+        assert not re.search(r"PATH|\(default: \)", done.out)
         assert done.out.startswith(f"usage: lenscope {verb} ")
         assert re.findall(r"^\W*(--[a-z-]+)", done.out, re.MULTILINE)[-1] == "--json"
         assert not re.search(r"\(default:[^\w']+(None|True|False|'')\)", done.out)
+    for old, new in HIDDEN.items():
+        assert cli(old, "--help") == cli(*new.split(), "--help")
     assert "--resume RUN" in cli("train", "--resume", "x", "--help").out
     assert re.fullmatch(r"lenscope \d+\.\d+\.\d+\n", cli("--version").out)
 
 
 WRONG = [
     (("trian",), "unknown command 'trian'; did you mean 'train'?"),
+    (("rac",), "unknown command 'rac'; did you mean 'lab race'?"),
+    (("help", "evaluat"), "did you mean 'evaluate'?"),
+    (("RUN",), ", expected a command; did you mean 'lenscope open /"),
+    (("train", "--data", "DIGITS", "--data-dir", "x"), "--data-dir x: requires a named data set, got the folder /"),
     (("--epochs",), "unknown command '--epochs'"),
     (("train", "--epochs", "0"), "epochs: got 0, expected greater than or equal to 1"),
     (("train", "--epochs", "1x"), "epochs: got '1x', expected an integer"),
@@ -62,12 +72,12 @@ WRONG = [
     (("train", "--resume"), "--resume: got no value, expected one"),
     (("train", "--resume", "x", "--lr", "1"), "--lr with --resume: a run resumes with its own settings"),
     (("train", "--checkpoint-every", "5m"), "checkpoint_every: got '5m'"),
-    (("evaluate",), "missing PATH run directory"),
-    (("predict", "nowhere"), "got no picture, expected at least one"),
+    (("evaluate",), "missing RUN, a run: its directory, its name in runs/, or last"),
+    (("predict", "RUN"), "got no picture, expected at least one"),
     (("report",), "got no run, expected at least one; lenscope report RUN…"),
     (("film", "RUN", "--layer", "conv9"), "unknown layer 'conv9'; did you mean 'conv2'? known: conv1, conv2"),
     (("film", "RUN", "--out", "f.avi"), "--out f.avi: got .avi, expected .gif or .webp"),
-    (("compare", "one"), "got 1 run, expected two or more"),
+    (("compare", "RUN"), "got 1 run, expected two or more"),
     (("runs", "nowhere"), "nowhere: no such directory"),
     (("summary", "--input", "28x28"), "input: got '28x28', expected channels, height and width such as 1x32x32"),
     (("summary", "--classes", "1"), "classes: got 1, expected greater than or equal to 2"),
@@ -79,12 +89,17 @@ WRONG = [
     (("bench", "--batch-sizes", "0"), "batch_sizes: got '0', expected greater than or equal to 1"),
 ]
 BROKEN = [
-    (("train", "--resume", "nothing"), "nothing: no such run directory"),
+    (("train", "--resume", "nothing"), "nothing: no run of that name; 'lenscope runs' lists them"),
     (("train", "--data", "DIGITS", "--batch-size", "20", "--out", "file/run"), "cannot be written: Not a directory"),
     (("train", "--data", "empty"), "empty"),
     (("evaluate", "empty"), "lacks manifest.json"),
     (("summary", "--input", "1x28x28"), "fc1 got 256 values"),
-    *(((verb, "nowhere"), "nowhere: no such run directory; ") for verb in ("report", "insight")),
+    *(((verb, "no/where"), "no/where: no such run directory; ") for verb in ("report", "insight", "open")),
+    *(((verb, "last"), "last: no run yet; create one with: lenscope train") for verb in ("report", "evaluate", "film")),
+    (("evaluate", "lst"), "lst: no run of that name; did you mean 'last'? 'lenscope runs' lists them"),
+    (("open", "file"), "file: is a file, expected a run directory"),
+    (("open", "none.html"), "none.html: no run of that name"),
+    (("compare", "file", "last"), "file: is a file, expected a run directory"),
 ]
 
 
@@ -106,8 +121,8 @@ PATHS = [
     "train --data DIGITS --out", "train --resume", "train --config", "train --data", "train --data kmnist --data-dir",
     "train --data DIGITS --batch-size 20 --init-from", "evaluate", "evaluate RUN --data", "predict", "predict RUN",
     "predict RUN photo.png --show", "plot", "report", "report RUN --out", "film RUN --out", "insight", "verify",
-    "compare RUN", "runs", "data pack", "data locate kmnist --data-dir", "lab", "sweep --config",
-    "reproduce --data DIGITS --out",
+    "compare RUN", "open", "runs", "data pack", "data locate kmnist --data-dir", "lab", "lab show",
+    "lab sweep --config", "lab reproduce --data DIGITS --out",
 ]  # fmt: skip
 IMPOSSIBLE = {"NUL": "a\0b", "surrogate": "a\ud800", "long": "b" * 300, "deep": "c/" * 3000}
 
@@ -118,7 +133,7 @@ def test_an_impossible_path_is_one_line(command, kind, here, cli, digits, digits
     done = cli(*(given.get(word, word) for word in command.split()), IMPOSSIBLE[kind])
     assert done.code in {1, 2}
     assert not done.out
-    assert done.complaint.startswith(f"lenscope {command.split()[0]}: ")
+    assert re.match(rf"lenscope {command.split()[0]}( \w+)?: ", done.complaint)
     assert not list(here.iterdir())
 
 
@@ -134,6 +149,7 @@ HEAVY = {
 }  # fmt: skip
 IMPORTS = (
     ("--help", ""),
+    ("lab --help", ""),
     ("train --help", "pydantic tyro"),
     ("bench --help", ""),
     ("summary", "lenscope.native numpy"),
@@ -146,7 +162,7 @@ IMPORTS = (
     ("report run", "jinja2"),
     ("predict run seven.png", "PIL"),
     ("film run", "matplotlib"),
-    ("reproduce --help", ""),
+    ("lab reproduce --help", ""),
 )
 NOTE_IMPORTS = """
 import json, sys

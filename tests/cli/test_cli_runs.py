@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import lenscope
 from lenscope.cli.look import sparkline
+from lenscope.cli.train import Train
 from lenscope.runs.unsure import UnsureRule
 from lenscope.runs.verify import Finding
 
@@ -49,7 +52,7 @@ def test_a_broken_run_says_which_part(part, damage, says, copy, cli):
     assert len(err.splitlines()) == 1
     listed = cli("runs", copy.parent)
     assert listed.code == 0
-    assert listed.out.startswith("broken: ") == (part in {"config.toml", "manifest.json"})  # files that it reads
+    assert listed.out.startswith("broken: ") == (not part.startswith("weights/"))  # files that it does not read
 
 
 def test_a_broken_film_is_one_line_and_nothing_is_written(copy, cli):
@@ -84,7 +87,9 @@ def test_runs_compare_verify_and_evaluate_print_json(digits_run, cli):
     assert row["state"] == "finished"
     assert len(row["accuracies"]) == 3
     table = json.loads(cli("compare", digits_run.path, digits_run.path, "--json").out)
-    assert table["state"] == ["finished", "finished"]
+    assert table["results"]["state"] == ["finished", "finished"]
+    assert table["results"]["test_accuracy"] == [row["accuracy"]] * 2
+    assert table["difference"] == {"test_accuracy": 0.0, "test_images": 20}
     assert json.loads(cli("verify", digits_run.path, "--json").out)["sound"] is True
     result = json.loads(cli("evaluate", digits_run.path, "--json").out)
     assert result["images"] == 20
@@ -97,10 +102,10 @@ def test_an_empty_directory_of_runs(tmp_path, cli):
 
 
 def test_a_sparkline_is_short_and_ends_with_the_last_value():
-    assert sparkline([]) == ""
-    assert sparkline([0.5]) == "▁"
-    assert len(sparkline([number / 500 for number in range(500)])) == 20
-    assert sparkline([0.0] * 99 + [1.0])[-1] == "█"
+    assert sparkline([], 0, 1) == ""
+    assert sparkline([0.5], 0.5, 0.5) == "▁"
+    assert len(sparkline([number / 500 for number in range(500)], 0, 1)) == 20
+    assert sparkline([0.0] * 99 + [1.0], 0, 1)[-1] == "█"
 
 
 def test_predict_prints_the_answer_and_how_it_prepares_a_picture(digits_run, pictures, cli):
@@ -153,6 +158,64 @@ def test_an_unsure_answer_is_marked(digits_run, pictures, cli, monkeypatch):
     assert json.loads(cli("predict", digits_run.path, "0.png", "--json").out)[0]["unsure"] is True
 
 
+def test_predict_takes_folders_and_prints_csv(digits_run, pictures, cli):
+    Path("photos/sub").mkdir(parents=True)
+    for name, target in (("0.png", "photos/sub/0.png"), ("1.png", "photos/=1+2.png"), ("2.png", "photos/sub/x.png")):
+        Path(name).rename(target)
+    code, out, err = cli("predict", digits_run.path, "photos", "3.png", "photos/=1+2.png", "--csv")
+    header, *rows = csv.reader(out.splitlines())
+    assert header == ["file", "prediction", "probability", "unsure", "error", *(f"p({digit})" for digit in range(10))]
+    assert [row[0] for row in rows] == [
+        "photos/=1+2.png", "photos/sub/0.png", "photos/sub/x.png", "3.png", "photos/=1+2.png"
+    ]  # fmt: skip
+    assert code == 1
+    assert rows[2][1:4] == ["", "", ""]
+    assert rows[2][4].startswith("photos/sub/x.png: not a picture")
+    assert rows[0] == rows[4]
+    asked = json.loads(cli("predict", digits_run.path, "3.png", "--json").out)[0]
+    assert rows[3][1] == asked["answer"]
+    assert [np.float32(cell) for cell in rows[3][5:]] == [*map(np.float32, asked["probabilities"].values())]
+    assert err.count("\n") == 2
+
+
+def test_predict_writes_no_formula_into_a_spreadsheet(digits_run, pictures, cli):
+    names = ["=1+2.png", "+a.png", "-b;=c.png", "@d.png", "＝e.png", "-5"]
+    for name in names:
+        shutil.copy("0.png", name)
+    out = cli("predict", digits_run.path, "--csv", "--", *names).out
+    lines = out.splitlines()[1:]
+    assert [row[0] for row in csv.reader(lines)] == [*(f"'{name}" for name in names[:-1]), "-5"]
+    assert all(line.startswith('"') for line in lines)
+
+
+def test_predict_says_where_a_folder_has_labels_and_which_order_it_takes(digits_run, pictures, cli):
+    for digit in range(10):
+        Path(f"photos/{digit}").mkdir(parents=True)
+    Path("0.png").rename("photos/0/0.png")
+    done = cli("predict", digits_run.path, "photos")
+    assert done.code == 0
+    measures = f"lenscope evaluate {digits_run.path} --data photos"
+    assert f"\nphotos: has a folder for each class; measure the accuracy with: {measures}\n" in done.err
+    code, out, err = cli("predict", "1.png", digits_run.path)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"lenscope predict: 1.png: not a run, but {digits_run.path} is one; "
+        "the run comes first: lenscope predict RUN FILE…\n"
+    )
+    code, _, err = cli("predict", digits_run.path, "1.png", "--csv", "--json")
+    assert (code, err) == (2, "lenscope predict: --csv and --json: got both, expected one\n")
+
+
+def test_pictures_of_one_name_have_steps_of_different_names(digits_run, pictures, cli):
+    Path("more").mkdir()
+    shutil.copy("0.png", "more/0.png")
+    code, out, _ = cli("predict", digits_run.path, "0.png", "more", "--show", "steps")
+    assert code == 0
+    assert [line for line in out.splitlines() if line.startswith("steps")] == [
+        f"steps: {Path('steps/0-steps.png')}", f"steps: {Path('steps/2-0-steps.png')}"
+    ]  # fmt: skip
+
+
 def test_plot_prints_its_paths(copy, cli):
     (copy / "status.json").write_text((copy / "status.json").read_text().replace("finished", "running"))
     code, out, _ = cli("plot", copy, "--json")
@@ -182,3 +245,34 @@ def test_film_prints_its_path(copy, cli):
     assert cli("film", copy, "--out", "f.gif") == (0, "f.gif\n", "")
     code, out, _ = cli("film", copy, "--layer", "conv2", "--kernel", 3, "--json")
     assert (code, json.loads(out)["film"]) == (0, str(copy / "plots" / "film-conv2.gif"))
+
+
+def test_each_verb_takes_the_name_of_a_run(digits_run, digits, here, pictures, cli, drawn):
+    shutil.copytree(digits_run.path, here / "runs" / "mine")
+    for verb in ("evaluate", "verify", "film"):
+        for name in ("mine", "last"):
+            assert json.loads(cli(verb, name, "--json").out)["run"] == "runs/mine"
+    assert json.loads(cli("compare", "last", "mine", "--json").out)["runs"] == ["runs/mine", "runs/mine"]
+    assert json.loads(cli("predict", "last", pictures[0], "--json").out)[0]["file"] == pictures[0]
+    assert Train.parse("lenscope train", ["--resume", "mine", "--epochs", "3"]).resume == Path("runs/mine")
+    assert json.loads(cli("train", "--resume", "mine", "--epochs", 3, "--json").out)["run"] == "runs/mine"
+    command = ("train", "--data", digits, "--batch-size", 20, "--epochs", 1, "--init-from", "mine", "--out", "next")
+    assert cli(*command).code == 0
+    assert lenscope.open_run("next").config.init_from == "runs/mine"
+    assert lenscope.evaluate("last").accuracy == lenscope.evaluate("runs/mine").accuracy
+
+
+def test_open_shows_the_page_of_a_run_of_an_experiment_or_a_file(digits_run, here, cli, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) > 1)
+    run, page = here / "runs" / "mine", Path("runs/mine/report.html")
+    shutil.copytree(digits_run.path, run)
+    assert cli("open") == (0, f"{page}\n", "lenscope open: no browser could be started; open this file in a browser\n")
+    assert opened == [(here / page).as_uri()]
+    page.write_text("as it is", encoding="utf-8")
+    for place, name in (("mine", "runs/mine"), (page, None)):
+        done = cli("open", place, "--json")
+        assert (done.code, done.err) == (0, "")
+        assert json.loads(done.out) == {"run": name, "report": str(page)}
+    assert page.read_text(encoding="utf-8") == "as it is"
+    assert opened == 3 * [(here / page).as_uri()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -101,6 +102,7 @@ def commands(of: Victim) -> Iterator[tuple[str, ...]]:
     yield "verify", run, "--replay"
     yield "predict", run, photo, "--show", str(of.root / f"show{name}")
     yield "predict", run, str(of.root / f"none{name}.png")
+    yield "predict", run, str(of.data / "test"), "--csv"
     yield "compare", run, str(of.other)
     yield "report", run, str(of.other)
     yield "runs", str(of.run.parent)
@@ -109,10 +111,17 @@ def commands(of: Victim) -> Iterator[tuple[str, ...]]:
     yield "data", "list"
     yield "data", "fetch", name
     yield "data", "pack", str(of.data)
-    yield "sweep", "--data", str(of.data), "--set", f"optimizer={name}", "--seeds", "1", "--out", str(of.root / name)
-    yield "reproduce", "--data", str(of.data), "--seeds", "1", "--out", str(of.root / f"lab{name}")
-    yield "lab", str(of.root / f"lab{name}")
+    grid = ("--set", f"optimizer={name}", "--seeds", "1")
+    yield "lab", "sweep", "--data", str(of.data), *grid, "--out", str(of.root / name)
+    yield "lab", "reproduce", "--data", str(of.data), "--seeds", "1", "--out", str(of.root / f"lab{name}")
+    yield "lab", "show", str(of.root / f"lab{name}")
     yield "lab", name
+    yield "open", str(of.root / f"lab{name}")
+    for place in (run, of.run.name, str(of.broken), name, f"{name}.html", of.run.name[1:]):
+        yield "open", place
+    yield ("open",)
+    yield of.run.name, name
+    yield "help", name
     yield "bench", "--rounds", name
 
 
@@ -154,6 +163,7 @@ def assert_printable(text: str, command: tuple[str, ...]) -> None:
 def attack(root: Path, names: tuple[str, ...], capfd, monkeypatch) -> int:
     """Every verb to a pipe, with --json, and to a terminal; how many outputs were looked at."""
     monkeypatch.setenv("LENSCOPE_CACHE", str(root / "cache"))
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
     monkeypatch.chdir(root)
     victim, looked = make_victim(root, names), 0
     (root / "settings.toml").write_text(f"data = {json.dumps(printable(names[9]) + chr(27))}\n")
@@ -184,6 +194,24 @@ def test_folders_whose_names_are_not_utf8_work_to_the_end(tmp_path, capfd, monke
         assert main([command[0], "r\udcff", *command[1:], "--json"]) == 0
         assert json.loads(capfd.readouterr().out)
     assert (tmp_path / "s\udcfe" / "0-steps.png").exists()
+
+
+def test_each_picture_of_a_folder_with_hostile_names_is_one_row(digits_run, tmp_path, capfd, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [*{file_name(f"{place}{name}") for place, name in enumerate(NAMES)}, 'x"\n=1+1,2;3']
+    for place, name in enumerate(names):
+        write_class(tmp_path / "in" / name, 1)
+        (tmp_path / "in" / f"{name[:150]}.png").write_bytes(b"" if place % 2 else picture(random_images(1, 6, 6)[0]))
+    command = ("predict", str(digits_run.path), "in", "--csv", "--prepare", "resize")
+    assert main([*command]) == 1
+    told = capfd.readouterr()
+    assert_printable(told.out + told.err, command)
+    rows = list(csv.reader(told.out.split("\n")[:-1], strict=True))
+    assert len(rows) == 1 + 2 * len(names)
+    assert {len(row) for row in rows} == {15}
+    assert sorted(row[0] for row in rows[1:]) == sorted(
+        printable(f"in/{path}") for name in names for path in (f"{name}/0.png", f"{name[:150]}.png")
+    )
 
 
 def groups() -> list[tuple[str, ...]]:

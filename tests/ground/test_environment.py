@@ -12,6 +12,7 @@ import pytest
 from lenscope.environment import (
     PACKAGES,
     describe_environment,
+    free_memory,
     package_version,
     processor_model,
     processor_name,
@@ -72,3 +73,10 @@ def test_a_processor_without_a_name_is_the_machines_type(tmp_path: Path, content
 def test_the_version_of_a_package_that_is_not_installed_is_none() -> None:
     assert package_version("torch") is not None
     assert package_version("no-such-package-as-this") is None
+
+
+def test_the_free_memory_is_known_on_linux_only(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    assert free_memory(meminfo) is None
+    meminfo.write_text("MemTotal:       2048 kB\nMemFree:        5 kB\nMemAvailable:   1024 kB\n")
+    assert free_memory(meminfo) == 2**20

@@ -12,10 +12,12 @@ from safetensors.numpy import save
 import lenscope
 from fixtures_runs import plant
 from lenscope.data.dataset import Dataset, Splits
+from lenscope.data.fit import fit_square
 from lenscope.data.resize import resize
 from lenscope.engines import predict_log_probabilities
 from lenscope.errors import DataError, RunError, UsageError
 from lenscope.insight.answers import describe_preparation, evaluate_run, predict_each, predict_pictures
+from lenscope.training import fused_engine
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +32,13 @@ def pattern(size, channels, seed):
     return np.random.default_rng(seed).integers(0, 256, (size, size) + (channels,) * (channels > 1), np.uint8)
 
 
-def run_on_patterns(tmp_path, channels, name="folder"):
+def run_on_patterns(tmp_path, channels, name="folder", **settings):
     images = np.stack([pattern(28, channels, seed).reshape(28, 28, channels) for seed in range(12)]).transpose(
         0, 3, 1, 2
     )
     train = Dataset(images, np.arange(12, dtype=np.uint8) % 2, ("first", "second"), name)
     return lenscope.train(
-        Splits(train), out=tmp_path / "run", epochs=1, batch_size=4, lr=1e-3, device="cpu", progress=False
+        Splits(train), out=tmp_path / "run", epochs=1, batch_size=4, lr=1e-3, device="cpu", progress=False, **settings
     )
 
 
@@ -104,7 +106,7 @@ def test_pictures_of_other_data_are_only_resized(tmp_path, channels):
 def run_on_digits(images, labels, out, name, **settings):
     train = Dataset(images, labels, tuple("0123456789"), name)
     settings = {"epochs": 3, "batch_size": 50, "lr": 2e-3} | settings
-    return lenscope.train(Splits(train), out=out, device="cpu", progress=False, **settings)
+    return lenscope.train(Splits(train), out=out, device="cpu", validation=0, progress=False, **settings)
 
 
 @pytest.fixture(scope="module", params=["MNIST", "mnist-inverted"])
@@ -146,6 +148,24 @@ def forget_form(run, name):
     facts["data"]["name"] = name
     plant(run.path, "environment.json", json.dumps(facts).encode())
     return lenscope.open_run(run.path)
+
+
+@pytest.mark.parametrize("fit", ["squeeze", "pad", "crop"])
+def test_a_picture_becomes_square_as_the_training_images_did(tmp_path, fit):
+    wide = np.random.default_rng(1).integers(0, 256, (30, 50, 3), np.uint8)
+    run = lenscope.train(
+        (np.stack([wide, 255 - wide]), [0, 1]),
+        out=tmp_path / "run",
+        fit=fit,
+        epochs=1,
+        batch_size=1,
+        validation=0,
+        progress=False,
+    )
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    [prediction] = predict_pictures(run, [tmp_path / "wide.png"])
+    trained_on = lenscope.load((wide[None], [0]), fit=fit).train.resized(32)
+    np.testing.assert_array_equal(prediction.prepared, trained_on.images[0])
 
 
 @pytest.mark.parametrize(
@@ -216,3 +236,116 @@ def test_weights_that_are_not_finite_answer_nothing(tiny_run, tiny, tmp_path, us
 def test_evaluating_resizes_to_the_networks_size(tiny_run, tiny):
     enlarged = replace(tiny.test, images=np.kron(tiny.test.images, np.ones((2, 2), np.uint8)))
     assert evaluate_run(tiny_run, enlarged).labels.shape == (20,)
+
+
+def probabilities_of(found):
+    return np.stack([one.probabilities for one in found])
+
+
+@pytest.mark.parametrize("network", ["lenet", "mlp"])
+def test_a_picture_has_the_same_probabilities_alone_and_among_others(network, mnist, tmp_path):
+    run = run_on_digits(mnist.train.images[:60], mnist.train.labels[:60], tmp_path / "run", "x", network=network)
+    digits = mnist.test.images[:150]
+    together = probabilities_of(lenscope.predict(run, digits, prepare="resize"))
+    alone = np.concatenate([probabilities_of(lenscope.predict(run, digit[0], prepare="resize")) for digit in digits])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_the_network_runs_once_per_batch_and_an_iterator_is_answered_one_by_one(tiny_run, mnist, monkeypatch):
+    passes = []
+    known = fused_engine.log_probabilities
+    monkeypatch.setattr(fused_engine, "log_probabilities", lambda *given: passes.append(len(given[2])) or known(*given))
+    monkeypatch.setattr("lenscope.insight.answers.SOON", 60)
+    lenscope.predict(tiny_run, mnist.test.images[:130])
+    assert passes == [64, 64, 2]
+    passes.clear()
+    monkeypatch.setattr("lenscope.insight.answers.SOON", 0)
+    assert len(lenscope.predict(tiny_run, mnist.test.images[:2])) == 2
+    read = []
+    images = (read.append(1) or image for image in mnist.test.images[:9, 0])
+    monkeypatch.setattr("lenscope.insight.answers.SOON", 60)
+    next(lenscope.predict_each(tiny_run, images))
+    assert (passes, len(read)) == ([1, 1, 1], 1)
+
+
+def test_a_path_is_one_file_or_a_folder_and_a_list_is_several(tiny_run, tiny, tmp_path):
+    for name in ("b/2.png", "b/1.PNG", "a.jpg", ".hidden.png", ".hidden/3.png", "b/Thumbs.db", "notes.txt"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(tiny.test.images[0, 0]).save(path, "PNG")
+    (tmp_path / "empty").mkdir()
+    folder, file = tmp_path / "photos", tmp_path / "photos" / "a.jpg"
+    inside = [str(file), str(folder / "b" / "1.PNG"), str(folder / "b" / "2.png")]
+    assert [one.source for one in lenscope.predict(tiny_run, str(file))] == [str(file)]
+    assert [one.source for one in lenscope.predict(tiny_run, folder)] == inside
+    assert [one.source for one in lenscope.predict(tiny_run, [folder, str(file)])] == [*inside, str(file)]
+    with pytest.raises(DataError, match=r"empty: no picture in it; expected \.png, "):
+        lenscope.predict(tiny_run, tmp_path / "empty")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_arrays_are_predicted_as_their_pictures_are(channels, tmp_path):
+    run = run_on_patterns(tmp_path, channels)
+    grey, colour = pattern(28, 1, 1), pattern(28, 3, 2)
+    for name, pixels in (("grey", grey), ("colour", colour)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    of_files = lenscope.predict(run, [tmp_path / "grey.png", tmp_path / "colour.png"])
+    of_grey = (grey, grey[None], grey[None, None], grey[..., None], grey / np.float32(255))
+    of_colour = (colour, colour[None], colour.transpose(2, 0, 1)[None], colour / 255)
+    for images, file in ((of_grey, of_files[0]), (of_colour, of_files[1])):
+        found = lenscope.predict(run, images)
+        assert [one.source for one in found] == [f"image {number}" for number in range(len(images))]
+        for one in found:
+            np.testing.assert_array_equal(one.prepared, file.prepared)
+            np.testing.assert_array_equal(one.probabilities, file.probabilities)
+    mixed = lenscope.predict(run, [np.stack([grey, grey]), tmp_path / "grey.png", colour])
+    assert [one.source for one in mixed] == ["image 0", "image 1", str(tmp_path / "grey.png"), "image 2"]
+
+
+def test_the_preparation_of_an_array_is_shown_as_that_of_a_picture(tiny_run, mnist):
+    paper = np.pad(255 - mnist.test.images[0, 0], 30, constant_values=255)
+    [one] = lenscope.predict(tiny_run, paper)
+    np.testing.assert_array_equal(one.pixels, paper)
+    np.testing.assert_array_equal(one.prepared, one.steps.resized(32)[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (np.zeros((3, 28, 28), np.uint8), "image 1: shape (3, 28, 28) may be 3 grey images or one in colour; pass "),
+        (np.zeros((28, 28, 4), np.uint8), "image 1: images have shape (1, 28, 28, 4)"),
+        (np.full((28, 28), -9, np.int16), "image 1: images are int16 from -9 to -9, expected uint8"),
+        (np.zeros(4, np.uint8), "image 1: got shape (4,), expected a path or an array (H, W), (H, W, C) or (N, …)"),
+        (7, "image 1: got int, expected a path or an array"),
+        (np.zeros((28, 28), np.uint8), "image 1: no digit found"),
+    ],
+)
+def test_an_array_that_is_no_image_is_named(value, says, tiny_run, tiny):
+    first, found, last = lenscope.predict_each(tiny_run, [tiny.test.images[0, 0], value, tiny.test.images[1, 0]])
+    assert str(found).startswith(says)
+    assert (first.source, last.source) == ("image 0", "image 2")
+
+
+@pytest.mark.parametrize("fit", ["squeeze", "pad", "crop"])
+def test_a_picture_is_made_square_as_those_of_training_were(fit, tmp_path):
+    run = run_on_patterns(tmp_path, 1, fit=fit)
+    wide = np.kron(pattern(4, 1, 1), np.ones((4, 9), np.uint8))
+    expected = resize(fit_square(wide, fit)[None, None], 32)[0]
+    [found] = lenscope.predict(run, wide)
+    np.testing.assert_array_equal(found.prepared, expected)
+
+
+def test_a_file_of_arrays_is_predicted_as_its_array(tiny_run, tiny, tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, tiny.test.images[:4, 0])
+    found = lenscope.predict(tiny_run, path)
+    assert [one.source for one in found] == [f"{path}[{number}]" for number in range(4)]
+    np.testing.assert_array_equal(
+        probabilities_of(found), probabilities_of(lenscope.predict(tiny_run, tiny.test.images[:4]))
+    )
+    np.save(path, np.zeros((2**16 + 1, 1, 3), np.uint8))
+    [error] = lenscope.predict_each(tiny_run, [path])
+    assert str(error) == f"{path}: 1×65537 is longer than 65536 pixels; save it smaller"
+    np.save(path, np.zeros((2, 2), np.float32))
+    [error] = lenscope.predict_each(tiny_run, [path])
+    assert str(error).startswith(f"{path}: expected images as bytes; ")

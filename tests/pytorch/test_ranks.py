@@ -525,7 +525,7 @@ def test_a_later_rank_goes_on_without_the_directory(second_rank, monkeypatch):
     assert command.resume == Path("elsewhere")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(RunError, match="elsewhere: no such run directory"):
+    with pytest.raises(RunError, match="elsewhere: no run of that name"):
         Train.parse("lenscope train", ["--resume", "elsewhere"])
 
 

@@ -81,6 +81,7 @@ def test_charts_show_their_values_and_bands(visit, page_of_findings, width):
         )
         page.keyboard.press("End")
         expect(first.locator(".readout")).to_contain_text("adam 10 % (0 % to 20 %)")
+        expect(page.locator("#made")).to_contain_text("lenscope lab race")
 
 
 def test_values_at_few_places_are_drawn_side_by_side(visit, page_of_findings):

@@ -298,3 +298,11 @@ def test_lines_and_words_stand_out_from_the_paper_of_both_themes() -> None:
         for colour, paper in zip(theme, papers, strict=True):
             dark, light = sorted((luminance(colour), luminance(paper)))
             assert (light + 0.05) / (dark + 0.05) >= 4.5, name
+
+
+def test_how_it_was_made_has_one_row_per_fact_in_plain_words(page, tiny_run) -> None:
+    names = re.findall(r"<tr><th[^>]*>([^<]*)</th><td", page[page.index('id="made"') :])
+    numerics = [f"numerics: {name}" for name in tiny_run.environment["numerics"]]
+    assert {"processor", "instruction set", "numpy version", *numerics} <= set(names)
+    assert not [name for name in names if "_" in name]
+    assert "{&#39;" not in page

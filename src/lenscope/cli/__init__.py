@@ -15,35 +15,56 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from lenscope.cli.output import print_line, print_note
-from lenscope.errors import LenscopeError, unknown_name
+from lenscope.errors import LenscopeError, UsageError, unknown_name
 from lenscope.text import screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-VERBS = {
-    "train": ("train", "Train", "train a network and save everything about it in a run directory"),
-    "report": ("report", "Report", "write the report of a run: one HTML file with the network running in it"),
-    "insight": ("report", "ShowInsight", "print how each kernel changed and which operators it resembles"),
-    "film": ("report", "Film", "write the film of the kernels as an animated GIF or WebP"),
-    "plot": ("report", "Plot", "draw the pictures of a run again"),
-    "evaluate": ("use", "Evaluate", "measure a run's network on labelled images"),
-    "predict": ("use", "Predict", "classify pictures with a run's network"),
-    "runs": ("look", "Runs", "list runs with their state, accuracy and accuracy curve"),
-    "verify": ("verify", "Verify", "compare every file of a run with its manifest; --replay trains it again"),
+Verbs = dict[str, tuple[str, str, str]]  # module, class and purpose of each verb
+
+GROUPS: dict[str, Verbs] = {
+    "train": {
+        "train": ("train", "Train", "train a network and save everything about it in a run directory"),
+    },
+    "look at runs": {
+        "runs": ("look", "Runs", "list runs with their state, accuracy and accuracy curve"),
+        "open": ("report", "Open", "open the report of a run in the browser"),
+        "report": ("report", "Report", "write a page: the whole run in one HTML file, with the network running in it"),
+        "insight": ("report", "ShowInsight", "print numbers: how each kernel changed, and what it resembles"),
+        "compare": ("look", "Compare", "print what differs between runs"),
+        "plot": ("report", "Plot", "write PNG files: curves, kernels, confusion matrix, mistakes"),
+        "film": ("report", "Film", "write an animated GIF or WebP: the kernels during training"),
+        "summary": ("look", "ShowSummary", "print a network's sizes, parameters and multiply-adds"),
+    },
+    "use runs": {
+        "predict": ("use", "Predict", "classify pictures with a run's network"),
+        "evaluate": ("use", "Evaluate", "measure a run's network on labelled images"),
+        "verify": ("verify", "Verify", "compare every file of a run with its manifest; --replay trains it again"),
+    },
+    "experiments": {
+        "lab": ("lab", "Lab", "answer a question with many runs; lenscope lab --help lists the experiments"),
+    },
+    "data and machine": {
+        "data": ("data", "Data", "list, download, verify and locate data sets"),
+        "doctor": ("doctor", "Doctor", "print versions, processor, engines and data sets on this machine"),
+        "bench": ("bench", "Bench", "time our engines and plain PyTorch on this machine"),
+    },
+}
+LAB: Verbs = {
     "reproduce": ("lab", "Reproduce", "train the lecture's recipe with many seeds and compare with its table"),
     "race": ("lab", "Race", "compare the optimisers, each at its best learning rate"),
     "initlab": ("lab", "Initlab", "compare initial weights: random schemes and trained autoencoders"),
     "longrun": ("lab", "Longrun", "train for hundreds of epochs: do kernels become gradient operators?"),
     "sweep": ("lab", "Sweep", "train a grid or a list of settings with many seeds, or search for the best"),
-    "lab": ("lab", "Lab", "draw the pictures and the page of an experiment again from its tables"),
-    "compare": ("look", "Compare", "print what differs between runs"),
-    "summary": ("look", "ShowSummary", "print a network's sizes, parameters and multiply-adds"),
-    "data": ("data", "Data", "list, download, verify and locate data sets"),
-    "bench": ("bench", "Bench", "time our engines and plain PyTorch on this machine"),
-    "doctor": ("look", "Doctor", "print versions, processor, engines and data sets on this machine"),
+    "show": ("lab", "Lab", "draw the pictures and the page of an experiment again from its tables"),
 }
+VERBS: Verbs = {verb: entry for group in GROUPS.values() for verb, entry in group.items() if verb != "lab"} | {
+    f"lab {verb}": entry for verb, entry in LAB.items()
+}
+HIDDEN = {verb: f"lab {verb}" for verb in LAB if verb != "show"}  # old names, which still work
+HELP = ("--help", "-h")
 FAILURE_SECONDS = 5.0  # that the first rank has to report what failed before torchrun ends the others
 INTERRUPT_SECONDS = 0.5  # that the first rank has to end when all ranks were interrupted
 COLLECT_EVERY = 100_000  # new objects: imports make this many, and keep all of them
@@ -63,13 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         _stop_listening()
         gc.freeze()  # on exit Python would otherwise scan all objects once more
-    if _later_rank("".join(sys.argv[1:2])):
+    if _rank("".join(sys.argv[1:2])) is not None:
         _end_at_once(code)
     return code
 
 
 def _end_at_once(code: int) -> NoReturn:
-    """End a finished rank without PyTorch's clean-up, which sometimes aborts the process (2.13, gloo)."""
+    """End a finished rank, also the first, without PyTorch's clean-up, which sometimes aborts it (2.13, gloo)."""
     if sys.stdout:
         sys.stdout.flush()
     os._exit(code)
@@ -88,9 +109,9 @@ def _stop_listening() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    verb = arguments[0] if arguments else "--help"
+    verb, rest = _split(arguments)
     try:
-        code = _dispatch(verb, arguments[1:])
+        code = _dispatch(verb, rest)
         if sys.stdout:
             sys.stdout.flush()  # a BrokenPipeError is caught here, not on exit
     except LenscopeError as error:
@@ -118,14 +139,19 @@ def _run(arguments: list[str]) -> int:
 
 def _later_rank(verb: str) -> int:
     """The rank of this process if it is not the first of several, which prints for all; otherwise 0."""
+    return _rank(verb) or 0
+
+
+def _rank(verb: str) -> int | None:
+    """The rank of this process if several train together, else None."""
     if verb != "train":
-        return 0
+        return None
     from lenscope.training.ranks import find_rank_info
 
     with suppress(LenscopeError):
         place = find_rank_info()
-        return place.rank if place else 0
-    return 0
+        return place.rank if place else None
+    return None
 
 
 def _wait_for_first_rank(seconds: float) -> None:
@@ -134,8 +160,29 @@ def _wait_for_first_rank(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """The verb, of two words in the lab, and its arguments.
+
+    >>> _split(["race", "--epochs", "1"])
+    ('lab race', ['--epochs', '1'])
+    >>> _split(["help", "train"])
+    ('train', ['--help'])
+    """
+    verb, *rest = arguments or ["--help"]
+    if verb == "help":
+        return _split([*rest, "--help"])
+    if verb in HIDDEN:
+        return HIDDEN[verb], rest
+    if verb != "lab" or not rest or rest[0] in HELP:
+        return verb, rest
+    if rest[0] in LAB:
+        return f"lab {rest[0]}", rest[1:]
+    is_place = rest[0].startswith("-") or os.sep in rest[0] or os.path.exists(rest[0])  # noqa: PTH110
+    return ("lab show" if is_place else "lab"), rest
+
+
 def _dispatch(verb: str, arguments: list[str]) -> int:
-    if verb in {"--help", "-h", "help"}:
+    if verb in HELP:
         print_line(*_overview().split("\n"))
         return 0
     if verb == "--version":
@@ -143,8 +190,13 @@ def _dispatch(verb: str, arguments: list[str]) -> int:
 
         print_line(f"lenscope {package_version('lenscope')}")
         return 0
+    if verb == "lab":
+        if not arguments or arguments[0] in HELP:
+            print_line(*_overview_of_lab().split("\n"))
+            return 0
+        raise unknown_name("experiment", arguments[0], LAB)
     if verb not in VERBS:
-        raise unknown_name("command", verb, VERBS)
+        raise _unknown(verb)
     module, name, _ = VERBS[verb]
     command = getattr(import_module(f"lenscope.cli.{module}"), name)
     try:
@@ -156,12 +208,36 @@ def _dispatch(verb: str, arguments: list[str]) -> int:
     return 0
 
 
+def _unknown(verb: str) -> LenscopeError:
+    """The error for an unknown verb, which may be the name of a run."""
+    from lenscope.runs.run import find_run
+
+    with suppress(LenscopeError):
+        path = find_run(verb).path
+        return UsageError(f"got the run {path}, expected a command; did you mean 'lenscope open {path}'?")
+    return unknown_name("command", verb, {verb for group in GROUPS.values() for verb in group}, HIDDEN)
+
+
 def _overview() -> str:
-    lines = "\n".join(f"  {verb:<9} {purpose}" for verb, (_, _, purpose) in VERBS.items())
+    groups = "\n\n".join(f"{title}:\n{_listed(verbs)}" for title, verbs in GROUPS.items())
     return (
         "usage: lenscope VERB [options]\n\n"
         "Train a LeNet in seconds on an ordinary CPU and look inside it.\n\n"
-        f"verbs:\n{lines}\n\n"
-        "Start with:  lenscope train\n"
-        "Options of a verb:  lenscope VERB --help"
+        f"{groups}\n\n"
+        "Start with:  lenscope train, then lenscope open\n"
+        "Options of a verb:  lenscope VERB --help\n"
+        "A RUN is its directory, its name in runs/, or last."
     )
+
+
+def _overview_of_lab() -> str:
+    return (
+        "usage: lenscope lab EXPERIMENT [options]\n\n"
+        "Answer a question with many runs: with intervals, tables and a page.\n\n"
+        f"experiments:\n{_listed(LAB)}\n\n"
+        "Options of an experiment:  lenscope lab EXPERIMENT --help"
+    )
+
+
+def _listed(verbs: Verbs) -> str:
+    return "\n".join(f"  {verb:<10}{purpose}" for verb, (_, _, purpose) in verbs.items())

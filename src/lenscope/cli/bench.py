@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 RATE = 1e-4  # the lecture's learning rate
 WHOLE = {"training": 60_000, "evaluation": 10_000}  # images per epoch and per evaluation, which the seconds stand for
-HEADER = ("engine", "work", "threads", "batch", "seconds", "min", "max", "images/s", "eager takes")
+HEADER = ("engine", "work", "threads", "batch", "seconds", "min", "max", "images/s", "speed relative to eager")
 AT_ONCE = 1_000  # images per batch of PyTorch's evaluation
 
 

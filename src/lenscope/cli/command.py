@@ -7,13 +7,14 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import sys
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast, get_type_hints
 
 import tyro
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lenscope.cli.output import print_json, print_line
 from lenscope.config import Settings
@@ -22,15 +23,27 @@ from lenscope.errors import UsageError, unknown_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+def _locate(run: Path) -> Path:
+    from lenscope.runs.run import locate_run
+
+    return locate_run(run)
+
+
+RunPath = Annotated[Path, AfterValidator(_locate), tyro.conf.arg(metavar="RUN")]
+RUN = "a run: its directory, its name in runs/, or last"
 DataDir = Annotated[
     Path | None,
     tyro.conf.arg(metavar="DIR"),
-    Field(description="another directory to search for data files"),
+    Field(description="where the files of a named data set are, if they are not found by themselves"),
 ]
 MeasuredData = Annotated[
     str | None,
-    tyro.conf.arg(metavar="NAME|PATH"),
-    Field(description="data set to measure on; by default the test images of the run's data set"),
+    tyro.conf.arg(metavar="NAME|DIR"),
+    Field(
+        description="what to measure on: the name of a data set, or a folder of pictures; by default the test images "
+        "of the run's data set"
+    ),
 ]
 SILENT = {"None", "False", "True", "", "''"}  # defaults that say less than the description
 
@@ -62,12 +75,12 @@ def _as_options(info: tyro.constructors.StructTypeInfo) -> tyro.constructors.Str
     hints, options = get_type_hints(model, include_extras=True), []
     for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] == "json_output"):
         option = {"name": name, "type": hints[name], "helptext": field.description}
+        option["type"] = Annotated[hints[name], tyro.conf.arg(help_behavior_hint=_hint)]
         if field.is_required():
-            options.append(tyro.constructors.StructFieldSpec(**option, default=tyro.MISSING))
+            default = tyro.MISSING
         else:
             default = getattr(info.default, name) if isinstance(info.default, model) else field.get_default()
-            option["type"] = Annotated[hints[name], tyro.conf.arg(help_behavior_hint=_hint)]
-            options.append(tyro.constructors.StructFieldSpec(**option, default=default))
+        options.append(tyro.constructors.StructFieldSpec(**option, default=default))
     return tyro.constructors.StructConstructorSpec(instantiate=model, fields=tuple(options))
 
 
@@ -113,7 +126,7 @@ class Command(Settings):
 class OfRun(Command):
     """A verb that takes one run."""
 
-    run: tyro.conf.Positional[Path] = Field(description="run directory")
+    run: tyro.conf.Positional[RunPath] = Field(description=RUN)
 
 
 class OfMeasuredRun(OfRun):
@@ -132,9 +145,10 @@ def early(arguments: list[str], *names: str) -> dict[str, str | None]:
 
 
 def program() -> str:
-    """How this command was called, for messages that suggest a command."""
+    """How this command is called, for messages that suggest a command: by its path where a shell would not find it."""
     name = sys.argv[0]
-    return name if Path(name).name == "lenscope" and os.sep in name else "lenscope"
+    found = shutil.which("lenscope") == name
+    return name if Path(name).name == "lenscope" and os.sep in name and not found else "lenscope"
 
 
 def _one_line(box: str) -> str:
@@ -150,10 +164,11 @@ def _one_line(box: str) -> str:
     if silent := re.match(r"missing value for argument '(.*)'", text, flags=re.IGNORECASE):
         return f"{silent[1]}: got no value, expected one"
     text = re.sub(
-        r"missing from (.*?): (.*) \(required\).*",
-        r"missing \2; \1 --help lists the options",
+        r"missing from (.*?): (\S+) (.*) \(required\).*",
+        r"missing \2, \3; \1 --help lists the options",
         text,
         flags=re.IGNORECASE,
     )
-    text = text.replace(" Argument helptext:", "; expected").replace(" Perhaps you meant:", "; did you mean")
+    text = re.sub(r" Perhaps you meant: (--[\w-]+).*", r"; did you mean \1?", text)
+    text = text.replace(" Argument helptext:", "; expected")
     return text[:1].lower() + text[1:]

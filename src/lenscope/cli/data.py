@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from pydantic import Field
@@ -13,6 +13,7 @@ from pydantic import Field
 import lenscope
 from lenscope.cli.command import Command, DataDir
 from lenscope.cli.output import print_note, table
+from lenscope.config import FitName
 from lenscope.errors import DataError, IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -28,9 +29,12 @@ class Data(Command):
     """
 
     action: tyro.conf.Positional[Literal["list", "fetch", "verify", "locate", "pack"]] = Field(description="what to do")
-    name: tyro.conf.Positional[str] = Field("", description="name of a data set, or a folder to pack")
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[NAME|DIR]")] = Field(
+        "", description="name of a data set, or a folder to pack"
+    )
     data_dir: DataDir = None
     skip_unreadable: bool = Field(default=False, description="skip unreadable pictures when packing")
+    fit: FitName = Field("squeeze", description="how pictures become square when packing: as for train")
 
     def execute(self) -> None:
         """Run the action and print its result."""
@@ -66,7 +70,7 @@ class Data(Command):
             )
             for one in facts
         ]
-        self.show(facts, *table(("name", "", "classes", "licence"), *rows))
+        self.show(facts, *table(("name", "here", "classes", "licence"), *rows))
 
     def _fetch(self) -> None:
         from lenscope.data.published.fetch import fetch
@@ -94,7 +98,12 @@ class Data(Command):
     def _pack(self) -> None:
         start = perf_counter()
         splits = lenscope.load(
-            self.name, data_dir=self.data_dir, skip_unreadable=self.skip_unreadable, pack=True, progress=True
+            self.name,
+            data_dir=self.data_dir,
+            skip_unreadable=self.skip_unreadable,
+            fit=self.fit,
+            pack=True,
+            progress=True,
         )
         seconds = perf_counter() - start
         train, test, shape = len(splits.train), len(splits.test or ()), splits.train.images.shape[1:]

@@ -1,7 +1,8 @@
-"""`lenscope report`, `lenscope insight`, `lenscope film` and `lenscope plot`."""
+"""`lenscope report`, `open`, `insight`, `film` and `plot`."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,8 +10,8 @@ import tyro
 from pydantic import Field
 
 import lenscope
-from lenscope.cli.command import Command, DataDir, MeasuredData, OfMeasuredRun, OfRun
-from lenscope.cli.output import table
+from lenscope.cli.command import RUN, Command, DataDir, MeasuredData, OfMeasuredRun, OfRun, RunPath
+from lenscope.cli.output import print_note, table
 from lenscope.errors import UsageError
 from lenscope.numbers_as_text import percent
 
@@ -29,10 +30,12 @@ LEGEND = (
 class Report(Command):
     """Write the report of a run: one HTML file that works offline, with the trained network running in it.
 
-    With several runs, write a page that compares them.
+    With several runs, write a page that compares them. `lenscope open` opens it.
     """
 
-    runs: tyro.conf.Positional[tuple[Path, ...]] = Field(description="run directory, or several to compare")
+    runs: Annotated[tyro.conf.Positional[tuple[RunPath, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")] = Field(
+        description=f"{RUN}; several runs to compare them"
+    )
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
         None, description="output file; by default report.html in the run's directory, or comparison.html next to it"
     )
@@ -46,6 +49,42 @@ class Report(Command):
         path = lenscope.report(*self.runs, out=self.out, data=self.data, data_dir=self.data_dir)
         runs = [str(run) for run in self.runs]
         self.show({"runs": runs, "report": str(path), "bytes": path.stat().st_size}, str(path))
+
+
+class Open(Command):
+    """Open the report of a run in the browser, after writing it if there is none.
+
+    An experiment's directory opens the experiment's page; an HTML file opens as it is.
+    """
+
+    place: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="[RUN|DIR|FILE]")] = Field(
+        Path("last"), description=f"{RUN}; or the directory of an experiment, or an HTML file"
+    )
+
+    def execute(self) -> None:
+        """Find or write the page, open it, and print its path."""
+        import webbrowser
+
+        run, page = _page_of(self.place)
+        self.show({"run": run and str(run), "report": str(page)}, str(page))
+        if not webbrowser.open(page.absolute().as_uri()):
+            print_note("lenscope open: no browser could be started; open this file in a browser")
+
+
+def _page_of(place: Path) -> tuple[Path | None, Path]:
+    """The run that a place stands for, if it is one, and its page."""
+    from lenscope.lab.directory import FILE, PAGE, rebuild
+    from lenscope.runs.run import locate_run
+
+    if place.suffix == ".html" and os.path.isfile(place):  # noqa: PTH113 - Path.is_file raises where a name is too long
+        return None, place
+    path = locate_run(place)
+    if (path / FILE).exists():
+        if not (path / PAGE).exists():
+            rebuild(path)
+        return None, path / PAGE
+    page = path / "report.html"
+    return path, page if page.exists() else lenscope.report(path)
 
 
 class ShowInsight(OfMeasuredRun):

@@ -37,9 +37,11 @@ class Train(TrainConfig, Command):
     Precedence, lowest to highest: defaults, --recipe, --config, other options.
     """
 
+    data: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = _FIELDS["data"]
     learning_rate: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = _FIELDS["learning_rate"]
     augment: Annotated[Augmentation, comma_list("NAME=NUMBER,…", Augmentation.parse)] = _FIELDS["augment"]
     autoencode: Annotated[Autoencoding, comma_list("NAME=NUMBER,…", Autoencoding.parse)] = _FIELDS["autoencode"]
+    validation: Annotated[int | float | None, tyro.conf.arg(metavar="COUNT|FRACTION")] = _FIELDS["validation"]
     stratify: bool = Field(default=True, description="hold out images regardless of their class")
     train_images: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["train_images"]
     patience: Annotated[int | None, tyro.conf.arg(metavar="INT")] = _FIELDS["patience"]
@@ -48,7 +50,8 @@ class Train(TrainConfig, Command):
     init_from: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = _FIELDS["init_from"]
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = Field(
         None,
-        description="resume this run with its own settings; --epochs may be higher, --data names moved training data",
+        description="resume this run (its directory, its name in runs/, or last) with its own settings; --epochs may "
+        "be higher, --data names moved training data",
     )
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = Field(
         None, description="TOML file of settings, such as a run's config.toml"
@@ -81,9 +84,10 @@ class Train(TrainConfig, Command):
         command = super().parse(program, arguments)
         return command if command.resume is None else command.with_settings_of(command.resume, arguments)
 
-    def with_settings_of(self, run: Path, arguments: list[str]) -> Self:
+    def with_settings_of(self, name: Path, arguments: list[str]) -> Self:
         """The command with the settings of a run to resume, apart from those that may change."""
         from lenscope.runs.resume import settings_to_resume
+        from lenscope.runs.run import locate_run
 
         given = [word.partition("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
         others = [option for option in given if option not in TO_RESUME]
@@ -92,9 +96,10 @@ class Train(TrainConfig, Command):
         place = find_rank_info()
         if place and place.rank:  # only the machine of the first rank needs to have the directory
             return self
+        run = locate_run(name)
         config = settings_to_resume(run, self.epochs if "--epochs" in given else None)
         kept = {"data": self.data} if "--data" in given else {}
-        return self.model_copy(update={**dict(config), **kept})
+        return self.model_copy(update={**dict(config), **kept, "resume": run})
 
     def execute(self) -> None:
         """Train, draw the pictures and write the report; of several ranks, only the first draws, writes and prints."""
@@ -146,8 +151,8 @@ class Train(TrainConfig, Command):
             run = api.resume(self.resume, data=data, epochs=self.epochs, progress=progress, ranks=ranks)
         else:
             settings = TrainConfig(**self.model_dump(exclude=set(OWN)))
-            skip = settings.skip_unreadable
-            data = api.load(settings.data, data_dir=self.data_dir, skip_unreadable=skip, progress=progress)
+            skip, fit = settings.skip_unreadable, settings.fit
+            data = api.load(settings.data, data_dir=self.data_dir, skip_unreadable=skip, fit=fit, progress=progress)
             run = api.train(data, out=self.out, progress=progress, config=settings, ranks=ranks)
         return run, split_to_measure(run, data)
 
@@ -162,8 +167,8 @@ class Train(TrainConfig, Command):
     def _write_report(self, run: Run, split: Dataset) -> None:
         self._say("writing the report …")
         report = lenscope.report(run, data=split)
-        running = ", with the network running in the page" if run.architecture.has_maps else ""
-        self._say(f"open {report} in a browser: the whole run in one file{running}")
+        running = ", with the network running in it" if run.architecture.has_maps else ""
+        self._say(f"the whole run in one page{running}: {report}; open it with: {program()} open {run.path}")
 
     def _say(self, text: str) -> None:
         if not self.quiet:

@@ -24,7 +24,7 @@ class Verify(OfRun):
     from_checkpoint: bool = Field(
         default=False, description="replay from the oldest checkpoint in the run instead of from the start"
     )
-    data: Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")] = Field(
+    data: Annotated[str | None, tyro.conf.arg(metavar="NAME|DIR")] = Field(
         None, description="where the run's training data are now, if they were moved"
     )
     data_dir: DataDir = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenscope.errors import UsageError
 from lenscope.nets.layers import KINDS, by, trace
+from lenscope.text import for_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,7 +87,9 @@ class Summary:
         """The summary as an aligned table, with totals and the effect of the batch size; no line feed at the end."""
         return "\n".join(_lines(self))
 
-    __str__ = text
+    def __str__(self) -> str:
+        """The text, in characters that standard output can write."""
+        return for_stdout(self.text())
 
 
 def summarise(network: Network, input_shape: Sequence[int], batch_size: int | None = None) -> Summary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lenscope.insight.comparison import compare_runs
+from lenscope.insight.comparison import compare_runs, notes_of, rows_of
 from lenscope.insight.curves import ACCURACY, LOSS
 from lenscope.insight.section import LayerFilm, Section, Table
 
@@ -26,8 +26,9 @@ def comparison_sections(insights: Sequence[Insight], names: Sequence[str]) -> tu
         f"else on its training images, as the legend says.{_note_on_autoencoders(insights)}"
     )
     charts = tuple(replace(chart, lines=tuple(_lines(chart, insights, names))) for chart in (LOSS, ACCURACY))
-    rows = tuple((name, *cells) for name, cells in compare_runs(runs).items())
-    table = Table("Settings that differ, and the results.", ("", *names), rows)
+    comparison = compare_runs(runs)
+    notes = "; ".join(notes_of(comparison, names))
+    table = Table(f"{notes[:1].upper()}{notes[1:]}.", ("", *names), tuple(rows_of(comparison)))
     films = tuple(_films(insights, names))
     kernels = "Kernels with the same number stand below each other; the slider moves all films."
     if not films:

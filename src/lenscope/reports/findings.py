@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 MADE = (
     "This command with these settings; every run is an ordinary run directory under runs, its rows are in results.csv, "
-    "and 'lenscope lab DIRECTORY' makes this page again from the tables alone."
+    "and 'lenscope lab show DIRECTORY' makes this page again from the tables alone."
 )
 
 
 def render_findings(findings: Findings, settings: Mapping[str, object]) -> str:
     """The whole page; `settings` are those of the experiment, by name."""
     rows = tuple((name, _shown(value)) for name, value in settings.items())
-    command = Listing("", f"lenscope {settings['experiment']}")
+    command = Listing("", f"lenscope lab {settings['experiment']}")
     made = Section("made", "How it was made", MADE, (), (Table("Settings", (), rows, words=True),), listings=(command,))
     sections = (*findings.sections, made)
     return Page(findings.title, findings.question, sections, conclusions=findings.conclusions).render()

@@ -133,8 +133,10 @@ def shapes(insight: Insight) -> Section:
 def made(insight: Insight) -> Section:
     """The command, the settings, and machine, software and hashes by name."""
     run = insight.run
-    apart = {"data", "packages", "resumed"}
+    apart = {"data", "packages", "numerics", "resumed", "isa"}
     table = {name: value for name, value in run.environment.items() if name not in apart}
+    table |= {"instruction set": run.environment.get("isa")}
+    table |= {f"numerics: {name}": value for name, value in run.environment.get("numerics", {}).items()}
     table |= {f"{name} version": version for name, version in run.environment.get("packages", {}).items()}
     table |= {
         "data": run.data.name,
