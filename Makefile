@@ -1,4 +1,5 @@
 # make train        install into .venv, without PyTorch, and train the lecture's LeNet
+# make notebook     install Jupyter and open the lecture's notebook
 # make test         install the development extra, with PyTorch, and run the fast tests
 # make test-slow    run the slow tests
 # make torture      run the slow tests with all their cases
@@ -15,10 +16,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A change in one of these installs again, so that changed kernels are compiled.
 INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/lenscope/native/*.?pp src/lenscope/native/*/*.?pp)
 
-.PHONY: train test test-slow torture test-native check clean
+.PHONY: train notebook test test-slow torture test-native check clean
 
 train: $(VENV)/.installed
 	@$(BIN)/lenscope train
+
+notebook: $(VENV)/.installed-notebook
+	@$(BIN)/jupyter lab examples/lecture29.ipynb
 
 test: $(VENV)/.installed-dev
 	@scripts/test
@@ -50,6 +54,11 @@ $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	@echo "installing lenscope into $(VENV)"
 	@$(BIN)/python -m pip install -q --no-compile -e .
 	@[ -e $@ ] || $(BIN)/python -m compileall -q -j 0 -x '$(NOT_COMPILED)' $(VENV)/lib src
+	@touch $@
+
+$(VENV)/.installed-notebook: pyproject.toml constraints.txt | $(VENV)/.installed
+	@echo "installing Jupyter into $(VENV)"
+	@$(BIN)/python -m pip install -q --no-compile -e '.[notebook]'
 	@touch $@
 
 # For PyTorch, compile only the modules that its import loads: all of them take longer.

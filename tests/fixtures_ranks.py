@@ -162,7 +162,8 @@ def addresses_listened_on(pid: int) -> list[ipaddress.IPv4Address | ipaddress.IP
         with suppress(FileNotFoundError):  # the one through which they are listed
             links.append(str(link.readlink()))
     own = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
-    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
+    tables = [Path(f"/proc/{pid}/net/{name}").read_text(encoding="ascii") for name in ("tcp", "tcp6")]
+    rows = [row.split() for text in tables for row in text.splitlines()]
     return [address_of(row[1]) for row in rows if row[3] == LISTENS and row[9] in own]
 
 

@@ -49,7 +49,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_bytes_of_an_uninterrupted_
 def main(folder: Path) -> None:
     random.seed(0)
     whole = lenscope.load("mnist")
-    data = Splits(whole.train.take(np.arange(130)), whole.test and whole.test.take(np.arange(20)))
+    data = Splits(whole.train.take(np.arange(130)), test=whole.test and whole.test.take(np.arange(20)))
     started = time.monotonic()
     os.waitpid(fork(lambda: record_run(CONFIG, data, folder / "lived")), 0)
     longest = time.monotonic() - started

@@ -111,7 +111,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     """Start `lenscope train`, and return once Lenscope's own code runs."""
     command = [sys.executable, "-m", "lenscope", "train", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait(process, lambda: "pydantic" in Path(f"/proc/{process.pid}/maps").read_text())
+    wait(process, lambda: "pydantic" in Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8"))
     return process
 
 
