@@ -68,7 +68,7 @@ def read_labels(root: Path, parts: dict[str, str], tables: list[Path], pictures:
             without_labels.append(f"{name} has the columns {', '.join(header)[:200] or 'none'}")
             continue
         default = split_of.get(base) or split_named(table.stem) or "train"
-        folders = [base, parts.get(default, "."), *{path.split("/")[0] for path in pictures if "/" in path}]
+        folders = [base, parts.get(default, "."), *sorted({path.split("/")[0] for path in pictures if "/" in path})]
         prefixes = dict.fromkeys("" if folder == "." else f"{folder}/" for folder in folders)
         for number, line in enumerate(lines, start=2):
             file, label, split = columns.read(line)
