@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import lenscope
-from fixtures_data import write_digits, write_idx
+from fixtures_data import picture, write_digits, write_idx
 from lenscope.runs.provenance import require_same_data
 
 QUICK = {"epochs": 1, "batch_size": 30, "progress": False}
@@ -144,10 +144,30 @@ def test_a_fifth_is_held_out_of_training_images_that_are_alone_and_this_is_said(
 
 
 def test_where_nothing_can_be_held_out_the_option_is_named(tmp_path):
-    with pytest.raises(
-        lenscope.UsageError, match=r"validation: got 0\.2 of 2 images, .*; --validation 0 trains on all$"
-    ):
-        lenscope.train((np.zeros((2, 8, 8), np.uint8), [0, 1]), out=tmp_path / "run", batch_size=1, progress=False)
+    data = (np.zeros((2, 8, 8), np.uint8), [0, 1])
+    with pytest.raises(lenscope.UsageError, match=r"got 0\.2 of 2 images, .*; --validation 0 trains on all$"):
+        lenscope.train(data, out=tmp_path / "run", batch_size=1, progress=False, validation=0.2)
+
+
+def test_of_so_few_images_that_a_fifth_is_none_nothing_is_held_out_by_default(tmp_path):
+    data = (np.zeros((2, 8, 8), np.uint8), [0, 1])
+    assert lenscope.train(data, out=tmp_path / "run", batch_size=1, epochs=1, progress=False).config.validation == 0
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_pictures_that_are_square_already_are_trained_and_predicted_as_they_were_loaded(pack, tmp_path, monkeypatch):
+    monkeypatch.setenv("LENSCOPE_CACHE", str(tmp_path / "cache"))
+    for number, size in enumerate([(9, 9), (6, 9), (9, 9), (12, 6)]):  # height and width
+        path = tmp_path / "data" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(np.full(size, 50 * number, np.uint8)))
+    padded, squeezed = (lenscope.load(tmp_path / "data", fit=fit, pack=pack) for fit in ("pad", "squeeze"))
+    run = lenscope.train(padded, out=tmp_path / "run", batch_size=3, epochs=1, progress=False)
+    assert (run.config.fit, lenscope.resume(run, data=padded, epochs=2, progress=False).config.fit) == ("pad", "pad")
+    with pytest.raises(lenscope.UsageError, match=r"got crop, but .* with fit='pad'; load them with fit='crop'"):
+        lenscope.train(padded, out=tmp_path / "other", fit="crop")
+    with pytest.raises(lenscope.UsageError, match=r"got pad, but .* with fit='squeeze'; load"):
+        lenscope.resume(run, data=squeezed, epochs=3)
 
 
 def test_a_validation_part_of_the_datas_own_is_recorded_and_compared(tiny, tmp_path):

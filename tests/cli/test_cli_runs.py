@@ -192,10 +192,11 @@ def test_predict_says_where_a_folder_has_labels_and_which_order_it_takes(digits_
     for digit in range(10):
         Path(f"photos/{digit}").mkdir(parents=True)
     Path("0.png").rename("photos/0/0.png")
-    done = cli("predict", digits_run.path, "photos")
+    Path("photos").rename("my photos")
+    done = cli("predict", digits_run.path, "my photos")
     assert done.code == 0
-    measures = f"lenscope evaluate {digits_run.path} --data photos"
-    assert f"\nphotos: has a folder for each class; measure the accuracy with: {measures}\n" in done.err
+    measures = f"lenscope evaluate {digits_run.path} --data 'my photos'"
+    assert f"\nmy photos: has a folder for each class; measure the accuracy with: {measures}\n" in done.err
     code, out, err = cli("predict", "1.png", digits_run.path)
     assert (code, out) == (2, "")
     assert err == (

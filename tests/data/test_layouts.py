@@ -153,10 +153,19 @@ REFUSALS = (
     ("train/1.png labels.csv=file,label;../1.png,x", "labels.csv row 2: its file is outside the folder"),
     ("train/1.png labels.csv=file,label;2.png,x;1.png,a", "labels.csv row 2: no picture 2.png; remove the row or add"),
     (
-        "part1/1.png part2/2.png about.csv=image_id,dx,age;1,a,b",
+        "images_1/1.png images_2/2.png about.csv=image_id,dx,age;1,a,b",
         "about.csv has the columns image_id, dx, age; expected",
     ),
     ("train/1.png labels.csv=file,label;1.png,x;1.png,y", "row 3: another label for train/1.png; keep one"),
+    ("1.png labels.csv=file,label,split;1.png,x,holdout", "row 2: split holdout; expected train, val or test"),
+    ("a/1.png b/1.png 2.png labels.csv=file,label;2.png,x;1.png,y", "1.png is in several folders, such as a/1.png and"),
+    ("images/1.png images/1.jpg labels.csv=file,label;1,x", "two files are called images/1, apart from their endings"),
+    (
+        "images/1.png train.csv=file,label;1.png,x test.csv=file,label;1.png,x",
+        "another split for images/1.png; keep one",
+    ),
+    ("train/1.png train/2.png test/1.png labels.csv=file,label,split;2.png,a,test", "row 2: no picture 2.png"),
+    ("images/1.png images/2.png", "pictures without class folders or a CSV"),
     ("train/1.png train/_classes.csv=filename,a,b;1.png,1,1", "_classes.csv row 2: not exactly one label"),
     ("1.png 2.png labels.csv=file,label,split;1.png,x,train;2.png,y,test", "2.png: class y only in test"),
     ('train/1.png labels.csv=file,label;"1.png,x', "labels.csv row 2: no picture"),
@@ -170,6 +179,51 @@ def test_what_cannot_be_read_says_what_to_do(tree: str, message: str, tmp_path: 
     with pytest.raises(DataError) as raised:
         load_folder(root)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("tree", "expected", "notes"),
+    [
+        # The picture of a row is in the folder of its split, also where another split has one of the same name.
+        (
+            "train/1.png train/2.png test/1.png labels.csv=file,label,split;1.png,a,train;2.png,b,train;1.png,b,test",
+            "train: a 1, b 1; test: a 0, b 1", ("test has no pictures of a; its accuracy is measured without them",),
+        ),
+        ("images/1.png images/2.png masks/1.png masks/2.png l.csv=file,label;1.png,a;2.png,b", "train: a 1, b 1", ()),
+        ("train/1.png test/s/3.png l.csv=id,label,partition;1,a,train;test/s/3,a,", "train: a 1; test: a 1", ()),
+        # A table that does not say what the pictures are does not replace the classes.
+        *(
+            (f"cat/1.png dog/1.png {table}", "train: cat 1, dog 1",
+             (f"{table.split('=')[0]} does not say what the pictures are; the folders are the classes",))
+            for table in ("scores.csv=id,score;1,0.5", "p.csv=file,prediction,probability;cat/1.png,cat,1",
+                          "x.csv=id,label;77,a")
+        ),
+        ("cat/1.png dog/2.png t.csv=path,class;cat/1.png,tom;dog/2.png,rex", "train: rex 1, tom 1", ()),
+        # Names that could mean something else.
+        ("train/bus/1.png train/train/2.png", "train: bus 1, train 1", ()),
+        ("dev/1.png prod/2.png", "train: dev 1, prod 1", ()),
+        ("train/a/1.png train/b/2.png imagelabels.mat=x data.yaml=x", "train: a 1, b 1", ()),
+    ],
+)  # fmt: skip
+def test_what_could_be_meant_in_two_ways_has_one_meaning(
+    tree: str, expected: str, notes: tuple[str, ...], tmp_path: Path
+) -> None:
+    splits = load_folder(build(tmp_path / "data", tree))
+    assert (counts(splits), splits.notes) == (expected, notes)
+
+
+def test_a_thousand_folders_in_one_another_have_no_class(tmp_path: Path) -> None:
+    folders = [tmp_path / "a"]
+    for _ in range(1100):
+        folders.append(folders[-1] / "a")
+    for folder in folders:
+        folder.mkdir()
+    try:
+        with pytest.raises(DataError, match="a: no image in it; add pictures"):
+            load_folder(folders[0])
+    finally:  # pytest would remove them by recursion
+        for folder in reversed(folders):
+            folder.rmdir()
 
 
 def test_tables_are_read_as_people_write_them(tmp_path: Path) -> None:

@@ -133,6 +133,14 @@ def test_a_pack_is_replaced_when_a_file_has_changed_even_if_it_kept_size_and_mti
 
 
 @pytest.mark.usefixtures("here")
+def test_notes_are_of_the_folder_as_it_is_and_not_of_the_pack(tmp_path: Path) -> None:
+    root = fill(tmp_path / "data")
+    assert load_folder(root, pack=True).notes == ()
+    (root / "unlabelled").mkdir()
+    assert load_folder(root).notes == ("unlabelled has no labels; it is ignored",)
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("pack", [False, True])
 def test_unreadable_pictures_are_named_together_or_left_out(pack: bool, tmp_path: Path) -> None:
     root = fill(tmp_path / "shapes")

@@ -32,6 +32,15 @@ def pattern(size, channels, seed):
     return np.random.default_rng(seed).integers(0, 256, (size, size) + (channels,) * (channels > 1), np.uint8)
 
 
+def grey_and_colour(folder, size):
+    """Two pictures and their files."""
+    pictures = pattern(size, 1, 1), pattern(size, 3, 2)
+    files = [folder / "grey.png", folder / "colour.png"]
+    for pixels, file in zip(pictures, files, strict=True):
+        Image.fromarray(pixels).save(file)
+    return pictures, files
+
+
 def run_on_patterns(tmp_path, channels, name="folder", **settings):
     images = np.stack([pattern(28, channels, seed).reshape(28, 28, channels) for seed in range(12)]).transpose(
         0, 3, 1, 2
@@ -86,10 +95,8 @@ def test_enlarged_inverted_digits_are_recognised_as_the_originals_are(able_run, 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pictures_of_other_data_are_only_resized(tmp_path, channels):
     run = run_on_patterns(tmp_path, channels)
-    grey, colour = pattern(50, 1, 1), pattern(50, 3, 2)
-    for name, pixels in (("grey", grey), ("colour", colour)):
-        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    of_grey, of_colour = predict_pictures(run, [tmp_path / "grey.png", tmp_path / "colour.png"])
+    (grey, colour), files = grey_and_colour(tmp_path, 50)
+    of_grey, of_colour = predict_pictures(run, files)
     if channels == 3:
         expected = [np.repeat(grey[None], 3, 0), colour.transpose(2, 0, 1)]
     else:
@@ -286,10 +293,8 @@ def test_a_path_is_one_file_or_a_folder_and_a_list_is_several(tiny_run, tiny, tm
 @pytest.mark.parametrize("channels", [1, 3])
 def test_arrays_are_predicted_as_their_pictures_are(channels, tmp_path):
     run = run_on_patterns(tmp_path, channels)
-    grey, colour = pattern(28, 1, 1), pattern(28, 3, 2)
-    for name, pixels in (("grey", grey), ("colour", colour)):
-        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    of_files = lenscope.predict(run, [tmp_path / "grey.png", tmp_path / "colour.png"])
+    (grey, colour), files = grey_and_colour(tmp_path, 28)
+    of_files = lenscope.predict(run, files)
     of_grey = (grey, grey[None], grey[None, None], grey[..., None], grey / np.float32(255))
     of_colour = (colour, colour[None], colour.transpose(2, 0, 1)[None], colour / 255)
     for images, file in ((of_grey, of_files[0]), (of_colour, of_files[1])):
@@ -324,6 +329,8 @@ def test_an_array_that_is_no_image_is_named(value, says, tiny_run, tiny):
     first, found, last = lenscope.predict_each(tiny_run, [tiny.test.images[0, 0], value, tiny.test.images[1, 0]])
     assert str(found).startswith(says)
     assert (first.source, last.source) == ("image 0", "image 2")
+    with pytest.raises(DataError, match="got NoneType, expected a path or an array"):
+        lenscope.predict(tiny_run, None)
 
 
 @pytest.mark.parametrize("fit", ["squeeze", "pad", "crop"])

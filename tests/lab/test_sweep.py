@@ -19,7 +19,7 @@ from lenscope.cli import main
 from lenscope.cli.lab import Sweep as SweepCommand
 from lenscope.config import TrainConfig
 from lenscope.errors import ConfigError, Interrupted, UsageError
-from lenscope.lab import Sweep, conduct, rebuild
+from lenscope.lab import Race, Sweep, conduct, rebuild
 from lenscope.lab.questions.search import rungs
 from lenscope.lab.questions.sweep import mark
 from lenscope.lab.questions.sweep_findings import sweep_findings
@@ -116,6 +116,15 @@ def test_settings_that_cannot_be_trained_are_refused_before_anything_is_written(
     with pytest.raises(error, match=problem):
         conduct(small(digits, **settings), tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_data_with_a_validation_part_of_their_own_are_compared_on_it(tiny, digits):
+    splits = lenscope.Splits(tiny.train, tiny.test)
+    with pytest.raises(UsageError, match=r"own; add --set validation=0 to compare on it$"):
+        small(digits).check(splits)
+    small(digits, grid={**SMALL, "lr": [1e-3, 1e-2], "validation": [0]}).check(splits)
+    with pytest.raises(UsageError, match=r"^--validation 20: .*; move its pictures to train$"):
+        Race(data=digits, validation=20).check(splits)
 
 
 def test_the_data_are_read_as_the_grid_says_for_all_runs_alike(tmp_path, monkeypatch):

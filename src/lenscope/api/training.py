@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenscope.api.data import is_elsewhere, load, load_own, location_of
 from lenscope.config import resolve
-from lenscope.data.dataset import Splits
+from lenscope.data.dataset import Splits, held_out_count
 from lenscope.data.fit import fit_splits
 from lenscope.runs.run import Run, find_run, locate_run
 
@@ -59,6 +59,8 @@ def train(  # noqa: PLR0913 - all but the data by name
 
     config = (config or resolve()).with_settings(**settings)
     if isinstance(data, Splits):
+        if data.fit and config.fit == "squeeze":  # the default
+            config = config.with_settings(fit=data.fit)
         data = fit_splits(data, config.fit)
     else:
         place, skip = config.data if data is None else data, config.skip_unreadable
@@ -162,14 +164,14 @@ def _with_default_validation(config: TrainConfig, splits: Splits, *, say_so: boo
     """The settings with what is held out by default: a part of training images that are alone, which is said."""
     if config.validation is not None or splits.validation is not None:
         return config
-    if splits.test is not None:
+    count = held_out_count(HELD_OUT, len(splits.train))
+    if splits.test is not None or not count:
         return config.with_settings(validation=0)
     if say_so:
         from lenscope.watch.screen import Screen, say
 
-        share = f"{100 * HELD_OUT:g} %{' of each class' if config.stratify else ''}"
-        count = f"{round(HELD_OUT * len(splits.train)):,} of {len(splits.train):,}"
-        say(Screen(), f"no validation or test images: {share}, {count}, are held out; --validation 0 trains on all")
+        share = f"{100 * HELD_OUT:g} %{' of each class' if config.stratify else ''}, {count:,} of {len(splits.train):,}"
+        say(Screen(), f"no validation or test images: {share}, are held out; --validation 0 trains on all")
     return config.with_settings(validation=HELD_OUT)
 
 

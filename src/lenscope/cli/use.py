@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -152,7 +153,7 @@ class Predict(OfRun):
 
         for folder in self.files:
             if has_class_folders(folder, run.data.classes):
-                then = f"lenscope evaluate {self.run} --data {folder}"
+                then = shlex.join(["lenscope", "evaluate", str(self.run), "--data", str(folder)])
                 print_note(f"{folder}: has a folder for each class; measure the accuracy with: {then}")
 
     def _with_steps(

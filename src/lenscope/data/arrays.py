@@ -191,7 +191,10 @@ def _as_labels(value: Any, what: str) -> NDArray[Any]:
         if len(kinds) > 1:
             names = " and ".join(sorted(kind.__name__ for kind in kinds))
             raise DataError(f"{what} are {names}, expected whole numbers or text; is one of them missing?")
-        labels = labels.astype(kinds.pop()) if kinds <= {str, int} else labels
+        try:
+            labels = labels.astype(kinds.pop()) if kinds <= {str, int} else labels
+        except OverflowError:
+            raise DataError(f"{what}: got {max(labels, key=abs)}, expected 0 to {MOST_CLASSES - 1}") from None
     if labels.dtype.kind not in "UT":
         require_labels(labels, what)
     return labels
@@ -219,6 +222,11 @@ def _classes_of(labels: NDArray[Any], source: str) -> tuple[tuple[str, ...], tup
 def _numbered(labels: NDArray[Any], classes: Sequence[str], what: str) -> NDArray[Any]:
     """Labels as numbers of their classes."""
     if labels.dtype.kind not in "UT":
+        if all(map(str.isdecimal, classes)) and [*classes] != [*map(str, range(len(classes)))]:
+            names = ", ".join(classes[:SHOWN])
+            raise DataError(
+                f"{what} are whole numbers, and so are the classes, {names}; pass labels.astype(str) to name classes"
+            )
         return labels
     numbers = {name: number for number, name in enumerate(classes)}
     found, places = np.unique(labels, return_inverse=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lenscope.config import FitName
+
 _BLOCK_BYTES = 2**24  # of images that are hashed or taken at a time
 
 
@@ -135,6 +137,7 @@ class Splits:
         skipped: the files of a folder that could not be read and were left out, each with its reason.
         pack: the folder of the cache that the images are read from; None where they are read from their own files.
         notes: remarks on how the data were read, such as pictures whose shape was changed; one line each.
+        fit: how images that were not square became square, as for `load`; None where that is still to be done.
 
     Raises:
         DataError: splits whose channels or classes differ from those of the training split.
@@ -146,6 +149,7 @@ class Splits:
     skipped: tuple[tuple[str, str], ...] = ()
     pack: Path | None = None
     notes: tuple[str, ...] = ()
+    fit: FitName | None = None
 
     def __post_init__(self) -> None:
         for name, split in (("train", "training"), ("validation", "validation"), ("test", "test")):
@@ -249,12 +253,17 @@ class Splits:
         return self.keep(train_images, seed).train
 
 
+def held_out_count(validation: float, images: int) -> int:
+    """How many of so many images are held out by a count, or by a fraction below 1, which is rounded."""
+    return round(validation * images) if validation < 1 else int(validation)
+
+
 def _divide(
     labels: NDArray[np.integer[Any]], validation: float, seed: int, *, stratify: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The indices of the images with these labels that are held out, and of the others; raises ConfigError."""
     total = len(labels)
-    count = round(validation * total) if validation < 1 else int(validation)
+    count = held_out_count(validation, total)
     if not 0 < count < total:
         raise ConfigError(
             f"validation: got {validation} of {total} images, expected at least 1 on either side; "

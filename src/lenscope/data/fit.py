@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenscope.data.mapped import collect, stretches
+from lenscope.errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lenscope.config import FitName
     from lenscope.data.dataset import Dataset, Splits
 
+KEEP_SHAPE = "--fit pad or --fit crop keeps their shape"
 _BLOCK_BYTES = 2**24
 
 
@@ -45,9 +47,18 @@ def fit_images(data: Dataset, fit: FitName) -> Dataset:
 
 
 def fit_splits(splits: Splits, fit: FitName) -> Splits:
-    """Splits with square images, each as by `fit_square`."""
+    """Splits with square images, each as by `fit_square`.
+
+    Raises:
+        ConfigError: they became square in another way when they were loaded.
+    """
+    if splits.fit not in (None, fit):
+        raise ConfigError(
+            f"fit: got {fit}, but these pictures were loaded with fit={splits.fit!r}; load them with fit={fit!r}"
+        )
     validation, test = (split and fit_images(split, fit) for split in (splits.validation, splits.test))
-    return replace(splits, train=fit_images(splits.train, fit), validation=validation, test=test)
+    settled = splits.fit if fit == "squeeze" else fit
+    return replace(splits, train=fit_images(splits.train, fit), validation=validation, test=test, fit=settled)
 
 
 def shape_notes(splits: Splits, fit: FitName) -> tuple[str, ...]:
@@ -55,8 +66,7 @@ def shape_notes(splits: Splits, fit: FitName) -> tuple[str, ...]:
     height, width = splits.train.images.shape[2:]
     if fit != "squeeze" or height == width:
         return ()
-    squeezed = f"the images are {width}×{height} pixels and are squeezed to a square"
-    return (f"{squeezed}; --fit pad or --fit crop keeps their shape",)
+    return (f"the images are {width}×{height} pixels and are squeezed to a square; {KEEP_SHAPE}",)
 
 
 def _square(images: NDArray[np.uint8], fit: FitName) -> NDArray[np.uint8]:

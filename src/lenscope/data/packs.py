@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LAYOUT = 4
+LAYOUT = 5
 SPLITS = ("train", "validation", "test")
 LABELS = {"uint8": "<u1", "int64": "<i8"}
 MAX_JSON_BYTES = 2**28  # ten thousand skipped files take four million

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from lenscope.insight.mistakes import evaluate_answers
 from lenscope.training import fused_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import TypeAlias
 
     from numpy.typing import NDArray
@@ -235,7 +234,8 @@ class _Prepared(NamedTuple):
 def _each_given(pictures: Pictures) -> Iterator[_Given]:
     """Each picture: a file, those below a folder in sorted order, the images of an array."""
     count = 0
-    for one in [pictures] if isinstance(pictures, str | Path) or hasattr(pictures, "shape") else pictures:
+    several = isinstance(pictures, Iterable) and not isinstance(pictures, str) and not hasattr(pictures, "shape")
+    for one in cast("Iterable[Any]", pictures) if several else [pictures]:
         if isinstance(one, str | Path):
             yield from _files(Path(one))
             continue
@@ -266,7 +266,7 @@ def _in_npy(path: Path) -> Iterator[_Given]:
 
 def _images(value: Any, name: str) -> list[NDArray[np.uint8] | DataError]:
     """The images of an array as (H, W) or (H, W, C); a DataError, which names the first, if they cannot be used."""
-    from lenscope.data.formats.pictures import _check_size as check_size
+    from lenscope.data.formats.pictures import check_size
 
     try:
         images, _ = as_images(_as_several(value, name), f"{name}: images")

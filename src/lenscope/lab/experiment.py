@@ -93,6 +93,14 @@ class Experiment(Settings):
         images = len(splits.train)
         for config in {(c.validation, c.train_images, c.batch_size, c.recipe): c for c in self._configs()}.values():
             train, held_out = divide(config, images)
+            if config.validation and splits.validation is not None:
+                remedy = "move its pictures to train"
+                if "validation" not in type(self).model_fields:
+                    remedy = f"add {self.option('validation', 0)} to compare on it"
+                raise UsageError(
+                    f"{self.option('validation', config.validation)}: the data have a validation part of their own; "
+                    f"{remedy}"
+                )
             if config.validation and not 0 < held_out < images:
                 given, works = self.option("validation", config.validation), self.option("validation", -(-images // 5))
                 raise UsageError(

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from lenscope.data import mapped, packs
 from lenscope.data.cache import explained, workspace
 from lenscope.data.dataset import Dataset, Splits
+from lenscope.data.fit import KEEP_SHAPE
 from lenscope.data.folders.decoding import decode, decode_all
 from lenscope.data.folders.layout import find_layout
 from lenscope.data.folders.listing import Defect, list_folder, summary
@@ -49,8 +51,7 @@ def load_folder(
 ) -> Splits:
     """The images of a folder in one of the layouts that `layout.py` describes.
 
-    The classes are those of `train`, sorted by number if all are whole numbers, else by name. `fit` makes each image
-    square. Images of a single size
+    The classes are those of `train`, sorted by number if all are whole numbers, else by name. Images of a single size
     keep it; of several sizes, each is resized to 32×32 as by Pillow's `BILINEAR`. If every image is grey there is one
     channel, else three. Hidden files (`.DS_Store`), `Thumbs.db`, `desktop.ini` and files next to the folders (a
     README) are ignored; everything else that is not an image in its class is a defect.
@@ -62,7 +63,7 @@ def load_folder(
         path: the folder.
         skip_unreadable: leave out pictures that cannot be read instead of raising an error.
         pack: make a pack in any case.
-        fit: how pictures are made square.
+        fit: how pictures that are not square become square.
         progress: called with a description, how many files are done, and how many there are.
 
     Returns:
@@ -88,7 +89,10 @@ def load_folder(
         raise DataError(summary(path, defects))
     if splits is None:
         raise DataError(f"{path}: its pack in the cache was deleted meanwhile; start again")
-    return splits
+    height, width = splits.train.images.shape[2:]
+    is_squeezed = height == width and len(splits.notes) > 0
+    settled = fit if fit != "squeeze" or is_squeezed else None
+    return replace(splits, notes=listed.notes + splits.notes, fit=settled)
 
 
 def _read(listed: Listed, about: packs.Pack, fit: FitName) -> tuple[Splits | None, Skipped]:
@@ -111,7 +115,7 @@ def _read(listed: Listed, about: packs.Pack, fit: FitName) -> tuple[Splits | Non
     ends = np.cumsum([*counts.values()])[:-1]
     parts = zip(counts, np.split(stack.images(), ends), np.split(labels, ends), strict=True)
     made = {split: Dataset(images, own, listed.classes, about.name, about.source) for split, images, own in parts}
-    notes = listed.notes + _squeeze_note(squeezed, listed.files, fit)
+    notes = _squeeze_note(squeezed, listed.files, fit)
     return Splits(made["train"], made.get("validation"), made.get("test"), skipped, notes=notes), skipped
 
 
@@ -140,7 +144,7 @@ def _pack(listed: Listed, pack: packs.Pack, fit: FitName, progress: Progress) ->
             raise DataError(f"{listed.root}: files in it changed while they were packed; start again")
         labels, counts = listed.without([*unreadable])
         if "train" in counts:
-            notes = listed.notes + _squeeze_note(squeezed, listed.files, fit)
+            notes = _squeeze_note(squeezed, listed.files, fit)
             about = packs.Contents(stack.shape, counts, listed.classes, tuple(unreadable.values()), notes)
             packs.finish_pack(pack, stack.file.name, about, labels)
     return tuple(unreadable.values())
@@ -194,5 +198,6 @@ def _squeeze_note(oblong: Oblong, files: int, fit: FitName) -> tuple[str, ...]:
     count, first = oblong
     if fit != "squeeze" or not count:
         return ()
-    what = f"{count:,} of {files:,} pictures are not square, such as {first}, and are squeezed to a square"
-    return (f"{what}; --fit pad or --fit crop keeps their shape",)
+    return (
+        f"{count:,} of {files:,} pictures are not square, such as {first}, and are squeezed to a square; {KEEP_SHAPE}",
+    )

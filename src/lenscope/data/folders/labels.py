@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from contextlib import suppress
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,12 +15,23 @@ from lenscope.errors import DataError
 from lenscope.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 # Names of columns as they are compared, in lower case without other characters; the first that is there counts.
 FILE_COLUMNS = ("filename", "file", "filepath", "path", "imagename", "imagepath", "imageid", "image", "id", "idcode")
 LABEL_COLUMNS = ("classname", "label", "class", "category", "target", "species", "breed", "diagnosis")
-SPLIT_COLUMNS = ("split", "subset")
+SPLIT_COLUMNS = ("split", "subset", "partition")
+IMAGE_WORDS = {
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "jpg",
+    "png",
+    "pictures",
+    "photos",
+}  # of names of folders, not of classes
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
@@ -47,6 +59,9 @@ class Labels(NamedTuple):
 def read_labels(root: Path, parts: dict[str, str], tables: list[Path], pictures: list[str]) -> Labels:
     """The labels of pictures.
 
+    The split of a row is that of its column `split`; or of the folder or the name of its table; or of the part in which
+    the picture is; otherwise train.
+
     Args:
         root: the folder.
         parts: the folder of each split, relative to the root.
@@ -56,10 +71,8 @@ def read_labels(root: Path, parts: dict[str, str], tables: list[Path], pictures:
     Raises:
         DataError: a table that cannot be read, or none with the expected columns.
     """
-    known = {os.path.splitext(path)[0]: path for path in pictures} | {path: path for path in pictures}  # noqa: PTH122
-    split_of = {folder: split for split, folder in parts.items()}
-    rows, problems = dict[str, dict[str, str]](), list[tuple[str, str]]()
-    without_labels = list[str]()
+    names, said = _Names(pictures, parts), dict[str, tuple[str, str]]()
+    problems, without_labels = list[tuple[str, str]](), list[str]()
     for table in tables:
         name, base = table.relative_to(root).as_posix(), table.parent.relative_to(root).as_posix()
         header, lines = _read(table)
@@ -67,45 +80,110 @@ def read_labels(root: Path, parts: dict[str, str], tables: list[Path], pictures:
         if columns is None or _is_form(table):
             without_labels.append(f"{name} has the columns {', '.join(header)[:200] or 'none'}")
             continue
-        default = split_of.get(base) or split_named(table.stem) or "train"
-        folders = [base, parts.get(default, "."), *sorted({path.split("/")[0] for path in pictures if "/" in path})]
-        prefixes = dict.fromkeys("" if folder == "." else f"{folder}/" for folder in folders)
+        own = next((split for split, folder in parts.items() if folder == base), None) or split_named(table.stem)
         for number, line in enumerate(lines, start=2):
-            file, label, split = columns.read(line)
-            where = f"{name} row {number}"
-            if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
-                problems.append((where, "its file is outside the folder"))
-                continue
-            path = next((known[prefix + file] for prefix in prefixes if prefix + file in known), None)
-            if path is None:
-                problems.append((where, f"no picture {file}; remove the row or add the picture"))
-            elif not label:
-                problems.append((where, "not exactly one label; give each picture one"))
-            else:
-                own = split_named(split) or split_of.get(path.rpartition("/")[0]) or default
-                if rows.setdefault(own, {}).setdefault(path, normal(label)) != normal(label):
-                    problems.append((where, f"another label for {path}; keep one"))
+            file, label, cell = columns.read(line)
+            try:
+                path = names.find(file, "" if base == "." else f"{base}/", split_named(cell) or own)
+                said[path] = _checked(path, label, cell, own or names.split_of(path) or "train", said.get(path))
+            except ValueError as error:
+                problems.append((f"{name} row {number}", str(error)))
+    rows = dict[str, dict[str, str]]()
+    for path, (split, label) in said.items():
+        rows.setdefault(split, {})[path] = label
     if "train" not in rows and not problems:
         raise DataError(
             f"{root}: {'; '.join(without_labels) or 'its tables have no rows'}; expected a file column "
-            f"({', '.join(FILE_COLUMNS)}) and a label column ({', '.join(LABEL_COLUMNS)}); rename yours, or move the "
-            "table away where the folders are the classes"
+            f"({', '.join(FILE_COLUMNS)}) and a label column ({', '.join(LABEL_COLUMNS)}); rename yours"
         )
-    notes = _without_label(rows, pictures)
+    notes = _without_label(said, pictures)
     notes += [f"{folder} has no labels; it is ignored" for split, folder in parts.items() if rows and split not in rows]
-    classes = set(rows.get("train", {}).values())
-    return Labels(rows, classes, tuple(problems), tuple(notes))
+    return Labels(rows, set(rows.get("train", {}).values()), tuple(problems), tuple(notes))
 
 
-def names_pictures(table: Path) -> bool:
-    """Whether a table has a column for files, as far as its first line tells."""
-    header = _read(table, 1)[0]
-    return not _is_form(table) and not {*map(_plain, header)}.isdisjoint(FILE_COLUMNS)
+def _checked(path: str, label: str, cell: str, split: str, before: tuple[str, str] | None) -> tuple[str, str]:
+    """Split and label of a row, given what a row before said of the same picture; raises ValueError."""
+    if cell and not split_named(cell):
+        raise ValueError(f"split {cell}; expected train, val or test")
+    if not label:
+        raise ValueError("not exactly one label; give each picture one")
+    found = split_named(cell) or split, normal(label)
+    if before not in (None, found):
+        raise ValueError(f"another {'split' if before and before[1] == found[1] else 'label'} for {path}; keep one")
+    return found
+
+
+def labels_pictures(table: Path, pictures: list[str]) -> bool:
+    """Whether a table has columns for files and labels by name, and its first row names one of these pictures."""
+    header, lines = _read(table, 2)
+    columns = _columns(header, one_hot=False, by_name=True)
+    if columns is None or not lines or _is_form(table):
+        return False
+    with suppress(ValueError):
+        return bool(_Names(pictures, {}).find(columns.read(lines[0])[0], "", None))
+    return False
 
 
 def split_named(text: str) -> str | None:
     """The split that is named by one of the words of a text such as `train_labels`."""
-    return next((PARTS[word] for word in re.split(r"[^a-z]+", text.lower()) if word in PARTS), None)
+    return next((PARTS[word] for word in words(text) if word in PARTS), None)
+
+
+def words(text: str) -> list[str]:
+    """The words of a name, in lower case."""
+    return re.split(r"[^a-z]+", text.lower())
+
+
+class _Names:
+    """The pictures of a folder by their paths, with the suffix or without it.
+
+    Args:
+        pictures: relative to the folder.
+        parts: the folder of each split.
+    """
+
+    def __init__(self, pictures: list[str], parts: dict[str, str]) -> None:
+        self._parts, self._paths = parts, set(pictures)
+        self._stems = dict[str, str]()
+        self._twins = set[str]()
+        for path in pictures:
+            stem = os.path.splitext(path)[0]  # noqa: PTH122 - a Path per file is slow
+            if self._stems.setdefault(stem, path) != path:
+                self._twins.add(stem)
+        folders = sorted({path.split("/")[0] + "/" for path in pictures if "/" in path})
+        images = [folder for folder in folders if not IMAGE_WORDS.isdisjoint(words(folder))]
+        self._beside = (images, [folder for folder in folders if folder not in images])
+
+    def split_of(self, path: str) -> str | None:
+        """The split in whose folder a picture is."""
+        return next((split for split, folder in self._parts.items() if path.startswith(f"{folder}/")), None)
+
+    def find(self, file: str, base: str, split: str | None) -> str:
+        """The path of a picture that a table in the folder `base` names; raises ValueError.
+
+        It is looked for in the folder of the split, in that of the table, then in those with pictures by their names,
+        then in all others.
+        """
+        pure = PurePosixPath(file)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise ValueError("its file is outside the folder")
+        others = tuple(f"{folder}/" for name, folder in self._parts.items() if split and name != split)
+        own = [f"{self._parts[split]}/"] if split in self._parts else []
+        beside = ([place for place in places if not place.startswith(others)] for places in self._beside)
+        for places in (own, [base], *beside):
+            found = [path for place in places if (path := self._path(place + file))]
+            if len(found) > 1:
+                raise ValueError(f"{file} is in several folders, such as {' and '.join(found[:2])}; give the path")
+            if found:
+                return found[0]
+        raise ValueError(f"no picture {file}; remove the row or add the picture")
+
+    def _path(self, name: str) -> str | None:
+        if name in self._paths:
+            return name
+        if name in self._twins:
+            raise ValueError(f"two files are called {name}, apart from their endings; give the ending")
+        return self._stems.get(name)
 
 
 def _is_form(table: Path) -> bool:
@@ -117,9 +195,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
 
 
-def _without_label(rows: dict[str, dict[str, str]], pictures: list[str]) -> list[str]:
+def _without_label(labelled: Collection[str], pictures: list[str]) -> list[str]:
     """A note on the pictures that no row names, in the folders of those that a row names."""
-    labelled = {path for own in rows.values() for path in own}
     folders = {path.rpartition("/")[0] for path in labelled}
     others = [path for path in pictures if path not in labelled and path.rpartition("/")[0] in folders]
     count = counted(len(others), "picture has", "pictures have")
@@ -143,7 +220,14 @@ class _Columns(NamedTuple):
         return file.replace("\\", "/").removeprefix("./"), label, split
 
 
-def _columns(header: list[str], *, one_hot: bool) -> _Columns | None:
+def _columns(header: list[str], *, one_hot: bool, by_name: bool = False) -> _Columns | None:
+    """The columns of a table; None if there is none for files or for labels.
+
+    Args:
+        header: their names.
+        one_hot: after the files, there is one column per class.
+        by_name: the only other column is not taken for the labels if its name does not say so.
+    """
     names = [*map(_plain, header)]
     if one_hot:
         return _Columns(0, -1, -1, tuple(name.strip() for name in header[1:]))
@@ -152,7 +236,7 @@ def _columns(header: list[str], *, one_hot: bool) -> _Columns | None:
         for wanted in (FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)
     )
     others = [at for at in range(len(names)) if at not in {file, split}]
-    if label < 0 and len(others) == 1:
+    if label < 0 and len(others) == 1 and not by_name:
         label = others[0]
     return None if -1 in (file, label) else _Columns(file, label, split)
 

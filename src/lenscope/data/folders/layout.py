@@ -10,12 +10,13 @@ A folder that contains only another folder is replaced by that one.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenscope.data.folders.labels import IMAGE_WORDS, Labels, labels_pictures, read_labels, words
 from lenscope.data.folders.labels import PARTS as PART_WORDS
-from lenscope.data.folders.labels import Labels, names_pictures, read_labels
 from lenscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ LAYOUT = "<class>/*.png, or train/<class>/*.png with val and test alike, or pict
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")  # of the formats of `pictures.py`
 PARTS = PART_WORDS | {"seg_train": "train", "seg_test": "test"}  # names of folders
 UNLABELLED = ("seg_pred", "unlabeled", "unlabelled")  # folders beside the parts
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpg", "pictures", "photos")
 _CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 _SORT = "sort the pictures into a folder per class"
 # Found beside pictures, these say what the pictures show in a way that is not read.
@@ -46,8 +46,8 @@ ARCHIVES = {
     "*.parquet": "pictures in Parquet files; save them as files in a folder per class",
     "*.zip": "a zip archive; unpack it and give the folder",
     "*.tar*": "a tar archive; unpack it and give the folder, with a folder per class",
-    "*.npz": "NumPy arrays; load them in Python and pass lenscope.Dataset",
-    "*.npy": "NumPy arrays; load them in Python and pass lenscope.Dataset",
+    "*.npz": "NumPy arrays; load them in Python and pass lenscope.train((images, labels))",
+    "*.npy": "NumPy arrays; load them in Python and pass lenscope.train((images, labels))",
     "*.pkl": "a pickle, which can run code; save the pictures as files in a folder per class",
     "*.pickle": "a pickle, which can run code; save the pictures as files in a folder per class",
     "*.tfrecord*": "TFRecord files; save the pictures as files in a folder per class",
@@ -80,37 +80,50 @@ def find_layout(folder: Path) -> Layout:
         DataError: a folder that cannot be read, another layout, or a table of labels that cannot be read.
     """
     root = _unwrapped(folder)
-    _refuse(root, ANNOTATIONS)
     folders = [entry.name for entry in visible(root) if is_folder(entry)]
     parts = _parts(root, folders)
-    others = [name for name in folders if name.lower() not in PARTS]
-    if parts and "train" not in parts:
-        raise DataError(f"{root}: no folder 'train' in it; expected {LAYOUT}")
-    train = parts.get("train", "")
-    inner = visible(root / train) if not leaves(root / train, root) else []
-    classes = [entry.name for entry in inner if is_folder(entry)]
-    tables = [path for path in _tables(root, parts) if path.is_file()]
-    for table in tables:
-        if leaves(table, root):
-            raise DataError(f"{table}: a link that leaves the folder; replace it by the file")
-    pictures_alone = any(map(is_picture, inner)) and not classes
-    image_folder = not parts and any(name.lower() in IMAGE_FOLDERS for name in others)
-    if tables and (pictures_alone or image_folder or (not parts and any(map(names_pictures, tables)))):
-        labels = read_labels(root, parts, tables, _picture_paths(root))
+    train = root / parts.get("train", "")
+    inner = visible(train) if not leaves(train, root) else []
+    inside = [entry.name for entry in inner if is_folder(entry)]
+    classes = [name for name in inside if not is_for_images(name) and _has_picture(train / name)]
+    if not classes:
+        _refuse(root, ANNOTATIONS)
+    tables, others = _tables(root, parts), list[Path]()
+    if classes and not parts:
+        pictures = _picture_paths(root) if tables else []
+        others = [table for table in tables if not labels_pictures(table, pictures)]
+    labelling = [table for table in tables if table not in others]
+    if labelling and (not parts or not inside):
+        labels = read_labels(root, parts, labelling, _picture_paths(root))
         return Layout(root, parts, _sorted(labels.classes), labels.notes, labels)
-    if pictures_alone:
+    _require_classes(root, train, inside, inner, folders)
+    flat = [split for split, name in parts.items() if split != "train" and _is_flat(root / name, root)]
+    notes = [f"{table.name} does not say what the pictures are; the folders are the classes" for table in others]
+    notes += [f"{parts[split]} has no class folders, so its pictures have no labels; it is ignored" for split in flat]
+    notes += [f"{name} has no labels; it is ignored" for name in folders if parts and name.lower() in UNLABELLED]
+    kept = {split: name for split, name in (parts or {"train": ""}).items() if split not in flat}
+    return Layout(root, kept, _sorted(inside), tuple(notes))
+
+
+def _require_classes(
+    root: Path, train: Path, inside: list[str], inner: list[os.DirEntry[str]], folders: list[str]
+) -> None:
+    """Raise DataError where no folder in the folder of train can be a class."""
+    if train == root and len(folders) == 1 and folders[0].lower() in PARTS:
+        raise DataError(f"{root}: no folder 'train' in it; expected {LAYOUT}")
+    if all(map(is_for_images, inside)) and (inside or any(map(is_picture, inner))):
         raise DataError(
-            f"{root / train}: pictures without class folders or a CSV of labels; {_SORT}, or add labels.csv with "
+            f"{train}: pictures without class folders or a CSV of labels; {_SORT}, or add labels.csv with "
             "filename,label"
         )
-    if not parts and not classes:
+    if train == root and not inside:
         _refuse(root, ARCHIVES)
         raise DataError(f"{root}: no folder 'train' and no class folder in it; expected {LAYOUT}")
-    without = [split for split, name in parts.items() if split != "train" and _is_flat(root / name, root)]
-    notes = [f"{parts[split]} has no class folders, so its pictures have no labels; it is ignored" for split in without]
-    notes += [f"{name} has no labels; it is ignored" for name in others if parts and name.lower() in UNLABELLED]
-    kept = {split: name for split, name in (parts or {"train": ""}).items() if split not in without}
-    return Layout(root, kept, _sorted(classes), tuple(notes))
+
+
+def is_for_images(name: str) -> bool:
+    """Whether the name of a folder says that it contains images, and not which."""
+    return not IMAGE_WORDS.isdisjoint(words(name))
 
 
 def visible(folder: Path) -> list[os.DirEntry[str]]:
@@ -143,29 +156,44 @@ def leaves(path: Path, root: Path) -> bool:
 
 def _unwrapped(folder: Path) -> Path:
     """The folder, or the one that is alone in it and contains folders, as in an unpacked zip."""
-    entries = visible(folder)
-    if len(entries) == 1 and is_folder(entries[0]) and entries[0].name.lower() not in PARTS:
+    while True:
+        entries = visible(folder)
+        if len(entries) != 1 or not is_folder(entries[0]) or entries[0].name.lower() in PARTS:
+            return folder
         inner = folder / entries[0].name
-        if not leaves(inner, folder) and any(map(is_folder, visible(inner))):
-            return _unwrapped(inner)
-    return folder
+        if leaves(inner, folder) or not any(map(is_folder, visible(inner))):
+            return folder
+        folder = inner
 
 
 def _parts(root: Path, folders: list[str]) -> dict[str, str]:
-    """The folder of each split; `seg_train/seg_train` is that of `train`."""
+    """The folder of each split, if there is one of `train`; one of the same name alone in it replaces it."""
     parts = dict[str, str]()
     for name in folders:
         split = PARTS.get(name.lower())
         if split in parts:
             raise DataError(f"{root}: two folders for one split, {parts[split]} and {name}; move one away")
         if split:
-            parts[split] = f"{name}/{name}" if (root / name / name).is_dir() else name
-    return parts
+            alone = not leaves(root / name, root) and [entry.name for entry in visible(root / name)] == [name]
+            parts[split] = f"{name}/{name}" if alone and (root / name / name).is_dir() else name
+    return parts if "train" in parts else {}
+
+
+def _has_picture(folder: Path) -> bool:
+    with suppress(OSError), os.scandir(folder) as found:  # `visible` reports it later
+        return any(map(is_picture, found))
+    return False
 
 
 def _tables(root: Path, parts: dict[str, str]) -> list[Path]:
+    """The CSV files in the root, and in the folders of splits those that have a known name."""
     beside = [root / entry.name for entry in visible(root) if entry.name.lower().endswith(".csv")]
-    return beside + [root / part / name for part in parts.values() for name in ("metadata.csv", "_classes.csv")]
+    inside = [root / part / name for part in parts.values() for name in ("metadata.csv", "_classes.csv")]
+    tables = [path for path in (*beside, *inside) if path.is_file()]
+    for table in tables:
+        if leaves(table, root):
+            raise DataError(f"{table}: a link that leaves the folder; replace it by the file")
+    return tables
 
 
 def _picture_paths(root: Path) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from lenscope.data.checks import normal
 from lenscope.data.folders.layout import LAYOUT, PARTS, SUFFIXES, UNLABELLED, is_folder, is_picture, leaves, visible
 from lenscope.data.packs import SPLITS, Listing
+from lenscope.text import counted
 
 if TYPE_CHECKING:
     import os
@@ -153,14 +154,12 @@ def walk(layout: Layout) -> Iterator[Picture | Defect]:
 
 def summary(root: Path, defects: Sequence[tuple[str, str]]) -> str:
     """Defects in one line, the first ten by name."""
-    count = "1 defect" if len(defects) == 1 else f"{len(defects)} defects"
-    return f"{root}: {count}, expected {LAYOUT}: {_named(defects)}"
+    return f"{root}: {counted(len(defects), 'defect')}, expected {LAYOUT}: {_named(defects)}"
 
 
 def skipped_note(skipped: Sequence[tuple[str, str]]) -> str:
     """The files that were left out, in one line, the first ten by name with the reason."""
-    count = "1 unreadable picture" if len(skipped) == 1 else f"{len(skipped):,} unreadable pictures"
-    return f"left out {count}: {_named(skipped)}"
+    return f"left out {counted(len(skipped), 'unreadable picture')}: {_named(skipped)}"
 
 
 def _named(defects: Sequence[tuple[str, str]]) -> str:

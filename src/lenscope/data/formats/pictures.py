@@ -131,7 +131,7 @@ def _checked(content: bytes, source: str) -> bytes:
         raise DataError(f"{source}: a TIFF that {found}")
     content = tiff.unpack(content)
     if content.startswith(b"RIFF") and (size := _size_of_webp(content)):  # its memory is allocated when it is opened
-        _check_size(size, source)
+        check_size(size, source)
     return content
 
 
@@ -151,7 +151,8 @@ def _size_of_webp(content: bytes) -> tuple[int, int] | None:
     return (next(sides), next(sides)) if kind == b"VP8 " else None
 
 
-def _check_size(size: tuple[int, int], source: str) -> None:
+def check_size(size: tuple[int, int], source: str) -> None:
+    """Raise DataError for a picture of more than MAX_PIXELS, or with a side longer than MAX_SIDE."""
     width, height = size
     if width * height > MAX_PIXELS:
         raise DataError(f"{source}: {width}×{height} is more than {MAX_PIXELS} pixels; save it smaller")
@@ -162,7 +163,7 @@ def _check_size(size: tuple[int, int], source: str) -> None:
 def _check_header(image: Image.Image, content: bytes, source: str) -> None:
     if content.startswith(b"\xff\xd8"):
         _reduce(image, content)
-    _check_size(image.size, source)
+    check_size(image.size, source)
     if image.format == "BMP" and image.info["compression"] in RUN_LENGTHS:
         raise DataError(f"{source}: a run-length encoded bitmap; save it as PNG")
     if image.format == "TIFF" and image.mode in {"F", "I"}:

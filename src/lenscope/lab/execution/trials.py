@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenscope import api
+from lenscope.data.dataset import held_out_count
 from lenscope.errors import LenscopeError, NonFiniteError, RunError, UsageError
 from lenscope.runs import lock
 from lenscope.runs.files import manifest
@@ -85,8 +86,7 @@ def is_finished(path: Path) -> bool:
 
 def divide(config: TrainConfig, images: int) -> tuple[int, int]:
     """How many of the training images a run trains on, and how many it holds out."""
-    held_out = config.validation or 0
-    count = round(held_out * images) if held_out < 1 else int(held_out)
+    count = held_out_count(config.validation or 0, images)
     return min(images - count, config.train_images or images), count
 
 
