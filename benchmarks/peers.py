@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenscope.cli.bench import RATE, Task, pytorch_lenet, pytorch_work
+from lenscope.environment import install_command
 from lenscope.errors import UsageError
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _train_once() -> float:
 def in_own_process(task: Task, make: Callable[[Task], Callable[[], float]], packages: Sequence[str]) -> Work:
     """A peer in a process of its own; raises UsageError where one of its packages is missing."""
     if missing := [package for package in packages if find_spec(package) is None]:
-        raise UsageError(f"not installed: {', '.join(missing)}; run: pip install 'lenscope[bench]'")
+        raise UsageError(f"not installed: {', '.join(missing)}; run: {install_command('bench')}")
     pool = ProcessPoolExecutor(1, get_context("spawn"))
     pool.submit(_start, make, task).result()
     return {"training": lambda: pool.submit(_train_once).result()}

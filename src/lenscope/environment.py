@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +26,14 @@ def describe_environment() -> dict[str, object]:
         "processors": usable_processors(),
         "packages": {name: package_version(name) for name in PACKAGES},
     }
+
+
+def install_command(extra: str = "") -> str:
+    """The command that installs Lenscope with an extra: from the clone that it runs in, else from PyPI."""
+    clone, options = Path(__file__).parents[2], f"[{extra}]" if extra else ""
+    if (clone / "pyproject.toml").is_file():
+        return f"{shlex.quote(sys.executable)} -m pip install -e {shlex.quote(f'{clone}{options}')}"
+    return f"pip install {shlex.quote(f'lenscope{options}')}"
 
 
 def usable_processors() -> int:

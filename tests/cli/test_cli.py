@@ -60,6 +60,7 @@ WRONG = [
     (("train", "--network", "lenet1998", "--engine", "fused"), "--engine fused: trains only a LeNet, got LeNet1998"),
     (("train", "--recipe", "lectur"), "did you mean 'lecture'?"),
     (("train", "--data", "mnits"), "did you mean 'mnist'?"),
+    (("verify", "RUN", "b"), "got b in addition, expected nothing more; --help shows the usage"),
     (("train", "--epoch", "3"), "did you mean --epochs"),
     (("train", "--seed"), "--seed: got no value, expected one"),
     (("train", "--patience", "3"), "add --validation 5000"),

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from fixtures_data import write_image_folder
+from lenscope.environment import install_command
 
 
 def test_data_lists_locates_and_verifies(cli):
@@ -96,7 +97,7 @@ def test_doctor_names_what_prevents_training(cli, here, monkeypatch):
         "runs", str(here / "cache"), "300 MB of memory are free, and training may take 400 MB; end other programs",
     ]  # fmt: skip
     assert verdict["missing"] == [
-        "PyTorch is not installed; run: pip install 'lenscope[torch]' (for other networks and GPUs)",
+        f"PyTorch is not installed; run: {install_command('torch')} (for other networks and GPUs)",
         "MNIST: not on this computer; lenscope train downloads it, as does: lenscope data fetch mnist",
     ]
     (here / "runs").unlink()

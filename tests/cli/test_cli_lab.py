@@ -78,6 +78,8 @@ def test_an_experiment_without_finished_runs_says_so_and_ends_with_1(command, he
         (("lab", "race", "--rates", "0"), 2, "lenscope lab race: rates: got 0"),
         (("lab", "longrun", "--variants", "plane"), 2, "did you mean 'plain'"),
         (("lab", "show", "nowhere"), 1, "lenscope lab show: nowhere: "),
+        (("lab", "sweep", "--lr", "1"), 2, "--lr: a setting of the runs; give it as --set lr=VALUE"),
+        (("lab", "sweep", "--nothing", "1"), 2, "lenscope lab sweep: unrecognized options: --nothing"),
         (("lab", "rce"), 2, "lenscope lab: unknown experiment 'rce'; did you mean 'race'?"),
         (("reproduce", "--seeds", "none"), 2, "lenscope lab reproduce: seeds: got 'none'"),
         (("lab", "reproduce", "--data", "mnits"), 2, "did you mean 'mnist'"),

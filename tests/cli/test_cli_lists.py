@@ -104,6 +104,13 @@ def test_a_run_several_directories_and_an_experiment_are_listed(ten, cli, monkey
     [row] = json.loads(cli("runs", "runs/run-3", "--json").out)
     assert (row["name"], row["settings"]) == ("run-3", {})
     assert [row["name"] for row in json.loads(cli("runs", "experiments/race", "--json").out)] == ["run-1"]
+    for name in ("ada", "bob"):  # two unpacked archives
+        shutil.copytree("runs/run-1", f"handins/{name}/run-1")
+    Path("handins/bob/run-1/losses.f32").write_bytes(b"cut")
+    out = cli("runs", "handins").out
+    assert out.startswith("run    ")
+    assert "\nrun-1  " in out
+    assert "broken: handins/bob/run-1/losses.f32: 3 bytes, expected " in out
     Path("runs/run-2/config.toml").unlink()
     monkeypatch.setenv("COLUMNS", "200")
     out = cli("runs", "runs", "experiments/race").out

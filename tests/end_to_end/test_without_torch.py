@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import lenscope
+from lenscope.environment import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ LENET = (
     ("lab", "sweep", *LAB[:2], *LAB[4:6], "--set", "batch_size=10,20", "--set", "epochs=1", "--processes", "2"),
     ("bench", "--threads", "1", "--rounds", "1", "--images", "1000"),
 )
-NEEDED = "needs PyTorch, which is not installed; run: pip install 'lenscope[torch]'"
+NEEDED = f"needs PyTorch, which is not installed; run: {install_command('torch')}"
 WITH_TORCH = (
     (("train", *FEW, "--network", "lenet1998", "--out", "other"), "the network lenet1998"),
     (("train", *FEW, "--engine", "torch", "--out", "other"), "--engine torch"),

@@ -3,16 +3,20 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lenscope import environment
 from lenscope.environment import (
     PACKAGES,
     describe_environment,
     free_memory,
+    install_command,
     package_version,
     processor_model,
     processor_name,
@@ -80,3 +84,12 @@ def test_the_free_memory_is_known_on_linux_only(tmp_path: Path) -> None:
     assert free_memory(meminfo) is None
     meminfo.write_text("MemTotal:       2048 kB\nMemFree:        5 kB\nMemAvailable:   1024 kB\n")
     assert free_memory(meminfo) == 2**20
+
+
+def test_it_is_installed_from_the_clone_where_there_is_one_and_else_from_pypi(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clone = Path(environment.__file__).parents[2]
+    assert install_command("torch") == f"{sys.executable} -m pip install -e {shlex.quote(f'{clone}[torch]')}"
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "site-packages" / "lenscope" / "environment.py"))
+    assert (install_command("torch"), install_command()) == ("pip install 'lenscope[torch]'", "pip install lenscope")

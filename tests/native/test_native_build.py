@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lenscope import native
+from lenscope.environment import install_command
 from lenscope.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,7 @@ def test_importing_native_loads_neither_the_extension_nor_numpy():
 
 def test_without_the_extension_the_reason_is_a_missing_compiler(not_built, monkeypatch, tmp_path):
     on_path(monkeypatch, tmp_path)
-    why = "the native engine was not built, for lack of a C++ compiler; install g++ and run pip install again"
+    why = f"the native engine was not built, for lack of a C++ compiler; install g++, then run: {install_command()}"
     assert native.reason() == why
     for ask in (native.load, native.instruction_set):
         with pytest.raises(UsageError, match=re.escape(why)):
@@ -53,7 +54,7 @@ def test_without_the_extension_the_reason_is_a_missing_compiler(not_built, monke
 def test_a_compiler_that_is_installed_now_is_named(not_built, monkeypatch, tmp_path):
     on_path(monkeypatch, tmp_path, "clang++", "gcc")
     assert native.reason() == (
-        f"the native engine is not built, but {tmp_path / 'clang++'} is installed now; run pip install -v again"
+        f"the native engine is not built, but {tmp_path / 'clang++'} is installed now; run: {install_command()}"
     )
 
 
@@ -63,7 +64,8 @@ def test_an_extension_that_cannot_be_loaded_says_so_in_one_line(monkeypatch):
 
     monkeypatch.setattr(native, "import_module", broken)
     assert native.reason() == (
-        "the native engine cannot be loaded: libstdc++.so.6: version `GLIBCXX_3.4.99' not found; run pip install again"
+        "the native engine cannot be loaded: libstdc++.so.6: version `GLIBCXX_3.4.99' not found; run: "
+        f"{install_command()}"
     )
 
 

@@ -237,6 +237,33 @@ def test_what_may_differ_is_said(tiny, run: Run) -> None:
     assert found[1] == "isa is avx2, was avx512, when it was resumed: the last bits may differ"
 
 
+@pytest.mark.parametrize(
+    ("change", "sound", "says"),
+    [
+        (
+            (2, "test_accuracy", 0.99),
+            False,
+            "epoch 2, test loss {0}, accuracy 99.00 %; the final weights have loss {0}, accuracy {1}",
+        ),
+        (
+            (2, "test_loss", 0.5),
+            False,
+            "epoch 2, test loss 0.5000, accuracy {1}; the final weights have loss {0}, accuracy {1}",
+        ),
+        ((2, "train_seconds", 0.5), True, "epoch 2, test loss {0}, accuracy {1}: the same, measured again"),
+    ],
+)
+def test_where_bits_cannot_be_compared_the_final_weights_are_measured_again(
+    tiny, run: Run, change, sound, says
+) -> None:
+    loss, accuracy = f"{run.metrics.test_loss[-1]:.4f}", f"{100 * run.metrics.test_accuracy[-1]:.2f} %"
+    plant(run.path, "environment.json", json.dumps({**run.environment, "isa": "sse"}).encode())
+    plant(run.path, "losses.f32", losses(run, (1, float(run.losses[1]))))
+    plant(run.path, "metrics.csv", rows(run, change))
+    found = [finding for finding in replay_run(open_run(run.path), tiny) if finding.part == "metrics.csv"]
+    assert (found[-1].sound, found[-1].says) == (sound, says.format(loss, accuracy))
+
+
 def test_a_difference_is_not_judged_where_a_run_was_trained_by_another_number_of_ranks(tiny, run: Run) -> None:
     plant(run.path, "environment.json", json.dumps({**run.environment, "ranks": 2}).encode())
     plant(run.path, "losses.f32", losses(run, (4, 1.5)))

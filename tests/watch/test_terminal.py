@@ -114,11 +114,13 @@ def test_without_test_images_the_accuracy_is_that_of_the_validation_part():
     assert without.split() == ["4", "0.5000", "0.00"]
 
 
-def test_a_loss_that_rounds_to_zero_has_no_minus(tiny, tiny_run, monkeypatch, capsys):
+def test_a_loss_near_zero_has_no_minus_and_a_huge_one_fits_its_column(tiny, tiny_run, monkeypatch, capsys):
     """Float32 can give a log-probability a little above 0."""
     file = io.StringIO()
     TerminalWatcher(Console(file=file, width=100))(EpochDone(EpochMetrics(1, -1e-9, test_loss=-1e-6)))
+    TerminalWatcher(Console(file=file, width=100))(EpochDone(EpochMetrics(1, 1.2e12, test_loss=99_999.5)))
     assert file.getvalue().split()[1:3] == ["0.0000", "0.0000"]
+    assert file.getvalue().splitlines()[1].startswith("    1    1.20e+12  99999.5000")
     sure = lenscope.api.evaluate(tiny_run, tiny)
     monkeypatch.setattr("lenscope.api.evaluate", lambda *_, **__: replace(sure, loss=-1e-9))
     assert main(["evaluate", str(tiny_run.path)]) == 0

@@ -163,6 +163,8 @@ def _one_line(box: str) -> str:
         return f"{wrong[1].replace('-', '_')}: got '{wrong[2]}', expected {expected}"
     if silent := re.match(r"missing value for argument '(.*)'", text, flags=re.IGNORECASE):
         return f"{silent[1]}: got no value, expected one"
+    if surplus := re.match(r"unrecognized options: ([^-].*)", text, flags=re.IGNORECASE):
+        return f"got {surplus[1]} in addition, expected nothing more; --help shows the usage"
     text = re.sub(
         r"missing from (.*?): (\S+) (.*) \(required\).*",
         r"missing \2, \3; \1 --help lists the options",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -11,7 +12,7 @@ from pydantic import Field, create_model, model_validator
 
 from lenscope.cli.command import Command, DataDir, early
 from lenscope.cli.output import print_note
-from lenscope.config import Settings, read_settings
+from lenscope.config import Settings, TrainConfig, read_settings, renamed
 from lenscope.environment import usable_processors
 from lenscope.errors import ConfigError, RunError, UsageError
 from lenscope.lab.catalogue import EXPERIMENTS
@@ -88,6 +89,18 @@ class Sweep(Conduct, SweepExperiment, Varied):
     def _agree(self) -> Self:
         """Skip the check of the experiment: file and options are valid only together, and `asked` combines them."""
         return self
+
+    @classmethod
+    def parse(cls, program: str, arguments: list[str]) -> Self:
+        """The command with its options; raises UsageError, which names --set for a setting of the runs."""
+        try:
+            return super().parse(program, arguments)
+        except UsageError as error:
+            found = re.match(r"unrecognized options: --([\w-]+)", str(error))
+            name = found[1].replace("-", "_") if found else ""
+            if renamed({name: None}).keys() <= TrainConfig.model_fields.keys():
+                raise UsageError(f"--{name}: a setting of the runs; give it as --set {name}=VALUE") from None
+            raise
 
     @classmethod
     def before_options(cls, arguments: list[str]) -> Self | None:

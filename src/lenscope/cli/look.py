@@ -45,11 +45,11 @@ ORDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 class Runs(Command):
     """List runs: state, accuracy (or reconstruction error), the settings that differ, a curve over the epochs.
 
-    A directory is a run, or contains runs, or is an experiment's.
+    A directory is a run, contains runs, or contains directories of runs, such as an experiment's.
     """
 
     directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="[DIR ...]")] = Field(
-        (Path("runs"),), description="directories of runs, of one run, or of an experiment"
+        (Path("runs"),), description="a run, or a directory of runs, of an experiment or of several people's runs"
     )
     sort: Literal["date", "name", "accuracy", "seconds"] = Field(
         "date", description="the order, ascending: the latest, best or slowest run is last"
@@ -141,10 +141,13 @@ def sparkline(values: list[float], low: float, high: float) -> str:
 
 
 def _runs_in(directory: Path) -> list[lenscope.Run | LenscopeError]:
-    """The runs in a directory, and in its directory `runs`."""
+    """The runs in a directory, and in its directories that are not runs, as unpacked archives and experiments are."""
+    from lenscope.runs.run import is_run
+
     if not directory.is_dir():
         raise UsageError(f"{directory}: no such directory; 'lenscope train' creates runs/")
-    return lenscope.list_runs(directory) + lenscope.list_runs(directory / "runs")
+    below = sorted(path for path in directory.iterdir() if path.is_dir() and not is_run(path))
+    return [run for place in (directory, *below) for run in lenscope.list_runs(place)]
 
 
 def _facts(run: lenscope.Run) -> dict[str, Any]:

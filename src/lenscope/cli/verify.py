@@ -41,6 +41,8 @@ class Verify(OfRun):
             data_dir=self.data_dir,
         )
         broken = dict.fromkeys(finding.part for finding in found if finding.sound is False)
+        # The files that a replay compares are listed once more.
+        replayed = len({finding.part for finding in found}) < len(found)
         verdict = False if broken else None if any(finding.sound is None for finding in found) else True
         rows = [(finding.part, VERDICTS[finding.sound], finding.says) for finding in found]
         conclusion = [] if broken else [f"{self.run}: {'sound' if verdict else UNKNOWN}"]
@@ -50,4 +52,7 @@ class Verify(OfRun):
             *conclusion,
         )
         if broken:
-            raise RunError(f"{self.run}: broken: {', '.join(broken)}; restore it from a copy, or train it again")
+            without = "not replayed; " if (self.replay or self.from_checkpoint) and not replayed else ""
+            raise RunError(
+                f"{self.run}: broken: {', '.join(broken)}; {without}restore it from a copy, or train it again"
+            )

@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lenscope.environment import install_command
 from lenscope.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ def report_cut_files() -> None:
 
 def _why(error: ImportError) -> str:
     if not isinstance(error, ModuleNotFoundError):
-        return f"the native engine cannot be loaded: {str(error).splitlines()[0]}; run pip install again"
+        return f"the native engine cannot be loaded: {str(error).splitlines()[0]}; run: {install_command()}"
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
-        return "the native engine was not built, for lack of a C++ compiler; install g++ and run pip install again"
-    return f"the native engine is not built, but {compiler} is installed now; run pip install -v again"
+        return (
+            f"the native engine was not built, for lack of a C++ compiler; install g++, then run: {install_command()}"
+        )
+    return f"the native engine is not built, but {compiler} is installed now; run: {install_command()}"

@@ -10,6 +10,7 @@ import gc
 import sys
 from importlib import import_module
 
+from lenscope.environment import install_command
 from lenscope.errors import UsageError
 
 
@@ -32,7 +33,7 @@ def _import_torch() -> None:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "torch"
         said = next(iter(str(error).splitlines()), type(error).__name__)[:200]
         why = "is not installed" if missing else f"cannot be loaded ({said})"
-        raise UsageError(f"needs PyTorch, which {why}; run: pip install 'lenscope[torch]'") from None
+        raise UsageError(f"needs PyTorch, which {why}; run: {install_command('torch')}") from None
     finally:
         gc.freeze()
         if collects:

@@ -10,6 +10,7 @@ from safetensors.numpy import save
 
 from lenscope.engines import engine_for
 from lenscope.errors import LenscopeError, RunError
+from lenscope.numbers_as_text import percent
 from lenscope.runs import recorder
 from lenscope.runs.files import checkpoint
 from lenscope.runs.files.film import encode_record
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     Record = tuple[str, int]  # a file, and the step or epoch of a record in it
 
+ROUNDING = 1e-3  # relative; two classes may be almost equally probable
 INITIAL = "weights/initial.safetensors"
 
 
@@ -45,8 +47,9 @@ def replay_run(
 
     Training stops at the first difference. Losses, film, metrics without times, checkpoints and weights are equal bit
     for bit with the same build, instruction set and engine, and with PyTorch's engine also the same number of threads
-    and processor. Whatever of these has changed is named, and a difference then says nothing about the run. Training
-    starts from the run's own initial weights; these are made again, too, and compared.
+    and processor. Whatever of these has changed is named, and a difference then says nothing about the run; instead,
+    the final weights are measured again. Training starts from the run's own initial weights; these are made again, too,
+    and compared.
 
     Args:
         run: the run, finished or not.
@@ -73,7 +76,8 @@ def replay_run(
     resumed = (f"{text}, when it was resumed" for time in run.resumed for text in time.differs)
     reasons = [*differences(run.environment, environment), *resumed]
     remarks = [Finding("environment.json", sound=True, says=f"{text}: the last bits may differ") for text in reasons]
-    return [_qualified(finding, reasons) for finding in initial + _findings(compared)] + remarks
+    measured = _measured_again(run, prepared) if reasons and run.status.state == "finished" else []
+    return [_qualified(finding, reasons) for finding in initial + _findings(compared)] + measured + remarks
 
 
 def _oldest_checkpoint(run: Run, last_step: int) -> LoadedCheckpoint:
@@ -146,13 +150,42 @@ def _untimed(row: EpochMetrics) -> bytes:
 
 def _findings(compared: dict[Record, bool]) -> list[Finding]:
     """One finding per file that was compared."""
-    found = []
+    found, to_the_end = list[Finding](), all(compared.values())
     for file in dict.fromkeys(name for name, _ in compared):
         equal = {number: same for (name, number), same in compared.items() if name == file}
         first = next((number for number, same in equal.items() if not same), None)
         unit = "epoch" if file == "metrics.csv" else "step"
-        says = f"replayed, {len(equal):,} of {len(equal):,} equal" if first is None else f"differs at {unit} {first:,}"
+        says = f"replayed, {len(equal):,} {f'of {len(equal):,} equal' if to_the_end else 'equal before the difference'}"
+        says = says if first is None else f"differs at {unit} {first:,}"
         found.append(Finding(file, sound=first is None, says=says))
+    return found
+
+
+def _measured_again(run: Run, prepared: Prepared) -> list[Finding]:
+    """Whether the final weights give the losses and accuracies of the last epoch, except for rounding."""
+    splits, last = prepared.sized, run.metrics.rows()[-1]
+    recorded = {
+        "validation": (splits.validation, last.validation_loss, last.validation_accuracy),
+        "test": (splits.test, last.test_loss, last.test_accuracy),
+    }
+    found = list[Finding]()
+    with engine_for(prepared.network, run.checked_weights("final"), splits.train, prepared.config) as engine:
+        for name, (split, *before) in recorded.items():
+            if split is None:
+                continue
+            now = engine.evaluate(split)
+            pairs, one = [*zip(before, now, strict=True)], 1 / len(split)  # an image
+            equal = all(
+                old == new or (old and new and abs(old - new) <= max(one, ROUNDING * new)) for old, new in pairs
+            )
+            old, new = (
+                f"loss {loss:.4f}{'' if share is None else f', accuracy {percent(share)}'}"
+                for loss, share in (before, now)
+            )
+            says = f"epoch {last.epoch:,}, {name} {new}: the same, measured again"
+            if not equal:
+                says = f"epoch {last.epoch:,}, {name} {old}; the final weights have {new}"
+            found.append(Finding("metrics.csv", sound=equal, says=says))
     return found
 
 

@@ -306,15 +306,21 @@ def opened(run: Run | str | Path) -> Run:
     return run if isinstance(run, Run) else open_run(run)
 
 
+def is_run(path: Path) -> bool:
+    """Whether a directory has a run, also a broken one."""
+    return any((path / name).is_file() for name in (manifest.FILE, "environment.json"))
+
+
 def list_runs(root: Path) -> list[Run | LenscopeError]:
     """The runs in a directory by name, or the run that it is; for a broken run, its error."""
     found: list[Run | LenscopeError] = []
     for path in [root, *sorted(root.iterdir())] if root.is_dir() else []:
-        if not any((path / name).is_file() for name in (manifest.FILE, "environment.json")):
+        if not is_run(path):
             continue
         try:
             run = open_run(path)
             _ = run.status, run.metrics, run.data
+            manifest.require_sizes(path, run.committed)
             found.append(run)
         except LenscopeError as error:
             found.append(error)

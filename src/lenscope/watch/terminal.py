@@ -93,4 +93,4 @@ class TerminalWatcher:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:z.4f}"
+    return "" if value is None else f"{value:z.4f}" if value < 1e5 else f"{value:.2e}"

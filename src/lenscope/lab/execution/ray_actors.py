@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lenscope.environment import install_command
 from lenscope.errors import LenscopeError, RunError, UsageError
 from lenscope.lab.execution.trials import train_trial
 from lenscope.lab.execution.worker import LOOK_SECONDS, State
@@ -194,7 +195,7 @@ def _connected(address: str, processes: int) -> Iterator[Any]:
         try:
             import ray
         except ImportError:
-            raise UsageError("--backend ray: needs Ray; pip install 'lenscope[ray]'") from None
+            raise UsageError(f"--backend ray: needs Ray; run: {install_command('ray')}") from None
         settings = {"num_cpus": processes, "include_dashboard": False} if private else {}
         try:
             ray.init(address=address, log_to_driver=False, configure_logging=False, **settings)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from lenscope.config import TrainConfig
+from lenscope.environment import install_command
 from lenscope.errors import UsageError
 from lenscope.lab.questions.grid import range_of
 
@@ -60,7 +61,7 @@ def require_optuna() -> None:
     try:
         import optuna  # noqa: F401
     except ImportError:
-        raise UsageError("--search: needs Optuna; pip install 'lenscope[optuna]'") from None
+        raise UsageError(f"--search: needs Optuna; run: {install_command('optuna')}") from None
 
 
 def search(sweep: Searched, runs: Runs) -> Plan:

@@ -91,6 +91,18 @@ def read_appended(root: Path, name: str, manifest: Manifest) -> bytes:
     return content or b""
 
 
+def require_sizes(root: Path, manifest: Manifest) -> None:
+    """Raise RunError naming a file that is missing or shorter than committed; cheaper than reading all of them."""
+    for name, entry in {**manifest.static, **manifest.appended}.items():
+        least = min(entry.size, manifest.replacing.get(name, entry).size)
+        try:
+            size = (root / name).stat().st_size
+        except OSError:
+            size = 0
+        if size < least:
+            raise broken(root / name, f"{size:,} bytes, expected {least:,}")
+
+
 def read_bytes(path: Path, limit: int) -> bytes | None:
     """The first `limit` bytes of a file; None where there is no regular, readable file."""
     try:
