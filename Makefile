@@ -57,13 +57,13 @@ $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	@touch $@
 
 $(VENV)/.installed-notebook: pyproject.toml constraints.txt | $(VENV)/.installed
-	@echo "installing Jupyter into $(VENV)"
+	@echo "installing Jupyter into $(VENV): 250 MB on disk"
 	@$(BIN)/python -m pip install -q --no-compile -e '.[notebook]'
 	@touch $@
 
 # For PyTorch, compile only the modules that its import loads: all of them take longer.
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.installed
-	@echo "installing what the tests need into $(VENV)"
+	@echo "installing what the tests need into $(VENV), PyTorch too: 1.7 GB on disk"
 	@$(BIN)/python -m pip install -q --no-compile -e '.[dev]'
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import torch'
 	@touch $@

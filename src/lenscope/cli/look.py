@@ -38,7 +38,7 @@ ORDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "date": lambda row: row["started"],
     "name": lambda row: row["name"],
     "accuracy": lambda row: _quality(row["accuracy"], row["reconstruction_error"]),
-    "seconds": lambda row: row["train_seconds"],
+    "seconds": lambda row: row["seconds"],
 }
 
 
@@ -167,7 +167,7 @@ def _facts(run: lenscope.Run) -> dict[str, Any]:
         "accuracy": accuracy,
         "accuracy_interval": results[f"{split}_accuracy_interval"] if split else None,
         "reconstruction_error": results["reconstruction_error"],
-        "train_seconds": sum(row.train_seconds or 0.0 for row in rows),
+        "seconds": results["seconds"],
         "accuracies": [row.measured[1] for row in rows if row.measured[1] is not None],
         "reconstruction_errors": [
             row.reconstruction[1] for row in rows if returns and row.reconstruction[1] is not None
@@ -229,7 +229,7 @@ def _cells(row: dict[str, Any], curve: str) -> tuple[str, ...]:
         "" if row["accuracy"] is None else f"{percent(row['accuracy'])}{of}",
         "" if row["accuracy_interval"] is None else percent_range(row["accuracy_interval"]),
         "" if row["reconstruction_error"] is None else f"{row['reconstruction_error']:z.4f}{of}",
-        f"{row['train_seconds']:.1f}",
+        f"{row['seconds']:.1f}",
         curve,
         ", ".join(f"{name_as_text(name)} {text}" for name, text in texts.items() if text not in WORDS),
     )
