@@ -113,7 +113,7 @@ def test_all_defects_are_reported_together(tmp_path: Path) -> None:
         "x: 8 defects",
         "extra: expected only folders of splits, train, val and test",
         "train/stray.png: not in a class folder",
-        "train/a/deeper: not a picture",
+        "train/a/deeper: a folder in a class",
         "train/a/notes.txt: not a picture; expected .png",
         "train/empty: no image in it",
         "test/new: class only in test",

@@ -120,10 +120,10 @@ def test_settings_that_cannot_be_trained_are_refused_before_anything_is_written(
 
 def test_data_with_a_validation_part_of_their_own_are_compared_on_it(tiny, digits):
     splits = lenscope.Splits(tiny.train, tiny.test)
-    with pytest.raises(UsageError, match=r"own; add --set validation=0 to compare on it$"):
+    with pytest.raises(UsageError, match=r"held out; add --set validation=0 to compare on it$"):
         small(digits).check(splits)
     small(digits, grid={**SMALL, "lr": [1e-3, 1e-2], "validation": [0]}).check(splits)
-    with pytest.raises(UsageError, match=r"^--validation 20: .*; move its pictures to train$"):
+    with pytest.raises(UsageError, match=r"^validation: .*; move its pictures to train$"):
         Race(data=digits, validation=20).check(splits)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from lenscope.training.ranks import RankInfo
 
 _FIELDS: dict[str, Any] = {**TrainConfig.model_fields}
+MOST_SMALL, SMALL_BATCH = 2_000, 8  # images of a small data set
+FEW_STEPS, ENOUGH_STEPS = 300, 500
 OWN = ("resume", "out", "config", "data_dir", "pictures", "report", "quiet", "json_output")
 TO_RESUME = {"--resume", "--epochs", "--data", "--data-dir", "--quiet", "--json"} | {
     f"--{no}{what}" for no in ("", "no-") for what in ("pictures", "report")
@@ -135,6 +138,7 @@ class Train(TrainConfig, Command):
                 self._write_report(run, split)
         finally:  # the run is complete even if a picture fails
             result = describe_result(run)
+            self._advise(run)
             self.show(result, result_line(result))
 
     def _train(self, ranks: ProcessGroup | None) -> tuple[Run, Dataset]:
@@ -169,6 +173,14 @@ class Train(TrainConfig, Command):
         report = lenscope.report(run, data=split)
         running = ", with the network running in it" if run.architecture.has_maps else ""
         self._say(f"the whole run in one page{running}: {report}; open it with: {program()} open {run.path}")
+
+    def _advise(self, run: Run) -> None:
+        """Say what to try where a small data set gave so few steps that a network learns little."""
+        images, steps = run.data.train_images, len(run.losses)
+        if images <= MOST_SMALL and steps < FEW_STEPS:
+            epochs = 10 * ceil(ENOUGH_STEPS / ceil(images / SMALL_BATCH) / 10)
+            settings = f"--batch-size {SMALL_BATCH} --epochs {epochs} --lr 1e-3"
+            self._say(f"{counted(steps, 'step')} of training {'is' if steps == 1 else 'are'} few; try {settings}")
 
     def _say(self, text: str) -> None:
         if not self.quiet:

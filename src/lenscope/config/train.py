@@ -97,7 +97,8 @@ class TrainConfig(Settings):
         "mnist", min_length=1, description="what to train on: the name of a data set, or a folder of pictures"
     )
     skip_unreadable: bool = Field(
-        default=False, description="skip unreadable pictures of a folder instead of stopping with an error"
+        default=False,
+        description="skip unreadable pictures of a folder instead of stopping with an error; other files stay errors",
     )
     fit: FitName = Field(
         "squeeze",

@@ -45,9 +45,9 @@ def load_arrays(data: Any, classes: Sequence[str] | None = None) -> Splits:
         raise DataError(
             f"data: got {got}, expected a name, a folder, (images, labels), or such pairs for train, [validation,] test"
         )
-    splits, notes = dict[str, Dataset](), dict[str, None]()
+    splits, notes, given = dict[str, Dataset](), dict[str, None](), classes is not None
     for split, (images, labels) in zip(SPLITS[len(pairs)], pairs, strict=True):
-        source = f"{NAME}: {split}"
+        source = NAME if given else f"{NAME}: {split}"
         pixels, said = as_images(images, f"{source} images")
         named = _as_labels(labels, f"{source} labels")
         if classes is None:

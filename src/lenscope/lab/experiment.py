@@ -98,7 +98,7 @@ class Experiment(Settings):
                 if "validation" not in type(self).model_fields:
                     remedy = f"add {self.option('validation', 0)} to compare on it"
                 raise UsageError(
-                    f"{self.option('validation', config.validation)}: the data have a validation part of their own; "
+                    "validation: the data have a validation part of their own, and no images of train can be held out; "
                     f"{remedy}"
                 )
             if config.validation and not 0 < held_out < images:

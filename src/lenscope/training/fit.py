@@ -190,6 +190,8 @@ def _notes(given: TrainConfig, config: TrainConfig, splits: Splits) -> tuple[str
             f"batch size {config.batch_size:,}, all training images (the recipe's is {given.batch_size:,}): one step "
             "per epoch; a smaller --batch-size takes more"
         )
+    if len(splits.classes) == 1 and not config.reconstructs:
+        notes.append(f"one class only, {splits.classes[0]}: every answer is right; add pictures of another class")
     whole = not config.reconstructs and config.train_images is None  # else expected, or without effect
     empty = splits.train.empty_classes if whole else []
     if empty:

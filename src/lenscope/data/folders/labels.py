@@ -6,6 +6,7 @@ import csv
 import os
 import re
 from contextlib import suppress
+from functools import cached_property
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -176,7 +177,13 @@ class _Names:
                 raise ValueError(f"{file} is in several folders, such as {' and '.join(found[:2])}; give the path")
             if found:
                 return found[0]
-        raise ValueError(f"no picture {file}; remove the row or add the picture")
+        near = self._in_lower_case.get(pure.name.lower())
+        hint = f"; {near} differs in capitals, rename one" if near else "; remove the row or add the picture"
+        raise ValueError(f"no picture {file}{hint}")
+
+    @cached_property
+    def _in_lower_case(self) -> dict[str, str]:
+        return {path.rpartition("/")[2].lower(): path for path in self._paths}
 
     def _path(self, name: str) -> str | None:
         if name in self._paths:

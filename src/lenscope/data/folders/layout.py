@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LAYOUT = "<class>/*.png, or train/<class>/*.png with val and test alike, or pictures and a CSV of filename,label"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")  # of the formats of `pictures.py`
+UNREAD = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd")  # pictures, too; refused by name when they are decoded
 PARTS = PART_WORDS | {"seg_train": "train", "seg_test": "test"}  # names of folders
 UNLABELLED = ("seg_pred", "unlabeled", "unlabelled")  # folders beside the parts
 _CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -146,7 +147,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 def is_picture(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a file with the ending of a picture."""
-    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and not is_folder(entry)  # noqa: PTH122 - a Path per file is slow
+    return os.path.splitext(entry.name)[1].lower() in SUFFIXES + UNREAD and not is_folder(entry)  # noqa: PTH122 - a Path per file is slow
 
 
 def leaves(path: Path, root: Path) -> bool:

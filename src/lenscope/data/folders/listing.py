@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lenscope.data.folders.layout import Layout
 
 SHOWN_DEFECTS = 10
+EXPECTED = f"expected {', '.join(SUFFIXES)}"
 
 
 class Picture(NamedTuple):
@@ -208,7 +209,8 @@ def _walk_class(root: Path, folder: str, split: str, label: int) -> Iterator[Pic
         elif is_picture(entry):
             yield Picture(path, split, label, *_size_and_times(entry))
         else:
-            yield Defect(path, f"not a picture; expected {', '.join(SUFFIXES)}")
+            what = "a folder in a class; move its pictures up" if is_folder(entry) else f"not a picture; {EXPECTED}"
+            yield Defect(path, what)
 
 
 def _walk_labels(layout: Layout, labels: Labels) -> Iterator[Picture | Defect]:
