@@ -8,8 +8,10 @@ import re
 import shlex
 import sys
 from importlib import metadata
+from math import ceil, inf
 from pathlib import Path
 
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 MODEL = ("cpu family", "model", "cache size", "CPU implementer", "CPU part")
@@ -37,10 +39,33 @@ def install_command(extra: str = "") -> str:
 
 
 def usable_processors() -> int:
-    """The number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The number of processors that this process may use, by its affinity and by the quota of its container."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ceil(min(count, processor_quota()))
+
+
+def processor_quota(own: Path = OWN_CGROUPS, root: Path = CGROUPS) -> float:
+    """The processors that the control groups of this process may use together, on Linux; infinite without a limit.
+
+    The least of the group and of those around it: `cpu.max` (version 2) or `cpu.cfs_quota_us` (version 1). In a
+    container, the group's own path may not exist; the container's limit is at the root then.
+    """
+    least = inf
+    for line in _lines(own):
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "cpu" if controllers else root
+        inner = top / path.lstrip("/")
+        for group in (inner, *inner.parents):
+            pair = [
+                word for name in ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us") for word in _words(group / name)
+            ]
+            if len(pair) == 2 and all(map(str.isdecimal, pair)) and int(pair[1]):
+                least = min(least, max(1, int(pair[0])) / int(pair[1]))
+            if group == top:
+                break
+    return least
 
 
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
@@ -69,6 +94,18 @@ def free_memory(meminfo: Path = MEMINFO) -> int | None:
     text = meminfo.read_text(encoding="ascii", errors="replace") if meminfo.exists() else ""
     found = re.search(r"^MemAvailable: +(\d+) kB$", text, re.MULTILINE)
     return 1024 * int(found[1]) if found else None
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file of the system; none where it cannot be read."""
+    try:
+        return path.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _words(path: Path) -> list[str]:
+    return [word for line in _lines(path) for word in line.split()]
 
 
 def package_version(name: str) -> str | None:

@@ -6,6 +6,7 @@ import platform
 import shlex
 import socket
 import sys
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from lenscope.environment import (
     package_version,
     processor_model,
     processor_name,
+    processor_quota,
     usable_processors,
 )
 
@@ -50,6 +52,32 @@ def test_without_affinity_all_processors_count(monkeypatch: pytest.MonkeyPatch) 
     for count, expected in ((6, 6), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
         assert usable_processors() == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/", {}, inf),
+        ("0::/", {"cpu.max": "max 100000"}, inf),
+        ("0::/a/b", {"cpu.max": "max 100000", "a/cpu.max": "150000 100000", "a/b/cpu.max": "400000 100000"}, 1.5),
+        ("0::/outside", {"cpu.max": "50000 100000"}, 0.5),  # a container
+        ("0::/", {"cpu.max": "0 0"}, inf),
+        ("1:cpu,cpuacct:/a", {"cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "100000"}, inf),
+        ("4:memory:/a\n1:cpu:/a", {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ("nonsense", {"cpu.max": "1 1"}, 1),
+    ],
+)
+def test_a_containers_quota_limits_the_processors(
+    own: str, files: dict[str, str], expected: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").write_text(own)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{content}\n")
+    assert processor_quota(tmp_path / "own", tmp_path) == expected
+    monkeypatch.setattr(environment, "processor_quota", lambda: expected)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {*range(8)}, raising=False)
+    assert usable_processors() == (8 if expected == inf else round(expected + 0.49))
 
 
 def test_the_processor_is_named_as_it_names_itself(tmp_path: Path) -> None:
