@@ -253,3 +253,11 @@ def test_ctrl_c_is_one_line_and_is_ignored_where_the_shell_ignores_it(tmp_path):
     assert (got.returncode, got.stderr) == (130, "lenscope runs: interrupted\n")
     ignoring = end_of("runs", tmp_path, env=interrupting, before='trap "" INT')
     assert (ignoring.returncode, ignoring.stderr) == (0, "")
+
+
+def test_commands_in_a_message_begin_as_this_shell_finds_them(here, monkeypatch, cli):
+    monkeypatch.setattr(sys, "argv", ["clone/.venv/bin/lenscope"])
+    assert cli("evaluate", "last").err == (
+        "lenscope evaluate: last: no run yet; create one with: clone/.venv/bin/lenscope train\n"
+    )
+    assert cli("evaluate", "nothing").err.endswith("; 'clone/.venv/bin/lenscope runs' lists them\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from lenscope.cli.output import print_line, print_note
+from lenscope.cli.output import print_line, print_note, program
 from lenscope.errors import LenscopeError, UsageError, unknown_name
 from lenscope.text import screen
 
@@ -119,7 +120,7 @@ def _run(arguments: list[str]) -> int:
         if rank:
             _wait_for_first_rank(FAILURE_SECONDS)
         who = f"rank {rank}: " if rank else ""
-        print_note(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {who}{error}")
+        print_note(f"lenscope{'' if verb.startswith('-') else f' {verb}'}: {who}{_as_typed(str(error))}")
         return error.exit_code
     except MemoryError:
         print_note(f"lenscope {verb}: out of memory; free some memory, or raise the limit of the process")
@@ -129,12 +130,17 @@ def _run(arguments: list[str]) -> int:
         if _later_rank(verb):
             _wait_for_first_rank(INTERRUPT_SECONDS)
         else:
-            print_note(f"lenscope {verb}: {str(error) or 'interrupted'}")
+            print_note(f"lenscope {verb}: {_as_typed(str(error)) or 'interrupted'}")
         return 128 + int(getattr(error, "signal", None) or signal.SIGINT)
     except BrokenPipeError:  # the reader of our output has ended, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
+
+
+def _as_typed(message: str) -> str:
+    """A message whose commands, such as `resume with: lenscope train …`, begin as this shell would find them."""
+    return re.sub(r"(?<=: |.')lenscope (?=[a-z])", lambda _: f"{program()} ", message)
 
 
 def _later_rank(verb: str) -> int:

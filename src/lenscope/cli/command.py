@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
 import re
-import shutil
-import sys
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast, get_type_hints
@@ -142,13 +139,6 @@ def early(arguments: list[str], *names: str) -> dict[str, str | None]:
     for name in names:
         parser.add_argument(f"--{name}", nargs="?", default=argparse.SUPPRESS)
     return vars(parser.parse_known_args(arguments)[0])
-
-
-def program() -> str:
-    """How this command is called, for messages that suggest a command: by its path where a shell would not find it."""
-    name = sys.argv[0]
-    found = shutil.which("lenscope") == name
-    return name if Path(name).name == "lenscope" and os.sep in name and not found else "lenscope"
 
 
 def _one_line(box: str) -> str:

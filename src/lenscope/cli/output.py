@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from textwrap import wrap
@@ -95,3 +96,9 @@ def _cut(text: str, most: int, end: int = 0) -> str:
     if cell_len(text) <= most:
         return text
     return set_cell_size(text, most - end - 1) + "…" + set_cell_size(text[::-1], end)[::-1]
+
+
+def program() -> str:
+    """How this command is called, for messages that suggest a command: by its path where a shell would not find it."""
+    name = sys.argv[0]
+    return name if name.endswith(f"{os.sep}lenscope") and shutil.which("lenscope") != name else "lenscope"

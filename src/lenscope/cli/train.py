@@ -11,8 +11,8 @@ import tyro
 from pydantic import Field
 
 import lenscope
-from lenscope.cli.command import Command, DataDir, comma_list, early, program
-from lenscope.cli.output import print_note
+from lenscope.cli.command import Command, DataDir, comma_list, early
+from lenscope.cli.output import print_note, program
 from lenscope.config import Augmentation, Autoencoding, TrainConfig, resolve
 from lenscope.errors import UsageError, needed_by
 from lenscope.numbers_as_text import percent, percent_range
