@@ -36,11 +36,11 @@ LAYOUTS = (
         "flower_photos/LICENSE.txt=x flower_photos/daisy/1.jpg flower_photos/tulips/2.jpg",
         "train: daisy 1, tulips 1",
     ),
-    Row("EuroSAT and other flat sets", "Forest/Forest_1.jpg River/River_1.jpg", "train: Forest 1, River 1"),
+    Row("EuroSAT", "2750/Forest/Forest_1.jpg 2750/River/River_1.jpg", "train: Forest 1, River 1"),
     Row(
         "Caltech-101",
-        "101_ObjectCategories/accordion/1.jpg 101_ObjectCategories/anchor/1.jpg 101_ObjectCategories/anchor/2.jpg",
-        "train: accordion 1, anchor 2",
+        "101_ObjectCategories/BACKGROUND_Google/image_0001.jpg 101_ObjectCategories/accordion/image_0001.jpg",
+        "train: BACKGROUND_Google 1, accordion 1",
     ),
     Row(
         "Kaggle chest-xray, in capitals",
@@ -55,7 +55,8 @@ LAYOUTS = (
     ),
     Row(
         "fast.ai Imagenette",
-        "imagenette2/noisy.csv=path,noisy_labels imagenette2/train/n01/1.JPEG imagenette2/val/n01/2.JPEG",
+        "imagenette2/noisy_imagenette.csv=path,noisy_labels_0,is_valid;train/n01/1.JPEG,n01,False "
+        "imagenette2/train/n01/1.JPEG imagenette2/val/n01/2.JPEG",
         "train: n01 1; validation: n01 1",
     ),
     Row(
@@ -67,6 +68,12 @@ LAYOUTS = (
         "Kaggle images/ and a CSV",
         "images/1.png images/2.png labels.csv=filename,label;1.png,0;2.png,1",
         "train: 0 1, 1 1",
+    ),
+    Row(
+        "Kaggle HAM10000, folders part_1 and part_2",
+        "HAM10000_metadata.csv=lesion_id,image_id,dx,age;L1,1,nv,40;L2,2,mel,50 HAM10000_images_part_1/1.jpg "
+        "HAM10000_images_part_2/2.jpg",
+        "train: mel 1, nv 1",
     ),
     Row(
         "Hugging Face imagefolder with metadata.csv",
@@ -91,13 +98,14 @@ LAYOUTS = (
         "train: cat 1, dog 1; validation: cat 1, dog 1",
     ),
     Row("Kaggle cats and dogs, one folder", "train/cat.0.jpg train/dog.0.jpg", "pictures without class folders"),
+    Row("Food-101", "food-101/images/pie/1.jpg food-101/meta/train.json={}", "its folder images has the class folders"),
     Row("COCO", "annotations/instances.json={} train/1.jpg", "COCO annotations of objects"),
     Row("YOLO", "data.yaml=x train/images/1.jpg train/labels/1.txt=0", "YOLO labels of objects"),
     Row("Hugging Face metadata.jsonl", "train/metadata.jsonl={} train/1.png", "save them as metadata.csv"),
     Row("Parquet shards", "data/train-00000-of-00001.parquet=x", "pictures in Parquet files"),
     Row("WebDataset", "shard-000000.tar=x", "a tar archive; unpack it"),
     Row("MedMNIST", "pathmnist.npz=x", "NumPy arrays"),
-    Row("Oxford flowers", "jpg/image_00001.jpg imagelabels.mat=x", "labels in a MATLAB file"),
+    Row("Oxford flowers", "jpg/image_00001.jpg imagelabels.mat=x setid.mat=x", "labels in a MATLAB file"),
 )
 
 
@@ -153,8 +161,8 @@ REFUSALS = (
     ("train/1.png labels.csv=file,label;../1.png,x", "labels.csv row 2: its file is outside the folder"),
     ("train/1.png labels.csv=file,label;2.png,x;1.png,a", "labels.csv row 2: no picture 2.png; remove the row or add"),
     (
-        "images_1/1.png images_2/2.png about.csv=image_id,dx,age;1,a,b",
-        "about.csv has the columns image_id, dx, age; expected",
+        "images_1/1.png images_2/2.png about.csv=image_id,sex,age;1,a,b",
+        "about.csv has the columns image_id, sex, age; expected",
     ),
     ("train/1.png labels.csv=file,label;1.png,x;1.png,y", "row 3: another label for train/1.png; keep one"),
     ("c0.png labels.csv=file,label;C0.PNG,x", "row 2: no picture C0.PNG; c0.png differs in capitals, rename one"),

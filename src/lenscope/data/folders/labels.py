@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Names of columns as they are compared, in lower case without other characters; the first that is there counts.
 FILE_COLUMNS = ("filename", "file", "filepath", "path", "imagename", "imagepath", "imageid", "image", "id", "idcode")
-LABEL_COLUMNS = ("classname", "label", "class", "category", "target", "species", "breed", "diagnosis")
+LABEL_COLUMNS = ("classname", "label", "class", "category", "target", "species", "breed", "diagnosis", "dx")
 SPLIT_COLUMNS = ("split", "subset", "partition")
 IMAGE_WORDS = {
     "images",

@@ -112,6 +112,9 @@ def _require_classes(
     """Raise DataError where no folder in the folder of train can be a class."""
     if train == root and len(folders) == 1 and folders[0].lower() in PARTS:
         raise DataError(f"{root}: no folder 'train' in it; expected {LAYOUT}")
+    outer = next((name for name in inside if is_for_images(name) and any(map(is_folder, visible(train / name)))), "")
+    if outer and not any(map(is_picture, visible(train / outer))):
+        raise DataError(f"{train}: its folder {outer} has the class folders; give {train / outer}")
     if all(map(is_for_images, inside)) and (inside or any(map(is_picture, inner))):
         raise DataError(
             f"{train}: pictures without class folders or a CSV of labels; {_SORT}, or add labels.csv with "
