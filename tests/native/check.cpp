@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::pair<const char*, std::string (*)(const Setting&)> checks[] = {
     {"gradients", gradients}, {"updates", updates}, {"evaluation", evaluation}, {"augmentation", augmentation},
-    {"calls", calls},         {"stops", stops},     {"non-finite", non_finite}};
+    {"calls", calls},         {"threads", threads_change}, {"stops", stops}, {"non-finite", non_finite}};
 
 std::vector<Case> cases(bool small) {
   if (small) return {random_case({1, 10}, 10, {7, 241, 1}), random_case({3, 47}, 5, {7, 1}), whole_number_case(8, {8})};

@@ -1,10 +1,12 @@
 // How the engine takes steps, stops and refuses.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <span>
 #include <thread>
 
+#include "pace.hpp"
 #include "setting.hpp"
 
 namespace {
@@ -85,6 +87,47 @@ std::string calls(const Setting& here) {
     }
   }
   return "five rules: the same bytes for any threads, in calls of two trainers and by hand";
+}
+
+// ---- The number of threads
+
+// The threads after each of `intervals` intervals in which n threads take `speeds[n - 1]` images per second.
+std::vector<int> paced(lenscope::Pace& pace, const std::vector<double>& speeds, double share, int intervals) {
+  std::vector<int> threads;
+  pace.begin(0, 0);
+  for (int at = 1; at <= intervals; ++at) {
+    const double images = speeds[pace.threads() - 1] * pace.interval;
+    require(pace.is_due(at * pace.interval + 1e-9), "not due after an interval");
+    pace.note(std::int64_t(images), at * pace.interval, at * pace.interval * share);
+    threads.push_back(pace.threads());
+  }
+  return threads;
+}
+
+std::string threads_change(const Setting& here) {
+  for (const int most : {2, 3, 8}) {
+    lenscope::Pace pace(most);
+    const std::vector<double> together{1e5, 2e5, 3e5, 4e5, 5e5, 6e5, 7e5, 8e5};
+    for (const int threads : paced(pace, together, 1, 99)) require(threads == most, "fewer threads on a quiet machine");
+    std::vector<double> coupled;
+    for (int threads = 1; threads <= most; ++threads) coupled.push_back(1e5 / threads);
+    const std::vector<int> busy = paced(pace, coupled, 0.4, 400);
+    const auto ones = std::count(busy.begin() + 20, busy.end(), 1);
+    require(ones > 0.9 * double(busy.size() - 20), text(double(ones)) + " of 380 intervals with one thread when busy");
+    require(paced(pace, together, 1, 400).back() == most, "did not return to all threads");
+  }
+  const Case& one = here.cases.front();
+  const Plan steps = plan(one, std::vector<int>(here.small ? 12 : 60, 3));
+  const Trained expected = by_hand(one, here.isa, {Rule::adam, 0.9, 0.01}, {}, steps);
+  for (const int threads : here.threads) {
+    const auto trainer = make_trainer(one, here.isa, threads, {Rule::adam, 0.9, 0.01});
+    trainer->reconsider(0, 2);
+    Trained got{one.weights, {}, {}};
+    run(*trainer, steps, 0, 5, got);
+    run(*trainer, steps, 5, steps.ends.size(), got);
+    require(same(got, expected), threads_of(threads) + " and fewer in turns: other bytes");
+  }
+  return "one where the machine is busy, all where it is not; the same bytes while the number changes";
 }
 
 // ---- Stopping

@@ -1,4 +1,7 @@
 // What needs no trainer: log-probabilities and distorted images.
+#include <algorithm>
+#include <atomic>
+
 #include "buffers.hpp"
 #include "layout.hpp"
 #include "parallel.hpp"
@@ -19,9 +22,13 @@ void evaluate(Network network, std::span<const float> weights, const std::uint8_
   std::vector<std::unique_ptr<ActivationBuffers>> activations;
   for (int thread = 0; thread < threads; ++thread)
     activations.push_back(std::make_unique<ActivationBuffers>(model, block_images));
+  // Each thread takes the next stretch when it is free: one without a processor holds up one stretch, not its share.
+  std::atomic<std::size_t> next = 0;
+  constexpr std::size_t stretch = 4 * block_images;
   run_parallel(threads, [&](int thread) {
-    kernels.evaluate(model, own.get(), packed.view, activations[thread]->view, scratch[thread]->view, images,
-                     count * thread / threads, count * (thread + 1) / threads, log_probabilities);
+    for (std::size_t begin; (begin = next.fetch_add(stretch)) < count;)
+      kernels.evaluate(model, own.get(), packed.view, activations[thread]->view, scratch[thread]->view, images, begin,
+                       std::min(begin + stretch, count), log_probabilities);
   });
 }
 

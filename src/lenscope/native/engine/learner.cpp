@@ -35,7 +35,7 @@ std::vector<std::vector<Unit>> share(const std::vector<Unit>& units, int threads
 Learner::Learner(Network network, Optimizer optimizer_, Data data_, Augmentation augmentation_, std::uint64_t seed_,
                  int threads_, const Kernels& kernels_)
     : kernels(kernels_), model(make_model(network)), optimizer(optimizer_), data(data_), augmentation(augmentation_),
-      seed(seed_), threads(threads_), offsets(parameter_offsets(model)), convolution_offsets(shard_offsets(model)),
+      seed(seed_), pace(threads_), threads(threads_), offsets(parameter_offsets(model)), convolution_offsets(shard_offsets(model)),
       weights{Buffer<float>(model.layout.end), Buffer<float>(model.layout.end)}, first(model.layout.end),
       second(model.layout.end), first_at_start(model.layout.end), second_at_start(model.layout.end),
       gradient(model.layout.end), refused(model.layout.end),
@@ -83,6 +83,12 @@ void Learner::set_weights(std::span<const float> from) {
 
 Parameters Learner::parameters(const float* from, float* to, int at) {
   return {from + at, first.get() + at, second.get() + at, to + at};
+}
+
+void Learner::set_threads(int count) {
+  if (count == threads) return;
+  threads = count;
+  units = share(all_units(), count);
 }
 
 void Learner::clear_shards(int thread) {

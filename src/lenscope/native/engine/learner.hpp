@@ -11,6 +11,7 @@
 
 #include "../kernels/kernels.hpp"
 #include "buffers.hpp"
+#include "pace.hpp"
 
 namespace lenscope {
 
@@ -29,6 +30,8 @@ struct Learner {
   void gather(std::span<float> to, const float* from) const;   // and back
   void set_weights(std::span<const float> from);
 
+  // How many threads take the next steps, at most as many as given to the constructor.
+  void set_threads(int count);
   void clear_shards(int thread);
   // The first phase: this thread's images of a micro-batch; `scale` is 1 / images of the whole batch.
   void images_phase(int thread, const float* weights, std::span<const std::int64_t> micro, double scale,
@@ -45,7 +48,8 @@ struct Learner {
   const Data data;
   const Augmentation augmentation;
   const std::uint64_t seed;
-  const int threads;
+  Pace pace;
+  int threads;
   const std::vector<int> offsets, convolution_offsets;  // of parameters, of convolution gradients in a shard
   Buffer<float> weights[2];  // the current ones; and those before the last update, or being written by the next
   int current = 0;

@@ -57,6 +57,11 @@ void Trainer::update(std::span<float> weights, std::span<const float> gradient, 
   l.gather(weights, to);
 }
 
+void Trainer::reconsider(double every_seconds, double below_share) {
+  learner_->pace.interval = every_seconds;
+  learner_->pace.least_share = below_share;
+}
+
 State Trainer::state() const {
   const Rule rule = learner_->optimizer.rule;
   const std::size_t count = learner_->offsets.size();

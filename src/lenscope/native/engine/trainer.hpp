@@ -48,6 +48,9 @@ class Trainer {
   // One update with a given gradient; for tests against torch.optim.
   void update(std::span<float> weights, std::span<const float> gradient, double learning_rate);
 
+  // How often the number of threads is reconsidered, and below which share of a processor; for tests (see pace.hpp).
+  void reconsider(double every_seconds, double below_share);
+
   State state() const;
   void set_state(const State& state);  // throws std::invalid_argument for wrong sizes
 
