@@ -58,10 +58,10 @@ LENSCOPE_INLINE void conv1_row(const Conv1& conv, int py, int first, int x) {
                                  {load_volatile(upper + row_floats + even), load_volatile(upper + row_floats + odd)}};
         unroll<group>([&](auto c) __attribute__((always_inline)) {
           const Vector weight = broadcast(weights + dx * 8 + c);
-          out[c][0][0] += weight * in[0][0];
-          out[c][0][1] += weight * in[0][1];
-          out[c][1][0] += weight * in[1][0];
-          out[c][1][1] += weight * in[1][1];
+          add_product(out[c][0][0], weight, in[0][0]);
+          add_product(out[c][0][1], weight, in[0][1]);
+          add_product(out[c][1][0], weight, in[1][0]);
+          add_product(out[c][1][1], weight, in[1][1]);
         });
       });
   }

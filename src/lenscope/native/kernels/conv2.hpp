@@ -41,6 +41,21 @@ LENSCOPE_INLINE void sum_by_pixels(const float* rows, const float* weights, Vect
   });
 }
 
+// As sum_by_pixels, with the weights in memory, for few short registers.
+template <int columns>
+LENSCOPE_INLINE void sum_from_memory(const float* rows, const float* weights, Vector (&out)[2][columns]) {
+  unroll<6>([&](auto row) __attribute__((always_inline)) {
+    unroll<columns + 4>([&](auto x) __attribute__((always_inline)) {
+      const Vector pixel = broadcast(rows + row * 16 + x);
+      unroll<5>([&](auto dx) __attribute__((always_inline)) {
+        constexpr int j = x - dx;
+        if constexpr (j >= 0 && j < columns && row < 5) add_product(out[0][j], pixel, weights + (row * 5 + dx) * 16);
+        if constexpr (j >= 0 && j < columns && row > 0) add_product(out[1][j], pixel, weights + (row * 5 + dx - 5) * 16);
+      });
+    });
+  });
+}
+
 // As sum_by_pixels, with fewer registers: tap by tap.
 template <int columns>
 LENSCOPE_INLINE void sum_by_taps(const float* rows, const float* weights, Vector (&out)[2][columns]) {
@@ -66,6 +81,7 @@ LENSCOPE_INLINE bool conv2_rows(const Conv2& conv, int py, int x, int channel) {
   const float* rows = conv.pool1 + 2 * py * 16 + x;
   for (int in = 0; in < 6; ++in, rows += 14 * 16, weights += 25 * 16) {
     if constexpr (registers == 32) sum_by_pixels<columns>(rows, weights, out);
+    else if constexpr (lanes == 4) sum_from_memory<columns>(rows, weights, out);
     else sum_by_taps<columns>(rows, weights, out);
   }
   bool broken = false;
@@ -164,8 +180,8 @@ LENSCOPE_NOINLINE void conv2_weight_gradient(const float* patches2, const int32_
         const float* patch = patches2 + offsets[position * 16 + channel] + at;
         const Vector factor = splat(d[position * 16 + channel]);
         unroll<5>([&](auto dy) __attribute__((always_inline)) {
-          sums[dy][0] += factor * load_aligned(patch + dy * 320);
-          sums[dy][1] += factor * load_aligned(patch + dy * 320 + lanes);
+          add_product(sums[dy][0], factor, patch + dy * 320);
+          add_product(sums[dy][1], factor, patch + dy * 320 + lanes);
         });
       }
       unroll<5>([&](auto dy) __attribute__((always_inline)) {
@@ -176,10 +192,10 @@ LENSCOPE_NOINLINE void conv2_weight_gradient(const float* patches2, const int32_
 }
 
 // Six rows of pool1's gradient in registers, each 6 pixels × 6 channels: 32 floats (fewer at a time with short
-// registers) and a tail of 4. The tails of the six rows are vectors of their own.
-template <int tail_vectors>
+// registers) and a tail of 4. The tails of the six rows are vectors of their own. `row_vectors` is 2, or 0 for tails alone.
+template <int row_vectors, int tail_vectors>
 struct SixRows {
-  Vector sums[6][2], tails[tail_vectors ? tail_vectors : 1];
+  Vector sums[6][row_vectors ? row_vectors : 1], tails[tail_vectors ? tail_vectors : 1];
 
   template <int rows>
   LENSCOPE_INLINE void add_to(float* d_pool1) const {
@@ -189,18 +205,18 @@ struct SixRows {
     });
     unroll<rows>([&](auto row) __attribute__((always_inline)) {
       float* to = d_pool1 + row * 96;
-      store(to, load(to) + sums[row][0]);
-      store(to + lanes, load(to + lanes) + sums[row][1]);
+      unroll<row_vectors>([&](auto part) __attribute__((always_inline)) {
+        store(to + part * lanes, load(to + part * lanes) + sums[row][part]);
+      });
       if constexpr (tail_vectors > 0) store_four(to + 32, load_four(to + 32) + load_four(kept + row * 4));
     });
   }
 
   LENSCOPE_INLINE void move_up_two() {
-    unroll<4>([&](auto row) __attribute__((always_inline)) {
-      sums[row][0] = sums[row + 2][0];
-      sums[row][1] = sums[row + 2][1];
+    unroll<row_vectors>([&](auto part) __attribute__((always_inline)) {
+      unroll<4>([&](auto row) __attribute__((always_inline)) { sums[row][part] = sums[row + 2][part]; });
+      sums[4][part] = sums[5][part] = Vector{};
     });
-    sums[4][0] = sums[4][1] = sums[5][0] = sums[5][1] = Vector{};
     if constexpr (lanes == 16 && tail_vectors == 2) {
       tails[0] = shuffle<From<8>>(tails[0], tails[1]);
       tails[1] = Vector{};
@@ -218,20 +234,21 @@ constexpr int channels_at_once = 8;  // their weights, 18 KB with both shifts, s
 // One column of pooled positions, of some channels. Each position reaches six rows, two further down than the position
 // before it, so that two rows are complete after each. Weights are read with the column shift (a copy for each) and the
 // row shift (an earlier start, among rows of zeros) of the maximum, so that all sums stay in registers.
-template <int tail_vectors>
+template <int row_vectors, int tail_vectors>
 LENSCOPE_INLINE void conv2_column(const PackedWeights& packed, const int32_t* offsets, const float* d, int at,
                                   float* d_pool1) {
-  SixRows<tail_vectors> rows = {};
+  SixRows<row_vectors, tail_vectors> rows = {};
   for (int py = 0; py < 5; ++py, offsets += 5 * 16, d += 5 * 16, d_pool1 += 2 * 96) {
     for (int channel = 0; channel < channels_at_once; ++channel) {
       const float* weights = packed.conv2_backward + offsets[channel];
       const Vector factor = broadcast(d + channel);
       unroll<6>([&](auto row) __attribute__((always_inline)) {
-        rows.sums[row][0] += factor * load_aligned(weights + at + row * 32);
-        rows.sums[row][1] += factor * load_aligned(weights + at + row * 32 + lanes);
+        unroll<row_vectors>([&](auto part) __attribute__((always_inline)) {
+          add_product(rows.sums[row][part], factor, weights + at + row * 32 + part * lanes);
+        });
       });
       unroll<tail_vectors>([&](auto part) __attribute__((always_inline)) {
-        rows.tails[part] += factor * load_aligned(weights + back_tails + part * lanes);
+        add_product(rows.tails[part], factor, weights + back_tails + part * lanes);
       });
     }
     rows.template add_to<2>(d_pool1);
@@ -246,8 +263,11 @@ LENSCOPE_NOINLINE void conv2_input_gradient(const PackedWeights& packed, const i
   for (int px = 0; px < 5; ++px) {
     const int own = px * 16 + first;
     float* tile = d_pool1 + px * 12;
-    conv2_column<(24 + lanes - 1) / lanes>(packed, offsets + own, d + own, 0, tile);
-    for (int at = 2 * lanes; at < 32; at += 2 * lanes) conv2_column<0>(packed, offsets + own, d + own, at, tile + at);
+    constexpr int tails = (24 + lanes - 1) / lanes;
+    constexpr bool together = 12 + tails < registers;  // else the tails have a turn of their own
+    if constexpr (!together) conv2_column<0, tails>(packed, offsets + own, d + own, 0, tile);
+    conv2_column<2, together ? tails : 0>(packed, offsets + own, d + own, 0, tile);
+    for (int at = 2 * lanes; at < 32; at += 2 * lanes) conv2_column<2, 0>(packed, offsets + own, d + own, at, tile + at);
   }
 }
 
