@@ -1,4 +1,4 @@
-// Compares the native engine, through trainer.hpp alone, with plain loops in double and with that header's promises.
+// Compares the native engine, through trainer.hpp (and elementary.hpp) alone, with plain loops in double and with that header's promises.
 //
 //   check [--small] [--threads 2,3] [--sets SETS] [SET …]
 //       Prints one line per check, on these instruction sets or on all; SETS are those that must be found, best first.
@@ -13,12 +13,13 @@
 #include <thread>
 
 #include "arithmetic.hpp"
+#include "functions.hpp"
 #include "protocol.hpp"
 
 namespace {
 
 constexpr std::pair<const char*, std::string (*)(const Setting&)> checks[] = {
-    {"gradients", gradients}, {"updates", updates}, {"evaluation", evaluation}, {"augmentation", augmentation},
+    {"functions", functions}, {"gradients", gradients}, {"updates", updates}, {"evaluation", evaluation}, {"augmentation", augmentation},
     {"calls", calls},         {"threads", threads_change}, {"stops", stops}, {"non-finite", non_finite}};
 
 std::vector<Case> cases(bool small) {

@@ -12,6 +12,14 @@ namespace {
 
 constexpr double beta1 = 0.9, beta2 = 0.999, adam_epsilon = 1e-8;
 
+// By squaring, which every platform rounds alike.
+double power(double base, std::int64_t exponent) {
+  double value = 1;
+  for (; exponent > 0; exponent /= 2, base *= base)
+    if (exponent % 2) value *= base;
+  return value;
+}
+
 int cost(const Unit& unit) { return unit.kind == Unit::convolutions ? 6000 : unit.count; }  // of 15 rows of fc1
 
 // Each thread gets consecutive units of about the same cost; adjacent rows of a layer become one unit.
@@ -140,7 +148,7 @@ void Learner::convolution_gradient() {
 }
 
 Update Learner::update_of(std::int64_t step, double rate) const {
-  const double correction1 = 1 - std::pow(beta1, double(step)), correction2 = 1 - std::pow(beta2, double(step));
+  const double correction1 = 1 - power(beta1, step), correction2 = 1 - power(beta2, step);
   return {optimizer.rule, float(rate), float(optimizer.momentum), float(optimizer.weight_decay), float(1 - beta1),
           float(beta2), float(1 - beta2), float(rate / correction1), float(1 / std::sqrt(correction2)),
           float(adam_epsilon)};

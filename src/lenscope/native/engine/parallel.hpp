@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <functional>
+#if !defined(__wasm__)
 #include <thread>
+#endif
 #include <vector>
 
 #if defined(__SSE2__)
@@ -18,7 +20,7 @@ namespace lenscope {
 class Barrier {
  public:
   explicit Barrier(int threads)
-      : threads_(threads), spins_(unsigned(threads) <= std::thread::hardware_concurrency() ? 60'000 : 100) {}
+      : threads_(threads), spins_(threads <= processors() ? 60'000 : 100) {}
 
   void wait() {
     const unsigned phase = phase_.load(std::memory_order_acquire);
@@ -36,6 +38,11 @@ class Barrier {
   }
 
  private:
+#if defined(__wasm__)
+  static int processors() { return 1; }
+#else
+  static int processors() { return int(std::thread::hardware_concurrency()); }
+#endif
   static void pause() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -72,7 +79,11 @@ class FlushDenormals {
 // Calls work(thread) on `threads` threads, of which the caller is number 0; returns when all calls have returned. If a
 // thread cannot be created, none works and std::system_error is thrown. Denormals are flushed to zero during the calls:
 // Adam's moments of a weight without gradient would become denormal and stay so, at a hundred times the cost.
-inline void run_parallel(int threads, const std::function<void(int)>& work) {
+// WebAssembly has one thread.
+inline void run_parallel([[maybe_unused]] int threads, const std::function<void(int)>& work) {
+#if defined(__wasm__)
+  work(0);
+#else
   enum Signal { wait, go, leave };
   std::atomic<int> signal{wait};
   std::vector<std::thread> others;
@@ -98,6 +109,7 @@ inline void run_parallel(int threads, const std::function<void(int)>& work) {
     throw;
   }
   join(go);
+#endif
 }
 
 }  // namespace lenscope

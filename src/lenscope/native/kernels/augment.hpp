@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "elementary.hpp"
 #include "kernels.hpp"
 #include "philox.hpp"
 #include "simd.hpp"
@@ -40,8 +41,8 @@ Inverse draw_inverse(const Augmentation& how, uint64_t seed, uint64_t epoch, uin
   const Words second = random_block(seed, augment_purpose, 2, epoch, index + 1);
   const float rotation = how.rotation * uniform(first.at[2]) * float(pi / 180);
   const float scale = 1 / (1 + how.scale * uniform(first.at[3]));
-  const float lean = tanf(how.shear * uniform(second.at[0]) * float(pi / 180));
-  const float sine = sinf(rotation) * scale, cosine = cosf(rotation) * scale;
+  const float lean = tan_of(how.shear * uniform(second.at[0]) * float(pi / 180));
+  const float sine = sin_of(rotation) * scale, cosine = cos_of(rotation) * scale;
   const float xx = cosine + lean * sine, xy = sine - lean * cosine, yx = -sine, yy = cosine;
   constexpr float centre = (image_size - 1) * 0.5f;
   const float x = centre + how.shift * uniform(first.at[0]), y = centre + how.shift * uniform(first.at[1]);
@@ -51,7 +52,7 @@ Inverse draw_inverse(const Augmentation& how, uint64_t seed, uint64_t epoch, uin
 // The even and the odd half of K: weights[parity][i][j] = (K[i][j] ± K[i][31 − j]) / 2.
 void gaussian_halves(const Augmentation& how, float weights[2][half][half]) {
   float near[2 * half - 1], far[2 * half - 1];  // near[15 + i − j] = K[i][j] / 2, far[i + j] = K[i][31 − j] / 2
-  const double factor = exp(-0.5 / (double(how.smoothness) * how.smoothness)), step = factor * factor;
+  const double factor = exp_of(-0.5 / (double(how.smoothness) * how.smoothness)), step = factor * factor;
   double weight = 0.5 * sqrt(how.elastic / (sqrt(noise_variance * pi) * how.smoothness)), ratio = factor;
   for (int apart = 0; apart < image_size; ++apart) {
     const float value = weight > 1e-20 ? float(weight) : 0;  // denormals would take a hundred cycles each

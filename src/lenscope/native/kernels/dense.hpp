@@ -2,8 +2,7 @@
 // reduced over the lanes at its end; backward, the lanes are the inputs whose gradient is computed.
 #pragma once
 
-#include <math.h>
-
+#include "elementary.hpp"
 #include "kernels.hpp"
 #include "simd.hpp"
 
@@ -157,7 +156,7 @@ void log_softmax(float* logits, int classes, int row) {
   for (int at = classes; at < row; ++at) logits[at] = -INFINITY;
   Vector total = {};
   for (int at = 0; at < row; at += lanes) total += exponential(load(logits + at) - most);
-  const float logarithm = (float)log(sum(total));
+  const float logarithm = log_of(sum(total));
   for (int at = 0; at < row; at += lanes) store(logits + at, (load(logits + at) - most) - logarithm);
 }
 
@@ -166,7 +165,7 @@ float loss_and_gradient(float* logits, int classes, int row, int64_t label, floa
   log_softmax(logits, classes, row);
   const float own = logits[label];  // `gradient` may be `logits`
   for (int at = 0; at < row; at += lanes) store(gradient + at, scale * exponential(load(logits + at)));
-  gradient[label] = scale * expm1f(own);  // p − 1 without cancellation where p is near 1
+  gradient[label] = scale * expm1_of(own);  // p − 1 without cancellation where p is near 1
   return -own;
 }
 
