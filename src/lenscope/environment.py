@@ -31,11 +31,12 @@ def describe_environment() -> dict[str, object]:
 
 
 def install_command(extra: str = "") -> str:
-    """The command that installs Lenscope with an extra: from the clone that it runs in, else from PyPI."""
+    """The command that installs Lenscope, with an extra or again: from the clone that it runs in, else from PyPI."""
     clone, options = Path(__file__).parents[2], f"[{extra}]" if extra else ""
     if (clone / "pyproject.toml").is_file():
         return f"{shlex.quote(sys.executable)} -m pip install -e {shlex.quote(f'{clone}{options}')}"
-    return f"pip install {shlex.quote(f'lenscope{options}')}"
+    again = "" if extra else "--force-reinstall --no-deps "
+    return f"pip install {again}{shlex.quote(f'lenscope{options}')}"
 
 
 def usable_processors() -> int:

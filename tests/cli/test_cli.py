@@ -256,8 +256,8 @@ def test_ctrl_c_is_one_line_and_is_ignored_where_the_shell_ignores_it(tmp_path):
 
 
 def test_commands_in_a_message_begin_as_this_shell_finds_them(here, monkeypatch, cli):
-    monkeypatch.setattr(sys, "argv", ["clone/.venv/bin/lenscope"])
+    monkeypatch.setattr(sys, "argv", ["my clone/.venv/bin/lenscope"])
     assert cli("evaluate", "last").err == (
-        "lenscope evaluate: last: no run yet; create one with: clone/.venv/bin/lenscope train\n"
+        "lenscope evaluate: last: no run yet; create one with: 'my clone/.venv/bin/lenscope' train\n"
     )
-    assert cli("evaluate", "nothing").err.endswith("; 'clone/.venv/bin/lenscope runs' lists them\n")
+    assert cli("evaluate", "nothing").err.endswith("; ''my clone/.venv/bin/lenscope' runs' lists them\n")

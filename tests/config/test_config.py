@@ -67,12 +67,12 @@ def test_each_recipe_is_a_config_that_names_it(name: str) -> None:
 
 
 def test_the_recipes_for_accuracy_distort_their_images_and_the_lectures_does_not() -> None:
-    assert [name for name in RECIPES if resolve(name).augment.distorts] == ["fast", "best"]
+    assert [name for name in RECIPES if resolve(name).augment.distorts] == ["speedrun", "fast", "best"]
 
 
 @pytest.mark.parametrize("text", ['recipe = "lectur"', "recipe = []", "recipe = 0"])
 def test_a_recipe_that_nobody_knows_is_refused_wherever_it_stands(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError, match=r"unknown recipe .*known: best, fast, lecture"):
+    with pytest.raises(UsageError, match=r"unknown recipe .*known: best, fast, lecture, speedrun"):
         resolve(file=write(tmp_path / "c.toml", text))
 
 

@@ -120,7 +120,7 @@ def build(root: Path, tree: str) -> Path:
     for file in files:
         path, _, content = file.partition("=")
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content.replace(";", "\n").encode() if content else picture())
+        (root / path).write_bytes(content.replace(";", "\n").encode(errors="surrogateescape") if content else picture())
     return root
 
 
@@ -175,7 +175,14 @@ REFUSALS = (
         "images/1.png train.csv=file,label;1.png,x test.csv=file,label;1.png,x",
         "another split for images/1.png; keep one",
     ),
-    ("train/1.png train/2.png test/1.png labels.csv=file,label,split;2.png,a,test", "row 2: no picture 2.png"),
+    (
+        "train/1.png train/2.png test/1.png labels.csv=file,label,split;2.png,a,test",
+        "row 2: no picture 2.png; remove the row or add the picture",
+    ),
+    ("train/1.png labels.csv=file,label;;;1.png,a;3.png,a", "labels.csv row 5: no picture 3.png; remove"),
+    ("part1/1.png part2/1.png labels.csv=file,label;0.png,a;1.png,b", "row 3: 1.png is in several folders"),
+    ("images/cat/1.png readme.csv=a,b;1,2", "its folder images has the class folders; give"),
+    ("images/1.png test_labels.csv=file,label;1.png,a", "its tables have no rows of train; expected"),
     ("images/1.png images/2.png", "pictures without class folders or a CSV"),
     ("train/1.png train/_classes.csv=filename,a,b;1.png,1,1", "_classes.csv row 2: not exactly one label"),
     ("1.png 2.png labels.csv=file,label,split;1.png,x,train;2.png,y,test", "2.png: class y only in test"),
@@ -202,12 +209,15 @@ def test_what_cannot_be_read_says_what_to_do(tree: str, message: str, tmp_path: 
         ),
         ("images/1.png images/2.png masks/1.png masks/2.png l.csv=file,label;1.png,a;2.png,b", "train: a 1, b 1", ()),
         ("train/1.png test/s/3.png l.csv=id,label,partition;1,a,train;test/s/3,a,", "train: a 1; test: a 1", ()),
+        ("data/images/1.png data/images/2.png labels.csv=file,label;1.png,a;images/2.png,b", "train: a 1, b 1", ()),
+        ("images/cat/1.png images/dog/2.png l.csv=file,label;1,tom;dog/2.png,rex", "train: rex 1, tom 1", ()),
+        ("train/images/1.png train/images/2.png labels.csv=file,label;1.png,a;2.png,b", "train: a 1, b 1", ()),
         # A table that does not say what the pictures are does not replace the classes.
         *(
             (f"cat/1.png dog/1.png {table}", "train: cat 1, dog 1",
              (f"{table.split('=')[0]} does not say what the pictures are; the folders are the classes",))
             for table in ("scores.csv=id,score;1,0.5", "p.csv=file,prediction,probability;cat/1.png,cat,1",
-                          "x.csv=id,label;77,a")
+                          "x.csv=id,label;77,a", "n.csv=file\udcfflabel;1,a")
         ),
         ("cat/1.png dog/2.png t.csv=path,class;cat/1.png,tom;dog/2.png,rex", "train: rex 1, tom 1", ()),
         # Names that could mean something else.

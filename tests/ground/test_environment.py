@@ -120,4 +120,7 @@ def test_it_is_installed_from_the_clone_where_there_is_one_and_else_from_pypi(
     clone = Path(environment.__file__).parents[2]
     assert install_command("torch") == f"{sys.executable} -m pip install -e {shlex.quote(f'{clone}[torch]')}"
     monkeypatch.setattr(environment, "__file__", str(tmp_path / "site-packages" / "lenscope" / "environment.py"))
-    assert (install_command("torch"), install_command()) == ("pip install 'lenscope[torch]'", "pip install lenscope")
+    assert (install_command("torch"), install_command()) == (
+        "pip install 'lenscope[torch]'",
+        "pip install --force-reinstall --no-deps lenscope",
+    )

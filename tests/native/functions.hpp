@@ -42,7 +42,7 @@ std::string functions(const Setting& here) {
   wrong += misrounded("sin", -7, 7, count, [](double x) { return own::own_sin(x); }, [](long double x) { return std::sin(x); });
   wrong += misrounded("cos", -7, 7, count, cosine, [](long double x) { return std::cos(x); });
   wrong += misrounded("tan", -1.5, 1.5, count, tangent, [](long double x) { return std::tan(x); });
-  require(wrong <= count / 50'000, text(double(wrong)) + " of " + text(8.0 * count) + " values are not rounded correctly");
+  require(wrong == 0, text(double(wrong)) + " of " + text(8.0 * count) + " values are not rounded correctly");
   require(own::own_exp(-1e4) == 0 && own::own_exp(0) == 1 && own::own_log(1) == 0, "exp(−10⁴), exp(0) or log(1)");
   require(own::own_expm1(-INFINITY) == -1 && std::isnan(own::own_exp(NAN)), "expm1(−∞) or exp(NaN)");
   require(std::isnan(own::own_log(NAN)) && std::isnan(own::own_expm1(NAN)) && own::own_log(INFINITY) == INFINITY,

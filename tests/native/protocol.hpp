@@ -105,6 +105,14 @@ std::vector<int> paced(lenscope::Pace& pace, const std::vector<double>& speeds, 
 }
 
 std::string threads_change(const Setting& here) {
+  lenscope::Pace brief(2);
+  bool due = false;
+  for (int at = 0; at < 9; ++at) {  // calls that are shorter than an interval
+    brief.begin(at, at);
+    due |= brief.is_due(at + 0.7 * brief.interval);
+    brief.end(100, at + 0.7 * brief.interval, at + 0.7 * brief.interval);
+  }
+  require(due, "never due in short calls");
   for (const int most : {2, 3, 8}) {
     lenscope::Pace pace(most);
     const std::vector<double> together{1e5, 2e5, 3e5, 4e5, 5e5, 6e5, 7e5, 8e5};
@@ -126,6 +134,8 @@ std::string threads_change(const Setting& here) {
     run(*trainer, steps, 0, 5, got);
     run(*trainer, steps, 5, steps.ends.size(), got);
     require(same(got, expected), threads_of(threads) + " and fewer in turns: other bytes");
+    const int changes = trainer->thread_changes(), least = threads > 1 ? 4 : 0;
+    require(changes >= least && (threads > 1 || changes == 0), text(changes) + " changes of " + threads_of(threads));
   }
   return "one where the machine is busy, all where it is not; the same bytes while the number changes";
 }

@@ -43,7 +43,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("recipe", ["lecture", "fast", "best"])
+@pytest.mark.parametrize("recipe", ["lecture", "speedrun", "fast", "best"])
 def test_600_steps_of_each_recipe_give_the_bytes_of_the_baseline(
     recipe: str, module: Path, mnist: Splits, tmp_path: Path
 ) -> None:

@@ -113,7 +113,7 @@ def test_the_page_says_what_the_run_is(page, tiny_run) -> None:
         "seed",
         tiny_run.data.train_sha256,
         'recipe = "lecture"',
-        f"lenscope train --config {tiny_run.path.parent.name}/tiny/config.toml",
+        "lenscope train --config config.toml",
     ):
         assert expected in text
 

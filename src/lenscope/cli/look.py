@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import datetime
 from math import inf, isfinite
@@ -146,7 +147,7 @@ def _runs_in(directory: Path) -> list[lenscope.Run | LenscopeError]:
 
     if not directory.is_dir():
         raise UsageError(f"{directory}: no such directory; 'lenscope train' creates runs/")
-    below = sorted(path for path in directory.iterdir() if path.is_dir() and not is_run(path))
+    below = sorted(path for path in directory.iterdir() if os.access(path, os.R_OK | os.X_OK) and not is_run(path))
     return [run for place in (directory, *below) for run in lenscope.list_runs(place)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from textwrap import wrap
@@ -101,4 +102,4 @@ def _cut(text: str, most: int, end: int = 0) -> str:
 def program() -> str:
     """How this command is called, for messages that suggest a command: by its path where a shell would not find it."""
     name = sys.argv[0]
-    return name if name.endswith(f"{os.sep}lenscope") and shutil.which("lenscope") != name else "lenscope"
+    return shlex.quote(name) if name.endswith(f"{os.sep}lenscope") and shutil.which("lenscope") != name else "lenscope"

@@ -22,7 +22,18 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 100,
         "epochs": 10,
     },
-    # The fewest seconds to a test accuracy of 99 % on MNIST, and the highest accuracy in 30 s: see docs/recipes.md.
+    # The fewest seconds to a mean test accuracy of 99.0 % and of 99.2 % on MNIST, and the highest accuracy in 30 s: see
+    # docs/recipes.md.
+    "speedrun": {
+        "network": "lenet",
+        "optimizer": "adam",
+        "learning_rate": 1.1e-2,
+        "schedule": "onecycle",
+        "batch_size": 100,
+        "epochs": 2,
+        "augment": "shift=1",
+        "init": "glorot",
+    },
     "fast": {
         "network": "lenet",
         "optimizer": "adam",

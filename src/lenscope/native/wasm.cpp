@@ -44,7 +44,7 @@ void evaluate(int channels, int classes, const float* weights, const std::uint8_
   lenscope::evaluate(network, {weights, network.weights()}, images, count, 1, isa, log_probabilities);
 }
 
-// zig's C++ library for this target has no exceptions: the engine's end the module's instance.
+// zig's C++ library for this target has no exceptions: one that the engine throws is a trap, which ends the instance.
 extern "C" {
 void* __cxa_allocate_exception(std::size_t) { __builtin_trap(); }
 void __cxa_throw(void*, void*, void (*)(void*)) { __builtin_trap(); }

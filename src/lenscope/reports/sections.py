@@ -7,7 +7,6 @@ A section of charts, tables, films and pictures is one function here. Three are 
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -152,14 +151,12 @@ def made(insight: Insight) -> Section:
     if run.resumed:
         table["resumed"] = "; ".join(f"after step {one.step:,} at {one.at}" for one in run.resumed)
     rows = tuple((name, str(value)) for name, value in table.items() if value is not None)
-    config = "/".join([*run.path.absolute().parts[-2:], "config.toml"])  # as far as a page that is passed on may tell
-    command = shlex.join(["lenscope", "train", "--config", config])
-    listings = (Listing("", command), Listing("config.toml", run.config.to_toml()))
+    listings = (Listing("", "lenscope train --config config.toml"), Listing("config.toml", run.config.to_toml()))
     summary = "Machine, software and hashes"
     return Section(
         anchor="made",
         title="How it was made",
-        lead="This command repeats the run; the configuration file, in the run's directory, is the text below it.",
+        lead="In the run's directory, this command repeats the run; its configuration file is the text below it.",
         tables=(Table("", (), rows, words=True, summary=summary, folded=True),),
         listings=listings,
     )

@@ -174,10 +174,8 @@ def _measured_again(run: Run, prepared: Prepared) -> list[Finding]:
             if split is None:
                 continue
             now = engine.evaluate(split)
-            pairs, one = [*zip(before, now, strict=True)], 1 / len(split)  # an image
-            equal = all(
-                old == new or (old and new and abs(old - new) <= max(one, ROUNDING * new)) for old, new in pairs
-            )
+            pairs = zip(before, now, (0.0, 1 / len(split)), strict=True)  # of the accuracies, one image may differ
+            equal = all(_about_equal(*pair) for pair in pairs)
             old, new = (
                 f"loss {loss:.4f}{'' if share is None else f', accuracy {percent(share)}'}"
                 for loss, share in (before, now)
@@ -187,6 +185,12 @@ def _measured_again(run: Run, prepared: Prepared) -> list[Finding]:
                 says = f"epoch {last.epoch:,}, {name} {old}; the final weights have {new}"
             found.append(Finding("metrics.csv", sound=equal, says=says))
     return found
+
+
+def _about_equal(old: float | None, new: float | None, least: float) -> bool:
+    if old is None or new is None:
+        return old == new
+    return abs(old - new) <= max(least, ROUNDING * abs(new))
 
 
 def _compare_initial(run: Run, prepared: Prepared, expected: Weights) -> Finding:

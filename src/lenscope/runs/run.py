@@ -307,8 +307,8 @@ def opened(run: Run | str | Path) -> Run:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory has a run, also a broken one."""
-    return any((path / name).is_file() for name in (manifest.FILE, "environment.json"))
+    """Whether a directory has a run, also a broken one; False where this cannot be seen."""
+    return any(os.path.isfile(path / name) for name in (manifest.FILE, "environment.json"))  # noqa: PTH113 - as above
 
 
 def list_runs(root: Path) -> list[Run | LenscopeError]:

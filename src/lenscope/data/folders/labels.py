@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from contextlib import suppress
+from collections import defaultdict
 from functools import cached_property
 from itertools import islice
 from pathlib import PurePosixPath
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FILE_COLUMNS = ("filename", "file", "filepath", "path", "imagename", "imagepath", "imageid", "image", "id", "idcode")
 LABEL_COLUMNS = ("classname", "label", "class", "category", "target", "species", "breed", "diagnosis", "dx")
 SPLIT_COLUMNS = ("split", "subset", "partition")
+SAMPLE = 200  # lines that show whether a table labels the pictures
 IMAGE_WORDS = {
     "images",
     "image",
@@ -82,19 +83,19 @@ def read_labels(root: Path, parts: dict[str, str], tables: list[Path], pictures:
             without_labels.append(f"{name} has the columns {', '.join(header)[:200] or 'none'}")
             continue
         own = next((split for split, folder in parts.items() if folder == base), None) or split_named(table.stem)
-        for number, line in enumerate(lines, start=2):
+        for number, line in lines:
             file, label, cell = columns.read(line)
             try:
                 path = names.find(file, "" if base == "." else f"{base}/", split_named(cell) or own)
                 said[path] = _checked(path, label, cell, own or names.split_of(path) or "train", said.get(path))
-            except ValueError as error:
-                problems.append((f"{name} row {number}", str(error)))
+            except (LookupError, ValueError) as error:
+                problems.append((f"{name} row {number}", str(error.args[0])))
     rows = dict[str, dict[str, str]]()
     for path, (split, label) in said.items():
         rows.setdefault(split, {})[path] = label
     if "train" not in rows and not problems:
         raise DataError(
-            f"{root}: {'; '.join(without_labels) or 'its tables have no rows'}; expected a file column "
+            f"{root}: {'; '.join(without_labels) or 'its tables have no rows of train'}; expected a file column "
             f"({', '.join(FILE_COLUMNS)}) and a label column ({', '.join(LABEL_COLUMNS)}); rename yours"
         )
     notes = _without_label(said, pictures)
@@ -115,14 +116,16 @@ def _checked(path: str, label: str, cell: str, split: str, before: tuple[str, st
 
 
 def labels_pictures(table: Path, pictures: list[str]) -> bool:
-    """Whether a table has columns for files and labels by name, and its first row names one of these pictures."""
-    header, lines = _read(table, 2)
-    columns = _columns(header, one_hot=False, by_name=True)
-    if columns is None or not lines or _is_form(table):
+    """Whether a table has columns for files and labels by name, and one of its first rows names a picture."""
+    try:
+        header, lines = _read(table, SAMPLE)
+    except DataError:
         return False
-    with suppress(ValueError):
-        return bool(_Names(pictures, {}).find(columns.read(lines[0])[0], "", None))
-    return False
+    columns = _columns(header, one_hot=False, by_name=True)
+    if columns is None or _is_form(table):
+        return False
+    names = _Names(pictures, {})
+    return any(names.knows(columns.read(line)[0]) for _, line in lines)
 
 
 def split_named(text: str) -> str | None:
@@ -159,11 +162,24 @@ class _Names:
         """The split in whose folder a picture is."""
         return next((split for split, folder in self._parts.items() if path.startswith(f"{folder}/")), None)
 
+    def knows(self, file: str) -> bool:
+        """Whether a name means a picture, or several."""
+        try:
+            return bool(self.find(file, "", None))
+        except LookupError:
+            return False
+        except ValueError:
+            return True
+
     def find(self, file: str, base: str, split: str | None) -> str:
-        """The path of a picture that a table in the folder `base` names; raises ValueError.
+        """The path of a picture that a table in the folder `base` names.
 
         It is looked for in the folder of the split, in that of the table, then in those with pictures by their names,
-        then in all others.
+        then in all others, then further down.
+
+        Raises:
+            ValueError: several pictures, or a file outside the folder.
+            LookupError: none.
         """
         pure = PurePosixPath(file)
         if pure.is_absolute() or ".." in pure.parts:
@@ -171,19 +187,27 @@ class _Names:
         others = tuple(f"{folder}/" for name, folder in self._parts.items() if split and name != split)
         own = [f"{self._parts[split]}/"] if split in self._parts else []
         beside = ([place for place in places if not place.startswith(others)] for places in self._beside)
-        for places in (own, [base], *beside):
-            found = [path for place in places if (path := self._path(place + file))]
+        tiers = ([path for place in places if (path := self._path(place + file))] for places in (own, [base], *beside))
+        alike = self._alike.get(pure.name.lower(), [])
+        further = [path for path in alike if not path.startswith(others) and _ends_with(path, file)]
+        for found in (*tiers, further):
             if len(found) > 1:
                 raise ValueError(f"{file} is in several folders, such as {' and '.join(found[:2])}; give the path")
             if found:
                 return found[0]
-        near = self._in_lower_case.get(pure.name.lower())
-        hint = f"; {near} differs in capitals, rename one" if near else "; remove the row or add the picture"
-        raise ValueError(f"no picture {file}{hint}")
+        if alike and not any(_ends_with(path, pure.name) for path in alike):
+            raise LookupError(f"no picture {file}; {alike[0]} differs in capitals, rename one")
+        raise LookupError(f"no picture {file}; remove the row or add the picture")
 
     @cached_property
-    def _in_lower_case(self) -> dict[str, str]:
-        return {path.rpartition("/")[2].lower(): path for path in self._paths}
+    def _alike(self) -> dict[str, list[str]]:
+        """The paths by the names of files in lower case, with the suffix and without it."""
+        found = defaultdict[str, list[str]](list)
+        for path in sorted(self._paths):
+            name = path.rpartition("/")[2].lower()
+            for key in {name, os.path.splitext(name)[0]}:  # noqa: PTH122 - as above
+                found[key].append(path)
+        return found
 
     def _path(self, name: str) -> str | None:
         if name in self._paths:
@@ -191,6 +215,11 @@ class _Names:
         if name in self._twins:
             raise ValueError(f"two files are called {name}, apart from their endings; give the ending")
         return self._stems.get(name)
+
+
+def _ends_with(path: str, file: str) -> bool:
+    """Whether a path ends with a file's path, with the suffix or without it."""
+    return f"/{path}".endswith(f"/{file}") or f"/{os.path.splitext(path)[0]}".endswith(f"/{file}")  # noqa: PTH122
 
 
 def _is_form(table: Path) -> bool:
@@ -248,15 +277,16 @@ def _columns(header: list[str], *, one_hot: bool, by_name: bool = False) -> _Col
     return None if -1 in (file, label) else _Columns(file, label, split)
 
 
-def _read(path: Path, most: int | None = None) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows, of at most so many lines, of a CSV in UTF-8, with or without BOM."""
+def _read(path: Path, most: int | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and each row with its line, of at most so many rows, of a CSV in UTF-8, with or without BOM."""
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path}: more than {MAX_BYTES:,} bytes; expected a table of file names and labels")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator = max(",;\t", key=file.readline().count)
             file.seek(0)
-            lines = [line for line in islice(csv.reader(file, delimiter=separator), most) if line]
+            reader = csv.reader(file, delimiter=separator)
+            lines = [(reader.line_num, line) for line in islice(reader, most) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV in UTF-8: {error}; save it as one") from None
-    return (lines[0], lines[1:]) if lines else ([], [])
+    return (lines[0][1], lines[1:]) if lines else ([], [])

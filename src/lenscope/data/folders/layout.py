@@ -90,12 +90,12 @@ def find_layout(folder: Path) -> Layout:
     if not classes:
         _refuse(root, ANNOTATIONS)
     tables, others = _tables(root, parts), list[Path]()
-    if classes and not parts:
-        pictures = _picture_paths(root) if tables else []
+    pictures = _picture_paths(root) if tables else []
+    if (classes or _outer(train, inside)) and not parts:
         others = [table for table in tables if not labels_pictures(table, pictures)]
     labelling = [table for table in tables if table not in others]
-    if labelling and (not parts or not inside):
-        labels = read_labels(root, parts, labelling, _picture_paths(root))
+    if labelling and (not parts or all(map(is_for_images, inside))):
+        labels = read_labels(root, parts, labelling, pictures)
         return Layout(root, parts, _sorted(labels.classes), labels.notes, labels)
     _require_classes(root, train, inside, inner, folders)
     flat = [split for split, name in parts.items() if split != "train" and _is_flat(root / name, root)]
@@ -112,8 +112,7 @@ def _require_classes(
     """Raise DataError where no folder in the folder of train can be a class."""
     if train == root and len(folders) == 1 and folders[0].lower() in PARTS:
         raise DataError(f"{root}: no folder 'train' in it; expected {LAYOUT}")
-    outer = next((name for name in inside if is_for_images(name) and any(map(is_folder, visible(train / name)))), "")
-    if outer and not any(map(is_picture, visible(train / outer))):
+    if outer := _outer(train, inside):
         raise DataError(f"{train}: its folder {outer} has the class folders; give {train / outer}")
     if all(map(is_for_images, inside)) and (inside or any(map(is_picture, inner))):
         raise DataError(
@@ -123,6 +122,15 @@ def _require_classes(
     if train == root and not inside:
         _refuse(root, ARCHIVES)
         raise DataError(f"{root}: no folder 'train' and no class folder in it; expected {LAYOUT}")
+
+
+def _outer(train: Path, inside: list[str]) -> str:
+    """The folder for images that has folders and no picture, so that these may be the classes; else nothing."""
+    for name in filter(is_for_images, inside):
+        entries = visible(train / name) if not leaves(train / name, train) else []
+        if any(map(is_folder, entries)) and not any(map(is_picture, entries)):
+            return name
+    return ""
 
 
 def is_for_images(name: str) -> bool:

@@ -95,6 +95,7 @@ Parameters Learner::parameters(const float* from, float* to, int at) {
 
 void Learner::set_threads(int count) {
   if (count == threads) return;
+  ++thread_changes;
   threads = count;
   units = share(all_units(), count);
 }

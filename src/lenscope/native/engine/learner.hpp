@@ -49,7 +49,7 @@ struct Learner {
   const Augmentation augmentation;
   const std::uint64_t seed;
   Pace pace;
-  int threads;
+  int threads, thread_changes = 0;
   const std::vector<int> offsets, convolution_offsets;  // of parameters, of convolution gradients in a shard
   Buffer<float> weights[2];  // the current ones; and those before the last update, or being written by the next
   int current = 0;

@@ -18,21 +18,28 @@ class Pace {
 
   int threads() const { return now_; }
 
-  // A new call: what passed since the last one does not count.
+  // A call begins or ends; what passes between calls does not count.
   void begin(double seconds, double processor_seconds) {
     since_ = seconds;
     processor_since_ = processor_seconds;
   }
+  void end(std::int64_t images, double seconds, double processor_seconds) {
+    images_ += double(images);
+    passed_ += seconds - since_;
+    ran_ += processor_seconds - processor_since_;
+  }
 
-  bool is_due(double seconds) const { return most_ > 1 && seconds - since_ >= interval; }
+  bool is_due(double seconds) const { return most_ > 1 && passed_ + (seconds - since_) >= interval; }
 
   // After an interval and its images: the time, and the time for which the calling thread has run. Returns whether
   // threads() changed.
   bool note(std::int64_t images, double seconds, double processor_seconds) {
-    const double passed = seconds - since_, speed = double(images) / passed;
-    const bool is_short = processor_seconds - processor_since_ < least_share * passed;
-    const bool busy = std::exchange(was_short_, is_short) && is_short;
+    end(images, seconds, processor_seconds);
     begin(seconds, processor_seconds);
+    const double speed = images_ / passed_;
+    const bool is_short = ran_ < least_share * passed_;
+    images_ = passed_ = ran_ = 0;
+    const bool busy = std::exchange(was_short_, is_short) && is_short;
     if (now_ != home_) return conclude(speed);
     speed_ = speed_ > 0 ? (speed_ + speed) / 2 : speed;
     if (--wait_ > 0) return false;
@@ -69,7 +76,8 @@ class Pace {
   int most_, home_, now_;  // now_ differs from home_ during a trial
   int wait_ = 1, patience_ = shortest;
   bool upwards_ = false, was_short_ = false;
-  double since_ = 0, processor_since_ = 0, speed_ = 0;  // images per second with home_
+  double since_ = 0, processor_since_ = 0, images_ = 0, passed_ = 0, ran_ = 0;  // the last three of the interval
+  double speed_ = 0;  // images per second with home_
 };
 
 }  // namespace lenscope

@@ -79,7 +79,7 @@ class FlushDenormals {
 // Calls work(thread) on `threads` threads, of which the caller is number 0; returns when all calls have returned. If a
 // thread cannot be created, none works and std::system_error is thrown. Denormals are flushed to zero during the calls:
 // Adam's moments of a weight without gradient would become denormal and stay so, at a hundred times the cost.
-// WebAssembly has one thread.
+// WebAssembly has one thread, and keeps denormals.
 inline void run_parallel([[maybe_unused]] int threads, const std::function<void(int)>& work) {
 #if defined(__wasm__)
   work(0);

@@ -40,6 +40,7 @@ class Steps {
     ask_to_stop();
     learner_.pace.begin(seconds(), processor_seconds());
     while (!stopping_ && taken_.outcome == Outcome::done && taken_.steps < batches_.ends.size()) take_some();
+    learner_.pace.end(images_, seconds(), processor_seconds());
     return taken_;
   }
 

@@ -62,6 +62,8 @@ void Trainer::reconsider(double every_seconds, double below_share) {
   learner_->pace.least_share = below_share;
 }
 
+int Trainer::thread_changes() const { return learner_->thread_changes; }
+
 State Trainer::state() const {
   const Rule rule = learner_->optimizer.rule;
   const std::size_t count = learner_->offsets.size();

@@ -50,6 +50,7 @@ class Trainer {
 
   // How often the number of threads is reconsidered, and below which share of a processor; for tests (see pace.hpp).
   void reconsider(double every_seconds, double below_share);
+  int thread_changes() const;  // how often it has changed
 
   State state() const;
   void set_state(const State& state);  // throws std::invalid_argument for wrong sizes

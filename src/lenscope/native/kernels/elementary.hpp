@@ -1,6 +1,7 @@
-// Elementary functions for the instruction sets whose bytes are the same on every platform: additions, multiplications
-// and divisions of doubles, which all round alike, where the last bit of a library's function may differ. Rounded to
-// float, 3.2 million values of a test are the correctly rounded ones. The wider sets use the C library.
+// Elementary functions for four lanes: additions, multiplications and divisions of doubles, which round alike on every
+// platform that does not fuse them, such as x86-64 without FMA and WebAssembly, where the last bit of a library's function
+// may differ. Rounded to float, 3.2 million values of a test are the correctly rounded ones. The wider sets use the C
+// library.
 //
 // Reductions and constants as in fdlibm (Sun Microsystems, 1993: e_exp.c, e_log.c, k_sin.c); the polynomials are Taylor's.
 #pragma once
