@@ -14,7 +14,7 @@ from test_lab_findings import WOBBLE, written
 
 import lenscope
 from conftest import in_full
-from fixtures_lab import Raises, Recorded, untimed_results
+from fixtures_lab import Raises, Recorded, untimed_results, write_digits
 from lenscope.cli import main
 from lenscope.cli.lab import Sweep as SweepCommand
 from lenscope.config import TrainConfig
@@ -119,12 +119,26 @@ def test_settings_that_cannot_be_trained_are_refused_before_anything_is_written(
 
 
 def test_data_with_a_validation_part_of_their_own_are_compared_on_it(tiny, digits):
-    splits = lenscope.Splits(tiny.train, tiny.test)
+    splits = lenscope.Splits(tiny.train, tiny.test, tiny.test)
     with pytest.raises(UsageError, match=r"held out; add --set validation=0 to compare on it$"):
         small(digits).check(splits)
     small(digits, grid={**SMALL, "lr": [1e-3, 1e-2], "validation": [0]}).check(splits)
     with pytest.raises(UsageError, match=r"^validation: .*; move its pictures to train$"):
         Race(data=digits, validation=20).check(splits)
+
+
+def test_without_test_images_settings_are_compared_on_what_is_held_out(mnist, tmp_path):
+    data = str(write_digits(tmp_path, mnist, 60, 0))
+    found = conduct(small(data), tmp_path / "x")
+    assert [text.partition(":")[0].partition(" (")[0] for text in found.conclusions] == [
+        "Best validation accuracy",
+        "Best minus second best",
+    ]
+    assert found.question.endswith(" 2 seeds each. The best is chosen on validation images. There are no test images.")
+    assert found.sections[0].lead.endswith("its validation accuracy is biased upwards.")
+    assert found.sections[0].tables[0].header == ("setting", "n", "validation accuracy", "95 % interval")
+    with pytest.raises(UsageError, match="no test images, on which"):
+        conduct(small(data, grid=SMALL), tmp_path / "y")
 
 
 def test_the_data_are_read_as_the_grid_says_for_all_runs_alike(tmp_path, monkeypatch):

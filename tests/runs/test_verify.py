@@ -255,6 +255,7 @@ def test_what_may_differ_is_said(tiny, run: Run) -> None:
             False,
             "epoch 2, test loss 0.0000, accuracy {1}; the final weights have loss {0}, accuracy {1}",
         ),
+        ((2, "test_accuracy", None), False, "epoch 2, test loss {0}; the final weights have loss {0}, accuracy {1}"),
         ((2, "train_seconds", 0.5), True, "epoch 2, test loss {0}, accuracy {1}: the same, measured again"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lenscope import api
 from lenscope.engines import require_backend
-from lenscope.errors import Interrupted, UsageError
+from lenscope.errors import Interrupted
 from lenscope.lab.directory import RUNS, declared, default_directory, rebuild
 from lenscope.lab.execution.pool import NullProgress, Pool
 from lenscope.lab.forecast import forecast
@@ -51,11 +51,6 @@ def conduct(  # noqa: PLR0913 - what is asked, where to, and how it is trained
         Interrupted: asked to stop; the same call resumes.
     """
     splits = api.load(experiment.data, data_dir=data_dir, **experiment.reading)
-    if splits.test is None:
-        raise UsageError(
-            f"{experiment.data}: no test images, on which an experiment measures; put some of the pictures of each "
-            "class into test/CLASS and the others into train/CLASS"
-        )
     experiment.check(splits)
     trials: dict[str, Trial] = {}
     runs: Runs = {}

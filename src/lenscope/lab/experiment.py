@@ -90,6 +90,11 @@ class Experiment(Settings):
 
     def check(self, splits: Splits) -> None:
         """Raise UsageError for settings that do not fit the data, before anything is written."""
+        if splits.test is None and not self.measures_held_out(splits):
+            raise UsageError(
+                f"{self.data}: no test images, on which an experiment measures; put some of the pictures of each "
+                "class into test/CLASS and the others into train/CLASS"
+            )
         images = len(splits.train)
         for config in {(c.validation, c.train_images, c.batch_size, c.recipe): c for c in self._configs()}.values():
             train, held_out = divide(config, images)
@@ -111,6 +116,10 @@ class Experiment(Settings):
             except ConfigError:
                 given, works = self.option("batch_size", config.batch_size), self.option("batch_size", train)
                 raise UsageError(f"{given}: expected at most the {train:,} training images; try {works}") from None
+
+    def measures_held_out(self, splits: Splits) -> bool:  # noqa: ARG002
+        """Whether validation images are enough for its conclusions on these data."""
+        return False
 
     def _configs(self) -> Iterator[TrainConfig]:
         return (trial.config for trial in self.expected_trials())

@@ -158,6 +158,10 @@ class Sweep(Experiment):
             raise UsageError(f"validation: got {sizes}, but settings are compared on the same images; give one value")
         super().check(splits)
 
+    def measures_held_out(self, splits: Splits) -> bool:
+        """Where each run has validation images, which the settings are compared on."""
+        return splits.validation is not None or all(config.validation for config in self._configs())
+
     def _checked_settings(self) -> Iterable[Setting]:
         """Every combination; of a search, those of its values and the ends of its ranges, up to a number."""
         if not self.search:

@@ -65,7 +65,7 @@ class SettingRuns:
 def sweep_findings(settings: Sweep, tables: Tables) -> Findings:
     """The settings, the best first where validation images were held out; otherwise in the order given."""
     results = tables["results"]
-    chosen = bool(np.isfinite(results.numbers(CHOSEN_BY)).any())
+    chosen, tested = (bool(np.isfinite(results.numbers(name)).any()) for name in (CHOSEN_BY, MEASURED))
     by = CHOSEN_BY if chosen else MEASURED
     title = "A search of settings" if settings.search else "A sweep of settings"
     each = _by_setting(results, by, rungs(settings)[-1] if settings.halving else None)
@@ -74,7 +74,7 @@ def sweep_findings(settings: Sweep, tables: Tables) -> Findings:
     if chosen:
         n = len(settings.each_seed)
         each.sort(key=lambda one: (len(one.ends) < n, -sum(one.values(by))))  # a run that failed counts as 0
-    sections = [Section("settings", "Settings", _order(each, chosen=chosen), tables=(_table(each, by),))]
+    sections = [Section("settings", "Settings", _order(each, chosen=chosen, tested=tested), tables=(_table(each, by),))]
     if charts := _charts_by_value(each, by, searched=bool(settings.search)):
         lead = SEARCHED_LEAD if settings.search else VALUES_LEAD
         sections.append(Section("values", "By one setting", lead, charts=charts))
@@ -85,10 +85,11 @@ def sweep_findings(settings: Sweep, tables: Tables) -> Findings:
         chart = _distribution(drawn, by)
         sections.append(Section("apart", "Variation between runs", DISTRIBUTION_LEAD, charts=(chart,)))
     what = f"{len(each)} settings, {'a search with Optuna' if settings.search else 'every combination'}"
-    choice = "The best is chosen on validation images. Test images" if chosen else "Test images"
+    seeds = counted(len(settings.each_seed), "seed")
     question = (
-        f"{what if len(each) > 1 else 'One setting'}, on {settings.data}, "
-        f"{counted(len(settings.each_seed), 'seed')} each. {choice} are measured; nothing is chosen by them."
+        f"{what if len(each) > 1 else 'One setting'}, on {settings.data}, {seeds} each. "
+        f"{'The best is chosen on validation images. ' if chosen else ''}"
+        f"{'Test images are measured; nothing is chosen by them.' if tested else 'There are no test images.'}"
     )
     found = _best(each) if chosen and len(each) > 1 else _first(each, by)
     return Findings(title, question, sentences(_tried(settings, results) | found), tuple(sections))
@@ -122,11 +123,11 @@ def _title(by: str) -> str:
     return by.replace("_", " ").capitalize()
 
 
-def _order(each: Sequence[SettingRuns], *, chosen: bool) -> str:
+def _order(each: Sequence[SettingRuns], *, chosen: bool, tested: bool) -> str:
+    unbiased = "; its test accuracy is not, since it did not affect the choice" if tested else ""
     order = (
         "Ordered by validation accuracy; settings with failed runs come last. The best of many is first partly by "
-        "chance, so its validation accuracy is biased upwards; its test accuracy is not, since it did not affect the "
-        "choice."
+        f"chance, so its validation accuracy is biased upwards{unbiased}."
         if chosen
         else "In the order given: without validation images none is chosen."
     )
