@@ -125,7 +125,7 @@ std::string threads_change(const Setting& here) {
     require(paced(pace, together, 1, 400).back() == most, "did not return to all threads");
   }
   const Case& one = here.cases.front();
-  const Plan steps = plan(one, std::vector<int>(here.small ? 12 : 60, 3));
+  const Plan steps = plan(one, std::vector<int>(here.small ? 30 : 60, 3));
   const Trained expected = by_hand(one, here.isa, {Rule::adam, 0.9, 0.01}, {}, steps);
   for (const int threads : here.threads) {
     const auto trainer = make_trainer(one, here.isa, threads, {Rule::adam, 0.9, 0.01});
