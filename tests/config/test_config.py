@@ -284,6 +284,7 @@ def test_settings_of_a_run_of_an_earlier_release_hold_out_as_it_did(tmp_path):
         ("recipe = 'lectur'", "unknown recipe 'lectur'; did you mean 'lecture'?"),
         ("lr = 1e-3\nlearning_rate = 1e-3", "learning_rate: given twice, once as lr"),
         ("patience = 2\nvalidation = 0", "patience: requires a validation set"),
+        ("patience = 2\nevaluate = 'last'", "evaluate: got 'last', but patience requires every epoch"),
     ],
 )
 def test_what_is_wrong_in_a_file_names_the_file_and_what_is_wrong_beside_it_does_not(

@@ -12,6 +12,7 @@ from lenscope.config import (
     Autoencoding,
     DeviceName,
     EngineName,
+    EvaluateName,
     FitName,
     InitName,
     NetworkName,
@@ -50,6 +51,7 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "train_images": st.none() | COUNT,
     "patience": st.none() | COUNT,
     "train_accuracy": st.booleans(),
+    "evaluate": st.sampled_from(get_args(EvaluateName)),
     "skip_unreadable": st.booleans(),
     "fit": st.sampled_from(get_args(FitName)),
     "seed": st.integers(0, 2**63 - 1),
@@ -71,6 +73,8 @@ def agreeing(settings: dict[str, Any]) -> dict[str, Any]:
         own |= {"train_accuracy": False, "epochs": max(2, settings["epochs"]), "patience": None}
     else:
         own |= {"autoencode": Autoencoding()}
+    if settings["patience"]:
+        own |= {"evaluate": "every"}
     return settings | own
 
 

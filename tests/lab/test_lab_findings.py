@@ -11,7 +11,7 @@ from lenscope.insight import lecture
 from lenscope.insight.intervals import holm
 from lenscope.lab.questions.initlab import DECLARED, Initlab
 from lenscope.lab.questions.initlab_findings import compare_starts, initlab_findings
-from lenscope.lab.questions.longrun import Longrun, spread_epochs
+from lenscope.lab.questions.longrun import Longrun
 from lenscope.lab.questions.longrun_findings import longrun_findings
 from lenscope.lab.questions.race import Race, rates_about
 from lenscope.lab.questions.race_findings import arrival, race_findings
@@ -21,6 +21,7 @@ from lenscope.lab.tables.reconstructions import pictures_of
 from lenscope.lab.tables.rows import Rows, collect
 from lenscope.lab.tables.summary import paired
 from lenscope.training.optimizers import OPTIMIZERS
+from lenscope.training.schedules import evaluated_epochs
 
 # Five seeds, about one and the same mean.
 WOBBLE = (-0.004, -0.002, 0.0, 0.002, 0.004)
@@ -147,7 +148,7 @@ def ran_long(change: float) -> dict[str, Rows]:
     results, kernels = [], []
     for variant in ("plain", "decay"):
         for seed, wobble in enumerate(WOBBLE):
-            for number in sorted(spread_epochs(100)):
+            for number in sorted(evaluated_epochs("spread", 100)):
                 tags = {"variant": variant}
                 grown = number / 100
                 overfit = 0.05 + (0.1 * grown if variant == "plain" else 0.05 / (1 + number))

@@ -31,10 +31,11 @@ class Fake:
     """A worker that sends messages instead of training: those of each run, by its name, those of its start first."""
 
     def __init__(self, messages) -> None:
-        self.messages, self.given = messages, ["start"]
+        self.messages, self.given, self.threads = messages, ["start"], {}
 
     def give(self, trial, runs) -> None:
         self.given.append(trial.name)
+        self.threads[trial.name] = trial.config.threads
 
     def read(self):
         message = self.messages.get(self.given[-1], [State.FREE]).pop(0)
@@ -85,6 +86,14 @@ def test_workers_stay_for_the_next_runs_and_one_that_dies_is_replaced(monkeypatc
     assert not fakes.closed
     pool.close()
     assert fakes.closed
+
+
+@pytest.mark.parametrize(("settings", "last"), [({}, 2), ({"engine": "torch"}, 1), ({"network": "mlp"}, 1)])
+def test_the_last_run_may_use_all_threads_where_its_bytes_do_not_depend_on_them(monkeypatch, tmp_path, settings, last):
+    pool, fakes = pool_of({f"seed-{seed}": [State.FREE] for seed in range(3)}, monkeypatch)
+    pool.train(trials(3, **settings), tmp_path)
+    threads = fakes.started[0].threads | fakes.started[1].threads
+    assert threads == {"seed-0": 1, "seed-1": 1, "seed-2": last}
 
 
 def test_a_worker_that_does_not_start_has_no_run(monkeypatch, tmp_path):

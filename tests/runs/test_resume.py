@@ -8,6 +8,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lenscope
@@ -155,6 +156,15 @@ def test_a_finished_run_goes_on_to_more_epochs(tiny, lived, tmp_path) -> None:
     shutil.copytree(lived.path, tmp_path / "run")
     go_on(tiny, tmp_path / "run", epochs=5)
     assert contents(tmp_path / "run") == contents(tmp_path / "long")
+
+
+def test_a_resumed_run_keeps_the_evaluation_of_its_earlier_end_and_is_replayed(tiny, tmp_path) -> None:
+    run = record_run(QUICK.with_settings(epochs=9, evaluate="spread"), tiny, tmp_path / "run")
+    assert np.flatnonzero(np.isfinite(run.metrics.test_loss)).tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+    go_on(tiny, run.path, epochs=12)
+    resumed = open_run(run.path)
+    assert np.flatnonzero(np.isfinite(resumed.metrics.test_loss)).tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 12]
+    assert all(finding.sound for finding in replay_run(resumed, tiny))
 
 
 def test_epochs_do_not_grow_where_the_rates_depend_on_them(died) -> None:

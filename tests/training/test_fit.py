@@ -141,6 +141,19 @@ def test_parts_that_are_not_there_have_empty_cells(tiny):
     assert (row.test_loss, row.validation_loss, row.train_accuracy, row.validation_accuracy) == (3.0, 1.0, 0.5, 0.5)
 
 
+@pytest.mark.parametrize(("evaluate", "evaluated"), [("spread", [0, 1, 2, 3, 4, 5, 6, 8, 9]), ("last", [0, 9])])
+def test_epochs_without_an_evaluation_have_empty_cells_and_train_alike(tiny, evaluate, evaluated):
+    splits = tiny.hold_out(6, 0)
+    every, some = (trained(splits, epochs=9, evaluate=how)[0] for how in ("every", evaluate))
+    for row, asked in zip(rows_of(every), rows_of(some), strict=True):
+        measured = (row.validation_loss, row.validation_accuracy, row.test_loss, row.test_accuracy)
+        expected = measured if row.epoch in evaluated else (None,) * 4
+        assert (asked.validation_loss, asked.validation_accuracy, asked.test_loss, asked.test_accuracy) == expected
+        assert (asked.evaluation_seconds is None) == (row.epoch not in evaluated)
+    assert [row.train_loss for row in rows_of(every)] == [row.train_loss for row in rows_of(some)]
+    assert same_weights(every[-1].weights, some[-1].weights)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 59])
 def test_the_epochs_loss_is_the_mean_over_images(tiny, batch_size):
     """A loss that is the mean of indices must come out as the mean of 0 … 59, whatever the batches."""

@@ -24,6 +24,7 @@ EngineName = Literal["auto", "fused", "numpy", "torch"]
 RecipeName = Literal["lecture", "speedrun", "fast", "best"]
 Preparation = Literal["auto", "digit", "resize"]
 FitName = Literal["squeeze", "pad", "crop"]
+EvaluateName = Literal["every", "spread", "last"]
 AUTOENCODERS = ("autoencoder", "mlp-autoencoder")  # networks that learn without labels
 
 WRITTEN_BY_A_RUN = {"data", "network", "epochs", "optimizer", "train_accuracy", "seed", "device"}  # by every release
@@ -155,6 +156,11 @@ class TrainConfig(Settings):
         description="stop after this many epochs without a lower validation loss; requires validation images",
     )
     train_accuracy: bool = Field(default=False, description="also measure accuracy on the training images")
+    evaluate: EvaluateName = Field(
+        "every",
+        description="epochs after which validation and test images are evaluated; spread: evenly in their logarithm, "
+        "about ten for each power of ten",
+    )
     seed: int = Field(
         0,
         ge=0,
@@ -210,6 +216,8 @@ class TrainConfig(Settings):
         network = self.network
         if self.patience is not None and self.validation == 0:  # by default, the data decide
             raise ValueError("patience: requires a validation set; add --validation 5000")
+        if self.patience is not None and self.evaluate != "every":
+            raise ValueError(f"evaluate: got '{self.evaluate}', but patience requires every epoch; leave evaluate out")
         if network == "lenet1998" and self.init != "pytorch":
             raise ValueError(f"init: got '{self.init}', but lenet1998 has initial weights of its own; leave init out")
         if self.validation and self.validation >= 1 and self.validation != int(self.validation):

@@ -19,6 +19,7 @@ from lenscope.runs.prepare import prepare
 from lenscope.text import counted
 from lenscope.training.events import EpochDone
 from lenscope.training.fit import fit
+from lenscope.training.schedules import evaluated_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -104,12 +105,12 @@ def forecast(experiment: Experiment, splits: Splits, runs: Path, processes: int 
         return known
     paces = _paces(left, splits)
     costs = [_cost(trial.config, paces[_kind(trial.config)], splits) for trial in left]
-    seconds = [RUN_SECONDS + (trial.config.epochs * (t + e) + e) for trial, (t, e) in zip(left, costs, strict=True)]
+    seconds = [RUN_SECONDS + _seconds(trial.config, *cost) for trial, cost in zip(left, costs, strict=True)]
     together = [time for trial, time in zip(left, seconds, strict=True) if not trial.alone]
     used = min(processes, max(1, len(together)))
     one_by_one = sum(seconds) - sum(together)
     total = _makespan(together, used) + one_by_one + (PROCESS_SECONDS if used > 1 else 0)
-    epochs = [t + e for t, e in costs]
+    epochs = [training + evaluation for training, evaluation in costs]
     return Forecast(known.epochs, known.finished, known.at_most, used, total, (min(epochs), max(epochs)))
 
 
@@ -181,6 +182,10 @@ def _cost(config: TrainConfig, pace: Pace, splits: Splits) -> tuple[float, float
     train, held_out = divide(config, len(splits.train))
     measured = held_out + len(splits.test or ()) + (train if config.train_accuracy else 0)
     return train * pace.training, measured * pace.evaluation
+
+
+def _seconds(config: TrainConfig, training: float, evaluation: float) -> float:
+    return config.epochs * training + len(evaluated_epochs(config.evaluate, config.epochs)) * evaluation
 
 
 def _makespan(durations: Iterable[float], workers: int) -> float:

@@ -22,6 +22,7 @@ from lenscope.runs.resume import start_of
 from lenscope.runs.verify import Finding
 from lenscope.training.events import Checkpoint, EpochDone, Snapshot, StepsDone
 from lenscope.training.fit import fit
+from lenscope.training.schedules import evaluated_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     Record = tuple[str, int]  # a file, and the step or epoch of a record in it
 
 ROUNDING = 1e-3  # relative; two classes may be almost equally probable
+NO_EVALUATION: dict[str, Any] = dict.fromkeys(
+    ("train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+)
 INITIAL = "weights/initial.safetensors"
 
 
@@ -131,7 +135,9 @@ def _records_of_run(run: Run) -> dict[Record, bytes]:
     records = {("losses.f32", number): loss.tobytes() for number, loss in enumerate(losses, start=1)}
     for index, step in enumerate(film.steps.tolist()):
         records["film.bin", step] = encode_record(step, {name: film.kernels[name][index] for name in film.kernels})
-    records |= {("metrics.csv", row.epoch): _untimed(row) for row in run.metrics.rows()}
+    evaluated = evaluated_epochs(run.config.evaluate, run.config.epochs)  # and the last one before it was resumed
+    rows = (row if row.epoch in evaluated else replace(row, **NO_EVALUATION) for row in run.metrics.rows())
+    records |= {("metrics.csv", row.epoch): _untimed(row) for row in rows}
     for name in checkpoint.names(run.committed):
         loaded = checkpoint.load(run.path, name, run.committed)
         records[name, loaded.step] = _arrays(loaded.state)

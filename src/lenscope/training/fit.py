@@ -23,10 +23,10 @@ from lenscope.training.events import (
     Snapshot,
     StepsDone,
 )
-from lenscope.training.schedules import learning_rates
+from lenscope.training.schedules import evaluated_epochs, learning_rates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -169,6 +169,10 @@ class _Course:
     def steps(self) -> int:
         return self.config.epochs * self.steps_per_epoch
 
+    @property
+    def evaluated(self) -> Collection[int]:
+        return evaluated_epochs(self.config.evaluate, self.config.epochs)
+
     def step(self, at: Position) -> int:
         return (at.epoch - 1) * self.steps_per_epoch + at.done
 
@@ -257,7 +261,7 @@ def _train_epoch(
         train_seconds=at.seconds,
         images_per_second=course.images / at.seconds,
     )
-    measured = _measure(metrics, course, engine, stop)
+    measured = _measure(metrics, course, engine, stop) if at.epoch in course.evaluated else metrics
     if measured is None:
         yield from _stopped(at, course, engine, failed=False)
     return measured

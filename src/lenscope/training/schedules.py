@@ -1,4 +1,4 @@
-"""The learning-rate schedules: the rate as a function of the step."""
+"""The schedules: the learning rate as a function of the step, and the epochs that are evaluated."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
-    from lenscope.config import ScheduleName
+    from lenscope.config import EvaluateName, ScheduleName
 
 WARM_UP = 0.3  # share of the run
+PER_POWER_OF_TEN = 10  # evaluated epochs
 START, END = 1 / 25, 1 / 25 / 1e4  # of the peak
 
 
@@ -50,3 +53,16 @@ def _onecycle(peak: float, total_steps: int, steps: NDArray[np.float64]) -> NDAr
 
 def _cosine(first: float, last: float, progress: NDArray[np.float64]) -> NDArray[np.float64]:
     return last + (first - last) * (1 + np.cos(np.pi * progress)) / 2
+
+
+def evaluated_epochs(evaluate: EvaluateName, last: int) -> Collection[int]:
+    """The epochs, up to the last, after which a run is evaluated: that of the untrained network, 0, and the last too.
+
+    >>> sorted(evaluated_epochs("spread", 20))
+    [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20]
+    """
+    if evaluate == "every":
+        return range(last + 1)
+    # A longer run is evaluated after the same epochs, but for the last one.
+    powers = int(np.log10(last) * PER_POWER_OF_TEN) + 1 if evaluate == "spread" else 0
+    return {0, last, *(round(10 ** (power / PER_POWER_OF_TEN)) for power in range(powers))}

@@ -1,6 +1,7 @@
 """Trains many runs: in this process, in processes of this machine, or on a Ray cluster.
 
 Two runs at a time with one thread each take less time than one after the other with two: no thread waits for another.
+The last run may use all threads, since the others end.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from lenscope.errors import Interrupted, RunError
-from lenscope.lab.execution.trials import is_done, train_trial
+from lenscope.lab.execution.trials import is_done, train_trial, with_threads
 from lenscope.lab.execution.worker import EpochWatcher, State
 from lenscope.training.interrupt import listen_for_stop
 
@@ -92,6 +93,8 @@ class Pool:
         self.progress.expect({trial.name: trial.config.epochs for trial in trials}, done)
         left = [trial for trial in trials if trial.name not in done]
         together = [trial for trial in left if not trial.alone]
+        if together and not self.ray:  # whose nodes give each run one processor
+            together[-1] = with_threads(together[-1], self.processes)
         if together and (self.ray or self._workers or (self.processes > 1 and len(together) > 1)):
             try:
                 self._train_on_workers(together, runs)

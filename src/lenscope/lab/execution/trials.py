@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,14 @@ class Trial:
         return {"trial": self.name, **self.tags}
 
 
+def with_threads(trial: Trial, threads: int) -> Trial:
+    """The trial with this many threads, of which it uses those that are free; unchanged if its bytes depend on them."""
+    config = trial.config
+    if config.network != "lenet" or config.engine not in {"auto", "fused"} or config.device not in {"auto", "cpu"}:
+        return trial
+    return replace(trial, config=config.with_settings(threads=threads))
+
+
 def is_done(trial: Trial, path: Path) -> bool:
     """Whether its directory has a run that is complete, or whose loss became NaN or infinite: it would fail again.
 
@@ -91,10 +99,14 @@ def divide(config: TrainConfig, images: int) -> tuple[int, int]:
 
 
 def _placeless(config: TrainConfig) -> TrainConfig:
-    """The settings without the folders of data and experiment, which may have been moved."""
+    """The settings without folders, which may have been moved, threads and the epochs that are evaluated."""
     validation = config.validation or 0  # 0 in a run on data with test images, by default
     return config.with_settings(
-        data="any", validation=validation, init_from=config.init_from and Path(config.init_from).name
+        data="any",
+        validation=validation,
+        evaluate="every",
+        threads=None,
+        init_from=config.init_from and Path(config.init_from).name,
     )
 
 

@@ -128,7 +128,7 @@ class Initlab(Experiment):
         ]
 
     def _config(self, **settings: Any) -> TrainConfig:
-        return TrainConfig(data=self.data, learning_rate=RATE, threads=1, **settings)
+        return TrainConfig(data=self.data, learning_rate=RATE, evaluate="last", threads=1, **settings)
 
     def _pretraining(self, name: str, seed: int) -> Trial:
         start = STARTS[name]

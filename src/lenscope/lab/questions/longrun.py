@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import numpy as np
 from pydantic import BeforeValidator, Field
 
 from lenscope.config import RECIPES, Augmentation, TrainConfig
@@ -13,10 +12,12 @@ from lenscope.lab.experiment import Experiment, unique_values
 from lenscope.lab.tables.kernels import film_rows, score_rows
 from lenscope.lab.tables.results import finished_runs, results_of
 from lenscope.lab.tables.rows import collect
+from lenscope.training.schedules import evaluated_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lenscope.config import EvaluateName
     from lenscope.data.dataset import Splits
     from lenscope.lab.experiment import Plan, Runs, Tables
     from lenscope.runs.run import Run
@@ -27,6 +28,7 @@ VARIANTS: dict[Variant, dict[str, object]] = {
     "decay": {"optimizer": "adamw", "weight_decay": 0.1},
     "augmented": {"augment": Augmentation.parse(RECIPES["best"]["augment"])},
 }
+EVALUATE: EvaluateName = "spread"
 DESCRIPTIONS = {
     "plain": "the lecture's recipe",
     "decay": "adamw with a weight decay of 0.1",
@@ -54,7 +56,9 @@ class Longrun(Experiment):
 
     def trials(self, runs: Runs) -> Plan:  # noqa: ARG002
         """One run per seed and variant."""
-        config = TrainConfig(data=self.data, epochs=self.epochs, batch_size=self.batch_size, threads=1)
+        config = TrainConfig(
+            data=self.data, epochs=self.epochs, batch_size=self.batch_size, evaluate=EVALUATE, threads=1
+        )
         yield [
             Trial(
                 f"{variant}-{seed}",
@@ -67,20 +71,10 @@ class Longrun(Experiment):
 
     def measure(self, runs: Sequence[tuple[Trial, Run]], splits: Splits) -> Tables:  # noqa: ARG002
         """Metrics and kernel scores at epochs spaced evenly in their logarithm, and the films of the first seed."""
-        epochs, runs = spread_epochs(self.epochs), finished_runs(runs)
+        epochs, runs = evaluated_epochs(EVALUATE, self.epochs), finished_runs(runs)
         first = [(trial, run) for trial, run in runs if trial.config.seed == self.each_seed[0]]
         return {
             "results": results_of(runs, epochs),
             "kernels": collect(row for trial, run in runs for row in score_rows(trial, run, epochs)),
             "films": collect(row for trial, run in first for row in film_rows(trial, run)),
         }
-
-
-def spread_epochs(last: int, to_ten: int = 10) -> frozenset[int]:
-    """Epochs from 0 to the last, about ten for each power of ten.
-
-    >>> sorted(spread_epochs(10, 4))
-    [0, 1, 2, 3, 6, 10]
-    """
-    count = int(np.ceil(np.log10(last) * to_ten)) + 1 if last > 1 else 1
-    return frozenset({0, last, *np.geomspace(1, last, count).round().astype(int).tolist()})

@@ -71,7 +71,9 @@ class Race(Experiment):
         return [
             Trial(
                 f"search-{optimizer}-{rate:g}-{seed}",
-                self._config(optimizer, rate, SEARCH_SEED + seed).with_settings(validation=self.validation, threads=1),
+                self._config(optimizer, rate, SEARCH_SEED + seed).with_settings(
+                    validation=self.validation, evaluate="last", threads=1
+                ),
                 {"stage": "search", "optimizer": optimizer, "rate": rate, "seed": SEARCH_SEED + seed},
             )
             for optimizer in OPTIMIZERS
