@@ -24,7 +24,7 @@ constexpr std::pair<const char*, std::string (*)(const Setting&)> checks[] = {
 
 std::vector<Case> cases(bool small) {
   if (small) return {random_case({1, 10}, 10, {7, 241, 1}), random_case({3, 47}, 5, {7, 1}), whole_number_case(8, {8})};
-  return {random_case({1, 10}, 24, {17, 300, 1, 101, 7, 50}),
+  return {random_case({1, 10}, 24, {17, 1000, 1, 241, 101, 7, 50}),
           random_case({3, 47}, 24, {17, 300, 1, 101, 7, 50}),
           random_case({1, 2}, 12, {17, 1}),
           random_case({2, 16}, 12, {17, 1}),

@@ -30,7 +30,8 @@ SHAPES = [  # (images, channels, classes): blocks of 8 and shards of 12 with eve
     (50, 1, 47),
     (101, 3, 10),
     (9, 1, 1000),
-    (700, 1, 10),  # three micro-batches
+    (300, 1, 10),  # 48 shards
+    (1000, 1, 10),  # and two micro-batches
 ]
 
 

@@ -47,8 +47,8 @@ Learner::Learner(Network network, Optimizer optimizer_, Data data_, Augmentation
       weights{Buffer<float>(model.layout.end), Buffer<float>(model.layout.end)}, first(model.layout.end),
       second(model.layout.end), first_at_start(model.layout.end), second_at_start(model.layout.end),
       gradient(model.layout.end), refused(model.layout.end),
-      shard_values(std::size_t(shards) * model.shard_layout.end), shard_total(model.shard_layout.end), packed(model),
-      activations(model, micro_batch), scratch(scratch_of_threads(model, threads)),
+      shard_values(std::size_t(large_batches.shards) * model.shard_layout.end), shard_total(model.shard_layout.end), packed(model),
+      activations(model, large_batches.images), scratch(scratch_of_threads(model, threads)),
       units(share(all_units(), threads)) {}
 
 std::vector<Unit> Learner::all_units() const {
@@ -100,50 +100,49 @@ void Learner::set_threads(int count) {
   units = share(all_units(), count);
 }
 
-void Learner::clear_shards(int thread) {
-  const int begin = shards * thread / threads, end = shards * (thread + 1) / threads, size = model.shard_layout.end;
+void Learner::clear_shards(int begin, int end) {
+  const int size = model.shard_layout.end;
   std::memset(shard_values.get() + begin * size, 0, std::size_t(end - begin) * size * sizeof(float));
 }
 
-void Learner::images_phase(int thread, const float* from, std::span<const std::int64_t> micro, double scale,
-                           std::uint64_t epoch) {
-  const int begin = shards * thread / threads, end = shards * (thread + 1) / threads, images = int(micro.size());
-  kernels.forward_backward({&model, from, &packed.view, &activations.view, &scratch[thread]->view, data, micro.data(),
-                            images, begin * images / shards, end * images / shards, scale, shard_values.get(),
-                            &augmentation, seed, epoch});
+void Learner::images_phase(int thread, const Part& part, const float* from, std::uint64_t epoch) {
+  const int begin = part.shards * thread / threads, end = part.shards * (thread + 1) / threads;
+  const int images = int(part.indices.size());
+  if (part.first) clear_shards(begin, end);
+  kernels.forward_backward({&model, from, &packed.view, &activations.view, &scratch[thread]->view, data,
+                            part.indices.data(), images, begin * images / part.shards, end * images / part.shards,
+                            part.scale, part.shards, shard_values.get(), &augmentation, seed, epoch});
 }
 
-bool Learner::weights_phase(int thread, int images, bool add, bool last, const Update* rule, const float* from,
-                            float* to) {
+bool Learner::weights_phase(int thread, const Part& part, const Update* rule, const float* from, float* to) {
   bool broken = false;
-  for (const Unit& unit : units[thread]) broken |= work_on(unit, images, add, last, rule, from, to);
+  for (const Unit& unit : units[thread]) broken |= work_on(unit, part, rule, from, to);
   return broken;
 }
 
-bool Learner::work_on(const Unit& unit, int images, bool add, bool last, const Update* rule, const float* from,
-                      float* to) {
-  if (unit.kind == Unit::dense_rows && rule && !add) {
-    const DenseLayer layer = dense_layer(unit.layer, images);
+bool Learner::work_on(const Unit& unit, const Part& part, const Update* rule, const float* from, float* to) {
+  if (unit.kind == Unit::dense_rows && rule && part.first) {
+    const DenseLayer layer = dense_layer(unit.layer, int(part.indices.size()));
     return kernels.dense_update(layer.gradient, unit.begin, unit.end, *rule, parameters(from, to, layer.weight));
   }
-  if (unit.kind != Unit::convolutions) dense_gradient(unit, images, add);
-  else if (last) convolution_gradient();
+  if (unit.kind != Unit::convolutions) dense_gradient(unit, part);
+  else if (part.last) convolution_gradient(part.shards);
   if (!rule) return false;
   const bool broken = kernels.update(*rule, gradient.get() + unit.at, parameters(from, to, unit.at), unit.count);
   if (unit.kind == Unit::convolutions) kernels.pack_weights(model, to, packed.view);
   return broken;
 }
 
-void Learner::dense_gradient(const Unit& unit, int images, bool add) {
-  const DenseLayer layer = dense_layer(unit.layer, images);
+void Learner::dense_gradient(const Unit& unit, const Part& part) {
+  const DenseGradient of = dense_layer(unit.layer, int(part.indices.size())).gradient;
   float* to = gradient.get() + unit.at;
-  if (unit.kind == Unit::dense_rows) return kernels.dense_gradient(layer.gradient, unit.begin, unit.end, to, add);
-  if (!add) std::memset(to, 0, unit.count * sizeof(float));
-  kernels.column_sums(layer.gradient.d, layer.gradient.d_row, images, to);
+  if (unit.kind == Unit::dense_rows) return kernels.dense_gradient(of, unit.begin, unit.end, to, !part.first);
+  if (part.first) std::memset(to, 0, unit.count * sizeof(float));
+  kernels.column_sums(of.d, of.d_row, of.images, to);
 }
 
-void Learner::convolution_gradient() {
-  kernels.sum_shards(shard_values.get(), model.shard_layout.end, shard_total.get());
+void Learner::convolution_gradient(int shards) {
+  kernels.sum_shards(shard_values.get(), shards, model.shard_layout.end, shard_total.get());
   for (std::size_t at = 0; at < convolution_offsets.size(); ++at)
     if (convolution_offsets[at] >= 0) gradient.get()[at] = shard_total.get()[convolution_offsets[at]];
 }

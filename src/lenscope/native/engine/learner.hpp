@@ -1,7 +1,7 @@
 // A LeNet in training, and what one thread does in each phase of a step; steps.cpp brings the threads together.
 //
 // A step has two phases. In the first, each thread takes its images from pixels to gradients; convolution gradients are
-// summed in 12 shards of the batch, each by one thread. In the second, each thread takes its units of parameters: their
+// summed in shards of the batch, each by one thread. In the second, each thread takes its units of parameters: their
 // gradient, summed over all images in order, and the update. So no sum depends on the number of threads.
 #pragma once
 
@@ -22,6 +22,14 @@ struct Unit {
   int at, count;          // its parameters in the engine's array
 };
 
+// What the phases need to know of a micro-batch.
+struct Part {
+  std::span<const std::int64_t> indices;
+  double scale;  // 1 / images of the whole batch
+  int shards;
+  bool first, last;  // of its batch
+};
+
 struct Learner {
   Learner(Network network, Optimizer optimizer, Data data, Augmentation augmentation, std::uint64_t seed, int threads,
           const Kernels& kernels);
@@ -32,13 +40,11 @@ struct Learner {
 
   // How many threads take the next steps, at most as many as given to the constructor.
   void set_threads(int count);
-  void clear_shards(int thread);
-  // The first phase: this thread's images of a micro-batch; `scale` is 1 / images of the whole batch.
-  void images_phase(int thread, const float* weights, std::span<const std::int64_t> micro, double scale,
-                    std::uint64_t epoch);
-  // The second phase: adds the gradient of `images` images to the micro-batches' before, if `add`. After the last one
-  // updates by `rule`, unless it is null, from `from` to `to`; true where a number is not finite.
-  bool weights_phase(int thread, int images, bool add, bool last, const Update* rule, const float* from, float* to);
+  // The first phase: this thread's images of a micro-batch.
+  void images_phase(int thread, const Part& part, const float* weights, std::uint64_t epoch);
+  // The second phase: adds the gradient to that of the micro-batches before. After the last one updates by `rule`,
+  // unless it is null, from `from` to `to`; true where a number is not finite.
+  bool weights_phase(int thread, const Part& part, const Update* rule, const float* from, float* to);
   Update update_of(std::int64_t step, double rate) const;
   Parameters parameters(const float* from, float* to, int at);
 
@@ -69,9 +75,10 @@ struct Learner {
   };
   DenseLayer dense_layer(int number, int images) const;
   std::vector<Unit> all_units() const;
-  void dense_gradient(const Unit& unit, int images, bool add);
-  void convolution_gradient();
-  bool work_on(const Unit& unit, int images, bool add, bool last, const Update* rule, const float* from, float* to);
+  void clear_shards(int begin, int end);
+  void dense_gradient(const Unit& unit, const Part& part);
+  void convolution_gradient(int shards);
+  bool work_on(const Unit& unit, const Part& part, const Update* rule, const float* from, float* to);
 };
 
 }  // namespace lenscope

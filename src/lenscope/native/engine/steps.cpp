@@ -84,28 +84,28 @@ class Steps {
     learner_.refused.copy_from(learner_.weights[1 - learner_.current]);
   }
 
-  // One step, number `number` of the training, from the weights `current` to the others.
-  Outcome take(int thread, std::size_t step, int current, std::int64_t number) {
+  // One step, from the weights `current` to the others; `step_number` counts from the training's first step, 1.
+  Outcome take(int thread, std::size_t step, int current, std::int64_t step_number) {
     const std::int64_t begin = step ? batches_.ends[step - 1] : 0, count = batches_.ends[step] - begin;
-    const int parts = int((count + micro_batch - 1) / micro_batch);
+    const Division division = division_of(count);
+    const int parts = int((count + division.images - 1) / division.images);
     const float* from = learner_.weights[current].get();
     double loss = 0;
-    learner_.clear_shards(thread);
-    for (int part = 0; part < parts; ++part) {
-      if (part > 0 && stopping_) return Outcome::stopped;
-      const std::int64_t first = begin + count * part / parts, end = begin + count * (part + 1) / parts;
-      const auto micro = batches_.indices.subspan(first, end - first);
-      const bool last = part + 1 == parts, update = last && !batches_.rates.empty();
-      learner_.images_phase(thread, from, micro, 1.0 / double(count), batches_.epoch);
+    for (int number = 0; number < parts; ++number) {
+      if (number > 0 && stopping_) return Outcome::stopped;
+      const std::int64_t first = begin + count * number / parts, end = begin + count * (number + 1) / parts;
+      const Part part{batches_.indices.subspan(first, end - first), 1.0 / double(count), division.shards, number == 0,
+                      number + 1 == parts};
+      const bool update = part.last && !batches_.rates.empty();
+      learner_.images_phase(thread, part, from, batches_.epoch);
       barrier_->wait();
-      for (std::size_t image = 0; image < micro.size(); ++image) loss += learner_.activations.view.losses[image];
+      for (std::size_t image = 0; image < part.indices.size(); ++image) loss += learner_.activations.view.losses[image];
       if (!std::isfinite(loss)) return Outcome::lost;
-      if (last && thread == 0) losses_[step] = float(loss / double(count));
-      const Update rule = update ? learner_.update_of(number, batches_.rates[step]) : Update{};
-      if (learner_.weights_phase(thread, int(micro.size()), part > 0, last, update ? &rule : nullptr, from,
-                                 learner_.weights[1 - current].get()))
+      if (part.last && thread == 0) losses_[step] = float(loss / double(count));
+      const Update rule = update ? learner_.update_of(step_number, batches_.rates[step]) : Update{};
+      if (learner_.weights_phase(thread, part, update ? &rule : nullptr, from, learner_.weights[1 - current].get()))
         broken_ = true;
-      if (thread == 0) look_up(std::int64_t(micro.size()), last);
+      if (thread == 0) look_up(std::int64_t(part.indices.size()), part.last);
       barrier_->wait();
     }
     return broken_ ? Outcome::refused : Outcome::done;

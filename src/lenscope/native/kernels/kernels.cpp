@@ -106,8 +106,8 @@ void pool1_gradient(const Slice& slice, int count) {
 
 float* shard_of(const Slice& slice, int image) {
   int shard = 0;
-  while ((int64_t)(shard + 1) * slice.images / shards <= image) ++shard;
-  return slice.shards + shard * slice.model->shard_layout.end;
+  while ((int64_t)(shard + 1) * slice.images / slice.shards <= image) ++shard;
+  return slice.shard_values + shard * slice.model->shard_layout.end;
 }
 
 // All images of a block go through a layer before the next layer, so that its weights stay in L1.
@@ -143,7 +143,7 @@ void dense_gradient(const DenseGradient& of, int begin, int end, float* gradient
            .c = gradient, .c_row = of.in_row, .add = add}, end - begin, of.in_row);
 }
 
-void sum_shards(const float* all, int size, float* total) {
+void sum_shards(const float* all, int shards, int size, float* total) {
   for (int at = 0; at < size; at += lanes) {
     Vector values = load(all + at);
     for (int shard = 1; shard < shards; ++shard) values += load(all + shard * size + at);

@@ -9,9 +9,16 @@
 
 namespace lenscope {
 
-constexpr int shards = 12;        // of a micro-batch, each with convolution gradients of its own, summed in order
-constexpr int block_images = 8;   // that a thread takes from pixels to gradients at a time: 150 KB, within L2
-constexpr int micro_batch = 240;  // images whose activations are kept for the dense layers' gradients
+constexpr int block_images = 8;  // that a thread takes from pixels to gradients at a time: 150 KB, within L2
+
+// How a batch is divided, by its size alone. A large one is taken in equal micro-batches of at most `images`, whose
+// activations are kept for the dense layers' gradients. A micro-batch has `shards` of about the same size, each with
+// convolution gradients of its own, summed in order; threads share them, so that 48 serve more threads than 12.
+struct Division {
+  int shards, images;
+};
+constexpr Division small_batches{12, 240}, large_batches{48, 960};
+constexpr Division division_of(int64_t batch) { return batch <= small_batches.images ? small_batches : large_batches; }
 
 constexpr int pad16(int count) { return (count + 15) / 16 * 16; }
 constexpr int pad4(int rows) { return (rows + 3) / 4 * 4; }
@@ -80,7 +87,8 @@ struct Slice {
   int images;              // in the micro-batch
   int begin, end;          // this thread's
   double scale;            // 1 / images of the whole batch
-  float* shards;           // [12][shard_layout.end]
+  int shards;              // of the micro-batch
+  float* shard_values;     // [shards][shard_layout.end]
   const Augmentation* augmentation;
   uint64_t seed, epoch;
 };
@@ -114,7 +122,7 @@ struct Kernels {
   // The gradient and the update by it, a tile at a time while it is in L1; true as for `update`.
   bool (*dense_update)(const DenseGradient&, int begin, int end, const Update&, const Parameters&);
   void (*column_sums)(const float* d, int row, int images, float* sums);  // sums += Σ images d[image][·]
-  void (*sum_shards)(const float* shards, int size, float* sum);
+  void (*sum_shards)(const float* values, int shards, int size, float* sum);
   // after = before − …; true where a gradient or a new weight is not finite.
   bool (*update)(const Update&, const float* gradient, const Parameters&, int count);
   void (*pack_weights)(const Model&, const float* weights, const PackedWeights&);
