@@ -1,6 +1,7 @@
 // Networks with images, and the plain loops' results for them.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <random>
@@ -9,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "reference.hpp"
+#include "../reference.hpp"
 #include "trainer.hpp"
 
 namespace {
@@ -50,6 +51,26 @@ Integers scattered(std::size_t count, std::size_t batch) {
   return indices;
 }
 
+reference::Parameters split(lenscope::Network network, std::span<const float> flat) {
+  reference::Parameters parameters;
+  for (std::size_t tensor = 0, at = 0; tensor < 10; at += reference::sizes(network)[tensor++])
+    parameters[tensor].assign(flat.begin() + at, flat.begin() + at + reference::sizes(network)[tensor]);
+  return parameters;
+}
+
+// How far a pool is from choosing differently: the least distance of a winner to the second, and of the best of a window
+// to zero.
+double clearance(const reference::Values& sums, int size) {
+  double least = 1;
+  reference::for_each_window(sums.size(), size, [&](const auto& window) {
+    reference::Values values;
+    for (const int at : window) values.push_back(sums[at]);
+    std::sort(values.begin(), values.end());
+    least = std::min({least, std::abs(values[3]), values[3] > 0 ? values[3] - values[2] : 1});
+  });
+  return least;
+}
+
 void add_image(Case& to, const Pixels& image, reference::Layers layers) {
   to.images.insert(to.images.end(), image.begin(), image.end());
   to.labels.push_back(std::int64_t(to.count()) * 7 % to.network.classes);
@@ -84,12 +105,12 @@ Case random_case(lenscope::Network network, std::size_t images, const std::vecto
       const double bound = 1 / std::sqrt(inputs[tensor / 2]);
       made.weights.push_back(float(uniform(random, -bound, bound)));
     }
-  const reference::Parameters parameters = reference::split(network, made.weights);
+  const reference::Parameters parameters = split(network, made.weights);
   while (made.count() < images) {
     Pixels image(network.channels * 1024);
     for (std::uint8_t& pixel : image) pixel = std::uint8_t(random() >> 56);
     reference::Layers layers = reference::forward(parameters, image.data(), network.channels);
-    if (layers.clearance > 1e-5) add_image(made, image, std::move(layers));
+    if (std::min(clearance(layers.conv1, 28), clearance(layers.conv2, 10)) > 1e-5) add_image(made, image, std::move(layers));
   }
   add_batches(made, parameters, batches);
   return made;
@@ -106,7 +127,7 @@ Case whole_number_case(std::size_t images, const std::vector<int>& batches) {
       const double whole = dead ? (tensor == 2 ? 0 : -1) : double(random() % 3) - 1;
       made.weights.push_back(float(tensor < 4 ? whole : uniform(random, -1, 1) / (tensor < 6 ? 400 : 10)));
     }
-  const reference::Parameters parameters = reference::split(made.network, made.weights);
+  const reference::Parameters parameters = split(made.network, made.weights);
   while (made.count() < images) {
     Pixels image(1024);
     for (std::uint8_t& pixel : image) pixel = made.count() == 1 ? 0 : made.count() == 2 || random() % 4 == 0 ? 255 : 0;

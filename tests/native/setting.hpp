@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "cases.hpp"
-#include "reference.hpp"
+#include "../reference.hpp"
 #include "trainer.hpp"
 
 namespace {

@@ -43,6 +43,11 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_the_packaged_module_is_what_the_sources_give(module: Path) -> None:
+    packaged = Path(native.__file__).with_name("engine.wasm")
+    assert packaged.read_bytes() == module.read_bytes(), "run scripts/wasm, and commit engine.wasm with the sources"
+
+
 @pytest.mark.parametrize("recipe", ["lecture", "speedrun", "fast", "best"])
 def test_600_steps_of_each_recipe_give_the_bytes_of_the_baseline(
     recipe: str, module: Path, mnist: Splits, tmp_path: Path

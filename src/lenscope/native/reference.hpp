@@ -1,4 +1,9 @@
-// LeNet forward and backward and the update rules in the simplest loops, in double: what the engine is held to.
+// How a LeNet learns, in the simplest loops and in double precision: the engine computes the same, and is tested
+// against this. Read it from the top: an image goes forward through seven layers to a loss; the loss's gradient comes
+// back through them to every weight; a rule moves the weights.
+//
+// The network is the lecture's: LeNet-5 (LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document
+// recognition", 1998, section II.B) with max pools, ReLUs and log-softmax.
 #pragma once
 
 #include <algorithm>
@@ -9,34 +14,24 @@
 #include <span>
 #include <vector>
 
-#include "trainer.hpp"
+#include "kernels/types.hpp"
 
 namespace reference {
 
 using lenscope::Network;
 using lenscope::Rule;
 using Values = std::vector<double>;
-using Parameters = std::array<Values, 10>;  // in the order of lenscope::Network's
+using Parameters = std::array<Values, 10>;  // conv1's weights and bias, conv2's, fc1's, fc2's, fc3's
 
 inline std::array<std::size_t, 10> sizes(Network network) {
   const std::size_t channels = network.channels, classes = network.classes;
-  return {150 * channels, 6, 16 * 150, 16, 120 * 400, 120, 84 * 120, 84, classes * 84, classes};
+  return {6 * channels * 25, 6, 16 * 6 * 25, 16, 120 * 400, 120, 84 * 120, 84, classes * 84, classes};
 }
 
-inline Parameters split(Network network, std::span<const float> flat) {
-  Parameters parameters;
-  for (std::size_t tensor = 0, at = 0; tensor < 10; at += sizes(network)[tensor++])
-    parameters[tensor].assign(flat.begin() + at, flat.begin() + at + sizes(network)[tensor]);
-  return parameters;
-}
+// ---- Forward: from pixels to the logarithms of probabilities
 
-// One image's values in each layer, convolutions and hidden layers after their ReLU. `clearance` is how far both pools
-// are from choosing differently: the least distance of a winner to the second, and of the best of a window to zero.
-struct Layers {
-  Values pixels, conv1, pool1, conv2, pool2, fc1, fc2, fc3, log_probabilities;
-  double clearance;
-};
-
+// A convolution, 5×5 without padding (strictly a cross-correlation): each output is the sum of a patch times the kernel.
+// in (C, size, size), weights (O, C, 5, 5), bias (O) to (O, size − 4, size − 4).
 inline Values convolve(const Values& in, int size, const Values& weights, const Values& bias) {
   const int channels = int(in.size()) / (size * size), outs = int(bias.size()), out_size = size - 4;
   Values out;
@@ -53,12 +48,12 @@ inline Values convolve(const Values& in, int size, const Values& weights, const 
   return out;
 }
 
-inline Values rectify(Values values) {
+inline Values rectify(Values values) {  // ReLU
   for (double& value : values) value = std::max(value, 0.0);
   return values;
 }
 
-// Calls visit(where the window's places in a map are, in the order of rows) for each 2×2 window of maps of size × size.
+// Calls visit(the places of its four values, row by row) for each 2×2 window of maps of size × size.
 template <class Visit>
 void for_each_window(std::size_t values, int size, Visit visit) {
   for (int row = 0; row < int(values) / size; row += 2)
@@ -68,7 +63,7 @@ void for_each_window(std::size_t values, int size, Visit visit) {
     }
 }
 
-// Where the first of the window's largest values is.
+// Where the first of the window's largest values is: ties go to the first, as PyTorch's do.
 inline int winner(const Values& maps, const std::array<int, 4>& window) {
   return *std::max_element(window.begin(), window.end(), [&](int a, int b) { return maps[a] < maps[b]; });
 }
@@ -79,25 +74,14 @@ inline Values pool(const Values& maps, int size) {
   return pooled;
 }
 
-inline double clearance(const Values& raw, int size) {
-  double least = 1;
-  for_each_window(raw.size(), size, [&](const auto& window) {
-    Values values;
-    for (const int at : window) values.push_back(raw[at]);
-    std::sort(values.begin(), values.end());
-    least = std::min({least, std::abs(values[3]), values[3] > 0 ? values[3] - values[2] : 1});
-  });
-  return least;
-}
-
-inline Values dense(const Values& in, const Values& weights, const Values& bias) {
+inline Values dense(const Values& in, const Values& weights, const Values& bias) {  // weights (out, in)
   Values out = bias;
   for (std::size_t o = 0; o < out.size(); ++o)
     for (std::size_t i = 0; i < in.size(); ++i) out[o] += weights[o * in.size() + i] * in[i];
   return out;
 }
 
-inline Values log_softmax(Values logits) {
+inline Values log_softmax(Values logits) {  // the largest is subtracted first, so that no exponential overflows
   const double most = *std::max_element(logits.begin(), logits.end());
   double total = 0;
   for (const double logit : logits) total += std::exp(logit - most);
@@ -105,24 +89,25 @@ inline Values log_softmax(Values logits) {
   return logits;
 }
 
+struct Layers {  // one image's values: conv1 and conv2 as summed, the others after their ReLU
+  Values pixels, conv1, pool1, conv2, pool2, fc1, fc2, log_probabilities;
+};
+
 inline Layers forward(const Parameters& p, const std::uint8_t* image, int channels) {
-  Layers layers;
-  for (int at = 0; at < channels * 1024; ++at) layers.pixels.push_back(image[at] / 255.0);
-  const Values first = convolve(layers.pixels, 32, p[0], p[1]);
-  layers.conv1 = rectify(first);
-  layers.pool1 = pool(layers.conv1, 28);
-  const Values second = convolve(layers.pool1, 14, p[2], p[3]);
-  layers.conv2 = rectify(second);
-  layers.pool2 = pool(layers.conv2, 10);
-  layers.fc1 = rectify(dense(layers.pool2, p[4], p[5]));
-  layers.fc2 = rectify(dense(layers.fc1, p[6], p[7]));
-  layers.fc3 = dense(layers.fc2, p[8], p[9]);
-  layers.log_probabilities = log_softmax(layers.fc3);
-  layers.clearance = std::min(clearance(first, 28), clearance(second, 10));
-  return layers;
+  Layers a;
+  for (int at = 0; at < channels * 1024; ++at) a.pixels.push_back(image[at] / 255.0);  // (C, 32, 32)
+  a.conv1 = convolve(a.pixels, 32, p[0], p[1]);                                       // (6, 28, 28)
+  a.pool1 = pool(rectify(a.conv1), 28);                                               // (6, 14, 14)
+  a.conv2 = convolve(a.pool1, 14, p[2], p[3]);                                        // (16, 10, 10)
+  a.pool2 = pool(rectify(a.conv2), 10);                                               // (16, 5, 5), that is 400
+  a.fc1 = rectify(dense(a.pool2, p[4], p[5]));                                        // 120
+  a.fc2 = rectify(dense(a.fc1, p[6], p[7]));                                          // 84
+  a.log_probabilities = log_softmax(dense(a.fc2, p[8], p[9]));                        // classes
+  return a;                                                                           // loss: minus the label's
 }
 
-// Gradients of a dense layer's weights and bias are added to; that of its input is returned.
+// ---- Backward: d is the loss's gradient by a layer's output; each function returns that by its input (chain rule)
+
 inline Values dense_back(const Values& d, const Values& in, const Values& weights, Values& d_weights, Values& d_bias) {
   Values d_in(in.size());
   for (std::size_t o = 0; o < d.size(); ++o) {
@@ -140,7 +125,7 @@ inline Values convolve_back(const Values& d, const Values& in, int size, const V
   const int channels = int(in.size()) / (size * size), out_size = size - 4;
   Values d_in(in.size());
   for (int at = 0; at < int(d.size()); ++at) {
-    if (d[at] == 0) continue;
+    if (d[at] == 0) continue;  // three of four: they did not win their pool
     const int o = at / (out_size * out_size), y = at / out_size % out_size, x = at % out_size;
     d_bias[o] += d[at];
     for (int c = 0; c < channels; ++c)
@@ -153,42 +138,44 @@ inline Values convolve_back(const Values& d, const Values& in, int size, const V
   return d_in;
 }
 
-inline Values gated(Values d, const Values& rectified) {
+inline Values rectify_back(Values d, const Values& values) {
   for (std::size_t at = 0; at < d.size(); ++at)
-    if (rectified[at] <= 0) d[at] = 0;
+    if (values[at] <= 0) d[at] = 0;
   return d;
 }
 
-inline Values unpool(const Values& d, const Values& maps, int size) {
+inline Values pool_back(const Values& d, const Values& maps, int size) {
   Values d_maps(maps.size());
   auto from = d.begin();
   for_each_window(maps.size(), size, [&](const auto& window) { d_maps[winner(maps, window)] = *from++; });
   return d_maps;
 }
 
-// The gradient of one image's negative log-likelihood.
-inline Parameters backward(Network network, const Parameters& p, const Layers& layers, std::int64_t label) {
+// The gradient of one image's loss. By the logits it is the probabilities, less 1 for the label.
+inline Parameters backward(Network network, const Parameters& p, const Layers& a, std::int64_t label) {
   Parameters g;
   for (int tensor = 0; tensor < 10; ++tensor) g[tensor].resize(sizes(network)[tensor]);
   Values d;
-  for (const double value : layers.log_probabilities) d.push_back(std::exp(value));
+  for (const double value : a.log_probabilities) d.push_back(std::exp(value));
   d[label] -= 1;
-  d = gated(dense_back(d, layers.fc2, p[8], g[8], g[9]), layers.fc2);
-  d = gated(dense_back(d, layers.fc1, p[6], g[6], g[7]), layers.fc1);
-  d = dense_back(d, layers.pool2, p[4], g[4], g[5]);
-  d = gated(unpool(d, layers.conv2, 10), layers.conv2);
-  d = convolve_back(d, layers.pool1, 14, p[2], g[2], g[3]);
-  d = gated(unpool(d, layers.conv1, 28), layers.conv1);
-  convolve_back(d, layers.pixels, 32, p[0], g[0], g[1]);
+  d = rectify_back(dense_back(d, a.fc2, p[8], g[8], g[9]), a.fc2);
+  d = rectify_back(dense_back(d, a.fc1, p[6], g[6], g[7]), a.fc1);
+  d = dense_back(d, a.pool2, p[4], g[4], g[5]);
+  d = rectify_back(pool_back(d, rectify(a.conv2), 10), a.conv2);
+  d = convolve_back(d, a.pool1, 14, p[2], g[2], g[3]);
+  d = rectify_back(pool_back(d, rectify(a.conv1), 28), a.conv1);
+  convolve_back(d, a.pixels, 32, p[0], g[0], g[1]);
   return g;
 }
 
-// One weight and its optimiser's memory.
-struct Moving {
+// ---- Update: one step of all weights, by the mean gradient of a batch
+
+struct Moving {  // a weight, and what its rule remembers
   double weight, first = 0, second = 0;
 };
 
-// Update number `step` (the first is 1) as torch.optim's documentation has it, without dampening.
+// Update number `step`, from 1: as torch.optim's documentation has SGD (without dampening), Nesterov's momentum, Adam
+// (Kingma and Ba 2015, algorithm 1) and AdamW (Loshchilov and Hutter 2019, algorithm 2).
 inline void update(const lenscope::Optimizer& how, std::vector<Moving>& all, std::span<const float> gradients,
                    double rate, int step) {
   const double first_left = 1 - std::pow(0.9, step), second_left = 1 - std::pow(0.999, step);
