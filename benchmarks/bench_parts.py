@@ -2,6 +2,7 @@
 
     python benchmarks/bench_parts.py            for the best instruction set of this processor
     python benchmarks/bench_parts.py avx2
+    python benchmarks/bench_parts.py wasm       in Node, built by ziglang
 
 Builds parts.cpp with the C++ compiler on the path. The share is the number of multiply-adds that the kernel needs (the
 gradient of max pooling reaches one value in four), relative to those of a loop in registers in the same time.
@@ -23,7 +24,13 @@ FLAGS = {
     "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mavx2 -mfma -mf16c -mprefer-vector-width=512",
     "avx2": "-mavx2 -mfma",
     "baseline": "",
+    "wasm": "-target wasm32-wasi -msimd128",
 }
+NODE = """
+const { readFileSync } = require("node:fs"), { WASI } = require("node:wasi");
+const wasi = new WASI({ version: "preview1", args: ["parts"] });
+WebAssembly.instantiate(readFileSync(process.argv[1]), wasi.getImportObject()).then((it) => wasi.start(it.instance));
+"""
 
 
 def main() -> None:
@@ -32,11 +39,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "parts"
         flags = ["-O3", "-std=c++20", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-w"]
-        source = [f"-I{SOURCES}", f"-DLENSCOPE_ISA={isa}", str(HERE / "parts.cpp"), "-o", str(program)]
-        subprocess.run([os.environ.get("CXX", "c++"), *flags, *FLAGS[isa].split(), *source], check=True)
-        lines = subprocess.run([program], check=True, capture_output=True, text=True).stdout.splitlines()
+        name, compiler, command = isa, [os.environ.get("CXX", "c++")], [str(program)]
+        if isa == "wasm":
+            name, compiler = "baseline", [sys.executable, "-m", "ziglang", "c++"]
+            command = ["node", "--no-warnings", "--no-liftoff", "-e", NODE, str(program)]
+        source = [f"-I{SOURCES}", f"-DLENSCOPE_ISA={name}", str(HERE / "parts.cpp"), "-o", str(program)]
+        subprocess.run([*compiler, *flags, *FLAGS[isa].split(), *source], check=True)
+        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     rows = [
-        (part, float(nanoseconds), float(needed)) for part, nanoseconds, needed in (x.rsplit(",", 2) for x in lines)
+        (part, float(nanoseconds), float(needed))
+        for part, nanoseconds, needed, _ in (line.rsplit(",", 3) for line in lines)
     ]
     peak = rows[0][1] / 1e3  # GMAC/s, which is multiply-adds per nanosecond
     print(f"{isa}, one thread, peak {peak:.1f} GMAC/s\n")

@@ -4,10 +4,10 @@
     python benchmarks/bench_threads.py --save     and appended to benchmarks/results/threads.csv
 
 With as many threads as there are processors it is measured: medians of rounds in turns. With more it is *computed* from
-one thread's measured seconds: a step lasts as long as its busiest thread, which takes whole shards of images, and the
+one thread's measured seconds: a step lasts as long as its busiest thread, which takes whole shards of images; the
 second phase of a step, about an eighth of its time, is divided evenly but for the convolutions' update, for which 20 µs
-are taken. Waiting, memory and a processor's lower clock when all its cores are busy are left out, so a computed number is
-a lower bound. It also shows what 12 shards would give.
+are taken. Waiting, memory and a processor's lower clock when all its cores are busy are left out, so a computed number
+is a lower bound. It also shows what 12 shards would give.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 // Nanoseconds an image of each kernel of the fused engine, on one thread: `python benchmarks/bench_parts.py` builds it
 // for one instruction set and prints what it says. Includes the kernels themselves, which nobody outside can name.
+// With the name of a part and a number it calls that part so many times and measures nothing: benchmarks/count_neon.py
+// counts the instructions.
 #include "kernels.cpp"
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 
 namespace lenscope::LENSCOPE_ISA {
@@ -34,8 +37,15 @@ float* numbers(size_t count) {  // from −0.25 to 0.25
   return memory;
 }
 
-void row(const char* part, double seconds, double multiply_adds) {
-  printf("%s,%.0f,%.0f\n", part, seconds * 1e9, multiply_adds);
+const char* counted = nullptr;  // the part to call, instead of measuring all
+int calls = 0;
+
+// A part that takes `images` images a turn, and needs so many multiply-adds for each; those without any prepare others.
+template <class Turn>
+void row(const char* part, Turn turn, int turns, double multiply_adds, int images = 1) {
+  if (!counted) printf("%s,%.0f,%.0f,%d\n", part, least(turn, turns) / images * 1e9, multiply_adds, images);
+  const int turns_counted = !counted ? 0 : !strcmp(part, counted) ? calls : multiply_adds == 0 ? 1 : 0;
+  for (int i = 0; i < turns_counted; ++i) turn(i);
 }
 
 // Multiply-adds in registers only: twelve chains hide a latency of six cycles on units that start two per cycle.
@@ -73,24 +83,26 @@ int measure() {
     conv2_forward({pool1_of(i), weights2, bias, in + i % images * features, winners2_of(i)});
   };
 
-  const double at_peak = least([](int) { peak(100'000); }, 1);
-  printf("peak,%.0f,0\n", 12.0 * lanes * 100'000 / at_peak / 1e6);
-  row("bytes to rows", least([&](int i) { split_even_odd(pixels + i % images * 1024, 1, rows); }, turns), 0);
-  row("conv1 forward", least(conv1, turns), 117'600);
+  if (!counted) {
+    const double at_peak = least([](int) { peak(100'000); }, 1);
+    printf("peak,%.0f,0,1\n", 12.0 * lanes * 100'000 / at_peak / 1e6);
+  }
+  row("bytes to rows", [&](int i) { split_even_odd(pixels + i % images * 1024, 1, rows); }, turns, 0);
+  row("conv1 forward", conv1, turns, 117'600);
   for (int i = 0; i < images; ++i) split_even_odd(pixels + i * 1024, 1, rows), conv1(i);
-  row("conv2 forward", least(conv2, turns), 240'000);
+  row("conv2 forward", conv2, turns, 240'000);
   for (int i = 0; i < images; ++i) conv2(i);
-  row("conv2 argmax", least([&](int i) { argmax_offsets(winners2_of(i), offsets, weight_offsets); }, turns), 0);
-  row("conv2 patches2", least([&](int i) { conv2_im2row(pool1_of(i), patches2); }, turns), 0);
+  row("conv2 argmax", [&](int i) { argmax_offsets(winners2_of(i), offsets, weight_offsets); }, turns, 0);
+  row("conv2 patches2", [&](int i) { conv2_im2row(pool1_of(i), patches2); }, turns, 0);
   row("conv2 weight gradient",
-      least([&](int i) { conv2_weight_gradient(patches2, offsets, d + i % images * features, sums2); }, turns), 60'000);
+      [&](int i) { conv2_weight_gradient(patches2, offsets, d + i % images * features, sums2); }, turns, 60'000);
   const auto input_gradient = [&](int i) {
     for (int first = 0; first < 16; first += channels_at_once)
       conv2_input_gradient(packed, weight_offsets, d + i % images * features, first, d_pool1);
   };
-  row("conv2 input gradient", least(input_gradient, turns), 60'000);
-  row("bytes three deep", least([&](int i) { conv1_im2row(pixels + i % images * 1024, 1, patches1); }, turns), 0);
-  row("conv1 weight gradient", least([&](int i) { conv1_backward(patches1, 1, winners1_of(i), d_pool1, sums1); }, turns),
+  row("conv2 input gradient", input_gradient, turns, 60'000);
+  row("bytes three deep", [&](int i) { conv1_im2row(pixels + i % images * 1024, 1, patches1); }, turns, 0);
+  row("conv1 weight gradient", [&](int i) { conv1_backward(patches1, 1, winners1_of(i), d_pool1, sums1); }, turns,
       29'400);
 
   float *a = numbers(batch * features), *c = numbers(batch * fc1_row), *to = numbers(batch * features);
@@ -105,15 +117,20 @@ int measure() {
   const auto update = [&](int) {
     dense_update({c, fc1_row, a, features, batch}, 0, 120, adam, {w, first, second, after});
   };
-  row("fc1 forward",
-      least([&](int) { forward({a, features, w, bias, c, fc1_row, true}, block_images, 120); }, 40) / block_images,
-      48'000);
-  row("fc1 input gradient", least(backward, 40) / block_images, 48'000);
-  row("fc1 weight gradient, Adam", least(update, 10) / batch, 48'000);
+  row("fc1 forward", [&](int) { forward({a, features, w, bias, c, fc1_row, true}, block_images, 120); }, 40, 48'000,
+      block_images);
+  row("fc1 input gradient", backward, 40, 48'000, block_images);
+  row("fc1 weight gradient, Adam", update, 10, 48'000, batch);
   return 0;
 }
 
 }  // namespace
 }  // namespace lenscope::LENSCOPE_ISA
 
-int main() { return lenscope::LENSCOPE_ISA::measure(); }
+int main(int count, char** given) {
+  if (count == 3) {
+    lenscope::LENSCOPE_ISA::counted = given[1];
+    lenscope::LENSCOPE_ISA::calls = atoi(given[2]);
+  }
+  return lenscope::LENSCOPE_ISA::measure();
+}

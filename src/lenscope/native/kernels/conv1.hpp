@@ -140,10 +140,10 @@ LENSCOPE_INLINE void conv1_patches(const float* first, const float* second, cons
     for (int px = 0; px < 14; ++px)
       unroll<group>([&](auto c) __attribute__((always_inline)) {
         const int patch = argmax[(c * 14 + py) * 16 + px];
-        const Vector d = splat(d_pool1[py * 96 + px * 6 + c]);
+        const Vector d = broadcast_operand(d_pool1 + py * 96 + px * 6 + c);
         unroll<parts>([&](auto part) __attribute__((always_inline)) {
-          sums[c][0][part] += d * load(first + patch + part * lanes);
-          sums[c][1][part] += d * load(second + patch + part * lanes);
+          sums[c][0][part] += d * operand(first + patch + part * lanes);
+          sums[c][1][part] += d * operand(second + patch + part * lanes);
         });
       });
   unroll<group>([&](auto c) __attribute__((always_inline)) {

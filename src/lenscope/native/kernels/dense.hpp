@@ -31,11 +31,14 @@ LENSCOPE_INLINE void product_tile(const DenseProduct& p, int row, int column) {
       unroll<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] = load(c + i * p.c_row + j * lanes); });
     });
   const float *a = p.a + row * p.a_row, *b = p.b + column;
-  for (int k = 0; k < p.depth; ++k, a += p.a_step, b += p.b_row)
+  for (int k = 0; k < p.depth; ++k, a += p.a_step, b += p.b_row) {
+    Vector own[vectors];
+    unroll<vectors>([&](auto j) __attribute__((always_inline)) { own[j] = operand(b + j * lanes); });
     unroll<rows>([&](auto i) __attribute__((always_inline)) {
-      const Vector factor = splat(a[i * p.a_row]);
-      unroll<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] += factor * load(b + j * lanes); });
+      const Vector factor = broadcast_operand(a + i * p.a_row);
+      unroll<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] += factor * own[j]; });
     });
+  }
   unroll<rows>([&](auto i) __attribute__((always_inline)) {
     unroll<vectors>([&](auto j) __attribute__((always_inline)) {
       Vector value = sums[i][j];

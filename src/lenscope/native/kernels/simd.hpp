@@ -63,6 +63,10 @@ LENSCOPE_INLINE Vector load_volatile(const float* from) {
   Vector values;
   asm volatile("vmovups %1, %0" : "=x"(values) : "m"(*reinterpret_cast<const Unaligned*>(from)));
   return values;
+#elif defined(__aarch64__)
+  Vector values;
+  asm volatile("ldr %q0, %1" : "=w"(values) : "m"(*reinterpret_cast<const Unaligned*>(from)));
+  return values;
 #else
   return load(from);
 #endif
@@ -76,10 +80,24 @@ LENSCOPE_INLINE Vector broadcast(const float* from) {
   Vector value;
   asm volatile("vbroadcastss %1, %0" : "=x"(value) : "m"(*from));
   return value;
+#elif defined(__aarch64__)
+  float value;  // multiply-adds take it from there, without a broadcast
+  asm volatile("ldr %s0, %1" : "=w"(value) : "m"(*from));
+  return splat(value);
 #else
   return splat(*from);
 #endif
 }
+
+// An operand from memory, alone or broadcast: part of its instruction on x86, a load of its own on ARM, which GCC would
+// otherwise move far ahead.
+#if defined(__aarch64__)
+LENSCOPE_INLINE Vector operand(const float* from) { return load_volatile(from); }
+LENSCOPE_INLINE Vector broadcast_operand(const float* from) { return broadcast(from); }
+#else
+LENSCOPE_INLINE Vector operand(const float* from) { return load(from); }
+LENSCOPE_INLINE Vector broadcast_operand(const float* from) { return splat(*from); }
+#endif
 
 // sum += a · b, also with b aligned in memory. GCC otherwise moves the products of SSE2, which has no multiply-add, ahead
 // of the sums and runs out of registers (conv2's forward took twice as long; g++ 12).
