@@ -57,7 +57,7 @@ LENSCOPE_INLINE void conv1_row(const Conv1& conv, int py, int first, int x) {
         const Vector in[2][2] = {{load_volatile(upper + even), load_volatile(upper + odd)},
                                  {load_volatile(upper + row_floats + even), load_volatile(upper + row_floats + odd)}};
         unroll<group>([&](auto c) __attribute__((always_inline)) {
-          const Vector weight = broadcast(weights + dx * 8 + c);
+          const Factor weight = broadcast(weights + dx * 8 + c);
           add_product(out[c][0][0], weight, in[0][0]);
           add_product(out[c][0][1], weight, in[0][1]);
           add_product(out[c][1][0], weight, in[1][0]);
@@ -140,10 +140,10 @@ LENSCOPE_INLINE void conv1_patches(const float* first, const float* second, cons
     for (int px = 0; px < 14; ++px)
       unroll<group>([&](auto c) __attribute__((always_inline)) {
         const int patch = argmax[(c * 14 + py) * 16 + px];
-        const Vector d = broadcast_operand(d_pool1 + py * 96 + px * 6 + c);
+        const Factor d = factor(d_pool1[py * 96 + px * 6 + c]);
         unroll<parts>([&](auto part) __attribute__((always_inline)) {
-          sums[c][0][part] += d * operand(first + patch + part * lanes);
-          sums[c][1][part] += d * operand(second + patch + part * lanes);
+          multiply_add(sums[c][0][part], d, load(first + patch + part * lanes));
+          multiply_add(sums[c][1][part], d, load(second + patch + part * lanes));
         });
       });
   unroll<group>([&](auto c) __attribute__((always_inline)) {

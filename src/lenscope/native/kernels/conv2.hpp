@@ -31,11 +31,11 @@ LENSCOPE_INLINE void sum_by_pixels(const float* rows, const float* weights, Vect
       if constexpr (row < 5) upper[dx] = load_volatile(weights + (row * 5 + dx) * 16);
     });
     unroll<columns + 4>([&](auto x) __attribute__((always_inline)) {
-      const Vector pixel = broadcast(rows + row * 16 + x);
+      const Factor pixel = broadcast(rows + row * 16 + x);
       unroll<5>([&](auto dx) __attribute__((always_inline)) {
         constexpr int j = x - dx;
-        if constexpr (j >= 0 && j < columns && row < 5) out[0][j] += upper[dx] * pixel;
-        if constexpr (j >= 0 && j < columns && row > 0) out[1][j] += lower[dx] * pixel;
+        if constexpr (j >= 0 && j < columns && row < 5) multiply_add(out[0][j], pixel, upper[dx]);
+        if constexpr (j >= 0 && j < columns && row > 0) multiply_add(out[1][j], pixel, lower[dx]);
       });
     });
   });
@@ -46,7 +46,7 @@ template <int columns>
 LENSCOPE_INLINE void sum_from_memory(const float* rows, const float* weights, Vector (&out)[2][columns]) {
   unroll<6>([&](auto row) __attribute__((always_inline)) {
     unroll<columns + 4>([&](auto x) __attribute__((always_inline)) {
-      const Vector pixel = broadcast(rows + row * 16 + x);
+      const Factor pixel = broadcast(rows + row * 16 + x);
       unroll<5>([&](auto dx) __attribute__((always_inline)) {
         constexpr int j = x - dx;
         if constexpr (j >= 0 && j < columns && row < 5) add_product(out[0][j], pixel, weights + (row * 5 + dx) * 16);
@@ -64,7 +64,7 @@ LENSCOPE_INLINE void sum_by_taps(const float* rows, const float* weights, Vector
     const Vector upper = row < 5 ? load_volatile(weights + tap * 16) : Vector{};
     const Vector lower = row > 0 ? load_volatile(weights + (tap - 5) * 16) : Vector{};
     unroll<columns>([&](auto j) __attribute__((always_inline)) {
-      const Vector pixel = broadcast(rows + row * 16 + dx + j);
+      const Factor pixel = broadcast(rows + row * 16 + dx + j);
       if constexpr (row < 5) out[0][j] += upper * pixel;
       if constexpr (row > 0) out[1][j] += lower * pixel;
     });
@@ -178,10 +178,10 @@ LENSCOPE_NOINLINE void conv2_weight_gradient(const float* patches2, const int32_
       });
       for (int position = 0; position < 25; ++position) {
         const float* patch = patches2 + offsets[position * 16 + channel] + at;
-        const Vector factor = splat(d[position * 16 + channel]);
+        const Factor own = factor(d[position * 16 + channel]);
         unroll<5>([&](auto dy) __attribute__((always_inline)) {
-          add_product(sums[dy][0], factor, patch + dy * 320);
-          add_product(sums[dy][1], factor, patch + dy * 320 + lanes);
+          add_product(sums[dy][0], own, patch + dy * 320);
+          add_product(sums[dy][1], own, patch + dy * 320 + lanes);
         });
       }
       unroll<5>([&](auto dy) __attribute__((always_inline)) {
@@ -241,14 +241,14 @@ LENSCOPE_INLINE void conv2_column(const PackedWeights& packed, const int32_t* of
   for (int py = 0; py < 5; ++py, offsets += 5 * 16, d += 5 * 16, d_pool1 += 2 * 96) {
     for (int channel = 0; channel < channels_at_once; ++channel) {
       const float* weights = packed.conv2_backward + offsets[channel];
-      const Vector factor = broadcast(d + channel);
+      const Factor own = broadcast(d + channel);
       unroll<6>([&](auto row) __attribute__((always_inline)) {
         unroll<row_vectors>([&](auto part) __attribute__((always_inline)) {
-          add_product(rows.sums[row][part], factor, weights + at + row * 32 + part * lanes);
+          add_product(rows.sums[row][part], own, weights + at + row * 32 + part * lanes);
         });
       });
       unroll<tail_vectors>([&](auto part) __attribute__((always_inline)) {
-        add_product(rows.tails[part], factor, weights + back_tails + part * lanes);
+        add_product(rows.tails[part], own, weights + back_tails + part * lanes);
       });
     }
     rows.template add_to<2>(d_pool1);
@@ -257,6 +257,8 @@ LENSCOPE_INLINE void conv2_column(const PackedWeights& packed, const int32_t* of
   rows.template add_to<4>(d_pool1);
 }
 
+constexpr int wide = lanes == 4 && registers == 32 ? 4 : 2;  // vectors of a row at a time
+
 // d_pool1 [14][96], rows of 14 pixels × 6 channels, += the part of output channels first … first + 7.
 LENSCOPE_NOINLINE void conv2_input_gradient(const PackedWeights& packed, const int32_t* offsets, const float* d,
                                             int first, float* d_pool1) {
@@ -264,10 +266,11 @@ LENSCOPE_NOINLINE void conv2_input_gradient(const PackedWeights& packed, const i
     const int own = px * 16 + first;
     float* tile = d_pool1 + px * 12;
     constexpr int tails = (24 + lanes - 1) / lanes;
-    constexpr bool together = 12 + tails < registers;  // else the tails have a turn of their own
+    constexpr bool together = 6 * wide + tails < registers;  // else the tails have a turn of their own
     if constexpr (!together) conv2_column<0, tails>(packed, offsets + own, d + own, 0, tile);
-    conv2_column<2, together ? tails : 0>(packed, offsets + own, d + own, 0, tile);
-    for (int at = 2 * lanes; at < 32; at += 2 * lanes) conv2_column<2, 0>(packed, offsets + own, d + own, at, tile + at);
+    conv2_column<wide, together ? tails : 0>(packed, offsets + own, d + own, 0, tile);
+    for (int at = wide * lanes; at < 32; at += wide * lanes)
+      conv2_column<wide, 0>(packed, offsets + own, d + own, at, tile + at);
   }
 }
 

@@ -32,11 +32,13 @@ LENSCOPE_INLINE void product_tile(const DenseProduct& p, int row, int column) {
     });
   const float *a = p.a + row * p.a_row, *b = p.b + column;
   for (int k = 0; k < p.depth; ++k, a += p.a_step, b += p.b_row) {
-    Vector own[vectors];
-    unroll<vectors>([&](auto j) __attribute__((always_inline)) { own[j] = operand(b + j * lanes); });
+    Vector in[vectors];
     unroll<rows>([&](auto i) __attribute__((always_inline)) {
-      const Vector factor = broadcast_operand(a + i * p.a_row);
-      unroll<vectors>([&](auto j) __attribute__((always_inline)) { sums[i][j] += factor * own[j]; });
+      const Factor own = factor(a[i * p.a_row]);
+      unroll<vectors>([&](auto j) __attribute__((always_inline)) {
+        if constexpr (i == 0) in[j] = load(b + j * lanes);
+        multiply_add(sums[i][j], own, in[j]);
+      });
     });
   }
   unroll<rows>([&](auto i) __attribute__((always_inline)) {

@@ -63,15 +63,20 @@ LENSCOPE_INLINE Vector load_volatile(const float* from) {
   Vector values;
   asm volatile("vmovups %1, %0" : "=x"(values) : "m"(*reinterpret_cast<const Unaligned*>(from)));
   return values;
-#elif defined(__aarch64__)
-  Vector values;
-  asm volatile("ldr %q0, %1" : "=w"(values) : "m"(*reinterpret_cast<const Unaligned*>(from)));
-  return values;
 #else
   return load(from);
 #endif
 }
-LENSCOPE_INLINE Vector broadcast(const float* from) {
+
+// A factor of all lanes: ARM's multiply-adds take it from one lane.
+#if defined(__aarch64__)
+typedef float Factor;
+LENSCOPE_INLINE Factor factor(float value) { return value; }
+#else
+typedef Vector Factor;
+LENSCOPE_INLINE Factor factor(float value) { return splat(value); }
+#endif
+LENSCOPE_INLINE Factor broadcast(const float* from) {
 #if defined(__AVX512F__)
   Vector value;
   asm volatile("vbroadcastss %1, %0" : "=v"(value) : "m"(*from));
@@ -80,27 +85,23 @@ LENSCOPE_INLINE Vector broadcast(const float* from) {
   Vector value;
   asm volatile("vbroadcastss %1, %0" : "=x"(value) : "m"(*from));
   return value;
-#elif defined(__aarch64__)
-  float value;  // multiply-adds take it from there, without a broadcast
-  asm volatile("ldr %s0, %1" : "=w"(value) : "m"(*from));
-  return splat(value);
 #else
-  return splat(*from);
+  return factor(*from);
 #endif
 }
 
-// An operand from memory, alone or broadcast: part of its instruction on x86, a load of its own on ARM, which GCC would
-// otherwise move far ahead.
+// sum += a · b. On ARM it stays where it stands: GCC otherwise moves it behind the next loads and runs out of registers
+// (conv1's forward spilled 70 per row of weights; g++ 12).
+LENSCOPE_INLINE void multiply_add(Vector& sum, Factor a, Vector b) {
 #if defined(__aarch64__)
-LENSCOPE_INLINE Vector operand(const float* from) { return load_volatile(from); }
-LENSCOPE_INLINE Vector broadcast_operand(const float* from) { return broadcast(from); }
+  asm volatile("fmla %0.4s, %1.4s, %2.s[0]" : "+w"(sum) : "w"(b), "w"(a));
 #else
-LENSCOPE_INLINE Vector operand(const float* from) { return load(from); }
-LENSCOPE_INLINE Vector broadcast_operand(const float* from) { return splat(*from); }
+  sum += a * b;
 #endif
+}
 
-// sum += a · b, also with b aligned in memory. GCC otherwise moves the products of SSE2, which has no multiply-add, ahead
-// of the sums and runs out of registers (conv2's forward took twice as long; g++ 12).
+// The same, also with b aligned in memory, and on SSE2 kept together: GCC otherwise moves its products, as it has no
+// multiply-add, ahead of the sums and runs out of registers (conv2's forward took twice as long; g++ 12).
 #if defined(__SSE2__) && !defined(__AVX2__)
 #define LENSCOPE_ADD_PRODUCT(constraint, b)                         \
   Vector product;                                                   \
@@ -113,8 +114,8 @@ LENSCOPE_INLINE void add_product(Vector& sum, Vector a, const float* b) {
 }
 #undef LENSCOPE_ADD_PRODUCT
 #else
-LENSCOPE_INLINE void add_product(Vector& sum, Vector a, Vector b) { sum += a * b; }
-LENSCOPE_INLINE void add_product(Vector& sum, Vector a, const float* b) { sum += a * load_aligned(b); }
+LENSCOPE_INLINE void add_product(Vector& sum, Factor a, Vector b) { multiply_add(sum, a, b); }
+LENSCOPE_INLINE void add_product(Vector& sum, Factor a, const float* b) { multiply_add(sum, a, load_aligned(b)); }
 #endif
 
 // relu(NaN) is NaN, as in PyTorch: max returns its second operand for unordered ones.
