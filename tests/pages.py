@@ -88,5 +88,5 @@ def shorten(command: str, names: dict[str, str]) -> Shortened:
         raise KeyError(program)
     rule = RULES[rest[0] if verb == "lab" and rest and rest[0] in EXPERIMENTS else verb]
     if "--resume" in rest:
-        rule = "--epochs 2 --no-pictures --no-report --quiet"
+        rule = f"--epochs {3 if '--epochs' in rest else 2} --no-pictures --no-report --quiet"
     return Shortened([names.get(word, word) for word in (verb, *rest, *rule.split())])

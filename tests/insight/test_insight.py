@@ -117,8 +117,9 @@ def test_the_story_of_a_run(planted, tiny) -> None:
 class Course:
     """A run of which only the course matters."""
 
-    def __init__(self, losses=(), state="finished", why=None, **settings) -> None:
-        rows = [EpochMetrics(at, loss) for at, loss in enumerate(losses, start=1)]
+    def __init__(self, losses=(), state="finished", why=None, test_losses=(None,) * 9, **settings) -> None:
+        pairs = zip(losses, test_losses, strict=False)
+        rows = [EpochMetrics(at, loss, test_loss=test) for at, (loss, test) in enumerate(pairs, start=1)]
         self.metrics = Metrics.of([EpochMetrics(0, test_accuracy=0.1), *rows])
         self.config = CONFIG.with_settings(**settings)
         self.status = SimpleNamespace(state=state, why=why)
@@ -133,6 +134,11 @@ class Course:
     (Course([], "abandoned"), "A LeNet that has not finished an epoch on mnist. Its process ended after 0 of 2 epochs"),
     (Course([], "interrupted", init_from="runs/a"), "an epoch on mnist, starting from the weights of runs/a. It was"),
     (Course([0.5, 0.4], init_from="runs/a"), "the weights of runs/a. The training loss was still falling, by 20 % in"),
+    (Course([0.5, 0.4], test_losses=(0.3, 0.32)), "The training loss was still falling, by 20 % in the last epoch."),
+    (
+        Course([0.5, 0.4, 0.3], test_losses=(0.3, 0.2, 0.25)),
+        ". The test loss was lowest after epoch 2; it has risen by 25 % since, which is overfitting.",
+    ),
 ])  # fmt: skip
 def test_a_story_says_what_is_true(run, words) -> None:
     assert words in tell(run, None)

@@ -149,7 +149,7 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_used(tiny, lived, died)
 
 def test_a_finished_run_goes_on_to_more_epochs(tiny, lived, tmp_path) -> None:
     record_run(QUICK.with_settings(epochs=5), tiny, tmp_path / "long")
-    with pytest.raises(UsageError, match="already finished; pass --epochs > 3 to continue"):
+    with pytest.raises(UsageError, match=r"already finished; for more epochs add --epochs 6$"):
         settings_to_resume(lived.path)
     with pytest.raises(ConfigError, match="the run has 3"):
         settings_to_resume(lived.path, 2)

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from lenscope.config import TrainConfig
     from lenscope.runs.run import Run
 
+RISEN = 0.1  # relative increase of a held-out loss since its lowest value, from which on it is mentioned
 STILL_FALLING = 0.02  # relative decrease of the loss in the last epoch, from which on training was not converged
 
 
 def tell(run: Run, result: Evaluation | Reconstructions | None) -> str:
     """What happened, in a few sentences; `result` is the measurement of the trained network, where there is one."""
-    return " ".join(filter(None, (_learned(run, result), how_it_ended(run), _still_learning(run))))
+    return " ".join(filter(None, (_learned(run, result), how_it_ended(run), _overfitted(run) or _still_learning(run))))
 
 
 def facts_of(run: Run, result: Evaluation | Reconstructions | None) -> list[tuple[str, str]]:
@@ -109,6 +110,23 @@ def _beats_guessing(evaluation: Evaluation) -> bool:
     """Whether its accuracy is significantly higher than that of always predicting the most frequent class."""
     most = float(np.bincount(evaluation.labels).max()) / len(evaluation.labels)
     return evaluation.accuracy_interval.low > most
+
+
+def _overfitted(run: Run) -> str:
+    """Whether the test loss, or the validation loss where there is none, has risen since it was lowest."""
+    for split in ("test", "validation"):
+        losses = getattr(run.metrics, f"{split}_loss")
+        measured = np.flatnonzero(np.isfinite(losses))
+        if not len(measured):
+            continue
+        best, last = int(np.nanargmin(losses)), losses[measured[-1]]
+        if not 0 < (1 + RISEN) * losses[best] <= last:
+            return ""
+        since = (
+            f"after epoch {run.metrics.epoch[best]:,}; it has risen by {100 * (last / losses[best] - 1):.0f} % since"
+        )
+        return f"The {split} loss was lowest {since}, which is overfitting."
+    return ""
 
 
 def _still_learning(run: Run) -> str:

@@ -47,7 +47,7 @@ def settings_to_resume(path: Path, epochs: int | None = None) -> TrainConfig:
             f"{config.epochs} here; train a new run, or start it from this one with --init-from"
         )
     if epochs in (None, config.epochs) and _finished(path):
-        raise UsageError(f"{path}: already finished; pass --epochs > {config.epochs} to continue")
+        raise UsageError(f"{path}: already finished; for more epochs add --epochs {2 * config.epochs}")
     return config.with_settings(epochs=epochs or config.epochs)
 
 
